@@ -1,0 +1,158 @@
+//! Process descriptors: each in a frame of its own, found through the process table.
+//!
+//! The descriptor starts with [`Descriptor`], which the VMM reads; the kernel keeps more behind it in the same frame.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::Pid;
+
+/// Slots in the process table. An entry is the descriptor's frame number (u32), or 0 for a free slot.
+pub const PROCESS_SLOTS: usize = 256;
+
+/// Marks a descriptor: "PROC".
+pub const DESCRIPTOR_MAGIC: u32 = 0x434f_5250;
+
+/// What a process is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// Being built; not yet schedulable.
+    Embryo = 0,
+    /// Waiting for the CPU.
+    Ready = 1,
+    /// Has the CPU.
+    Running = 2,
+    /// Waiting for a time.
+    Sleeping = 3,
+    /// Waiting in a port's queue for a receiver.
+    Sending = 4,
+    /// Waiting for a message.
+    Receiving = 5,
+    /// Received by a server; waiting for the reply.
+    AwaitingReply = 6,
+    /// Waiting for a child to end.
+    Waiting = 7,
+    /// Ended; waiting for its parent to ask.
+    Zombie = 8,
+}
+
+impl State {
+    /// All states, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Embryo,
+        Self::Ready,
+        Self::Running,
+        Self::Sleeping,
+        Self::Sending,
+        Self::Receiving,
+        Self::AwaitingReply,
+        Self::Waiting,
+        Self::Zombie,
+    ];
+
+    /// The state with this number; `None` for numbers that no kernel writes.
+    pub fn from_raw(raw: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(raw)).copied()
+    }
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embryo => "embryo",
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Sleeping => "sleeping",
+            Self::Sending => "sending",
+            Self::Receiving => "receiving",
+            Self::AwaitingReply => "awaiting-reply",
+            Self::Waiting => "waiting",
+            Self::Zombie => "zombie",
+        }
+    }
+}
+
+/// Saved registers, in the order in which the entry stubs push them; the processor itself pushes the last five
+/// (Intel SDM vol. 3, 6.14.2). Its end must lie on a 16-byte boundary: the processor aligns the stack before pushing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Context {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rax: u64,
+    /// Exception vector, or [`VECTOR_SYSCALL`].
+    pub vector: u64,
+    /// The exception's error code, or 0.
+    pub error: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+/// The [`Context::vector`] of a system call; no exception has this number.
+pub const VECTOR_SYSCALL: u64 = 0x100;
+
+/// What the VMM may read of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Descriptor {
+    /// [`DESCRIPTOR_MAGIC`].
+    pub magic: u32,
+    /// Who this is.
+    pub pid: Pid,
+    /// Who started it and collects its exit status.
+    pub parent: Pid,
+    /// Frame number of the root of its address space.
+    pub root: u32,
+    /// User id; 0 is root.
+    pub uid: u32,
+    /// Keys (capabilities) granted to it, bits of [`crate::syscall::Keys`].
+    pub keys: u32,
+    /// Index in the boot module; `u32::MAX` for kernel processes.
+    pub program: u32,
+    /// A [`State`] by number.
+    pub state: u8,
+    /// Privilege ring it was started in: 0 for kernel processes, 3 for user processes.
+    pub ring: u8,
+    /// Scheduling priority; a smaller number runs first.
+    pub priority: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Label for people, padded with zeros. Nothing is decided by it.
+    pub name: [u8; 16],
+    /// Virtual tick at which it last entered the kernel.
+    pub seen: u64,
+    /// Kernel entries it has made.
+    pub entries: u64,
+    /// The saved registers, valid while it does not run.
+    pub context: Context,
+}
+
+const _: () = {
+    assert!(size_of::<Descriptor>() == 64 + 176);
+    assert!((core::mem::offset_of!(Descriptor, context) + size_of::<Context>()).is_multiple_of(16));
+};
+
+impl Descriptor {
+    /// The label as text; what is not ASCII is shown as `?`.
+    pub fn label(&self) -> impl Iterator<Item = char> + '_ {
+        self.name
+            .iter()
+            .take_while(|b| **b != 0)
+            .map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '?' })
+    }
+}

@@ -1,0 +1,165 @@
+//! System calls: numbers, errors, keys.
+//!
+//! The number goes in RAX, arguments in RDI, RSI, RDX, R10, R8, R9. The status comes back in RAX (0, or an
+//! [`Error`] by number), results in RDI, RSI, RDX, R10, R8, R9; RCX and R11 are lost, as `SYSCALL` has it
+//! (AMD64 APM vol. 3). User processes and kernel processes use the same calls.
+
+macro_rules! calls {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal;)+) => {
+        /// A system call.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u64)]
+        pub enum Call { $($(#[doc = $doc])+ $name = $number,)+ }
+
+        impl Call {
+            /// All calls.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The call with this number.
+            pub fn from_raw(raw: u64) -> Option<Self> {
+                match raw { $($number => Some(Self::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+calls! {
+    /// `(status)`: ends the caller.
+    Exit = 0;
+    /// `()`: lets others run.
+    Yield = 1;
+    /// `(ticks)`: sleeps.
+    Sleep = 2;
+    /// `(port, word0, word1, loan address, loan bytes, timeout ticks)` to `(word0, word1)`: sends, lends, waits for
+    /// the reply. A timeout of 0 waits for ever.
+    Call = 3;
+    /// `(port)` to `(sender, word0, word1, window address, loan bytes)`: waits for a message on a port it has bound.
+    Receive = 4;
+    /// `(sender, word0, word1, port)`: answers and ends the loan; with a port other than 0, also waits for the next
+    /// message there, with the results of [`Call::Receive`]. The CPU goes straight to the sender.
+    Reply = 5;
+    /// `(port)`: binds a port to the caller; below 1024 for root only.
+    Bind = 6;
+    /// `(bytes)` to `(address)`: grows the heap.
+    Grow = 7;
+    /// `(seconds code)`: pets the watchdog; needs [`Keys::WATCHDOG`].
+    Pet = 8;
+    /// `(length, 5 words of text)`: writes up to 40 bytes to the console.
+    Print = 9;
+    /// `(program, uid, priority, argument)` to `(pid)`: starts a program of the boot module; for root only.
+    Spawn = 10;
+    /// `(timeout ticks)` to `(pid, status)`: waits for a child to end.
+    Wait = 11;
+    /// `(pid)`: ends another process; for root only.
+    Kill = 12;
+    /// `(what)` to `(value)`: asks for one number, see [`Query`].
+    Query = 13;
+    /// `(pid, keys)`: grants keys; for kernel processes only.
+    Grant = 14;
+}
+
+/// Why a call was refused, in RAX.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Error {
+    /// No such call, or an argument that makes no sense.
+    Invalid = 1,
+    /// Not allowed to the caller.
+    Denied = 2,
+    /// The peer is dead, or never was.
+    Dead = 3,
+    /// Nothing came in time.
+    TimedOut = 4,
+    /// No memory, or no room in a table.
+    Exhausted = 5,
+    /// An address that the caller has not mapped.
+    BadAddress = 6,
+    /// The port or the child does not exist.
+    NotFound = 7,
+}
+
+impl Error {
+    /// The error with this number.
+    pub fn from_raw(raw: u64) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Invalid,
+            2 => Self::Denied,
+            3 => Self::Dead,
+            4 => Self::TimedOut,
+            5 => Self::Exhausted,
+            6 => Self::BadAddress,
+            7 => Self::NotFound,
+            _ => return None,
+        })
+    }
+}
+
+/// What [`Call::Query`] can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Query {
+    /// The caller's own pid.
+    Me = 0,
+    /// Virtual time.
+    Tick = 1,
+    /// Processes that ended with a fault or with a status other than 0.
+    Crashes = 2,
+    /// Processes alive.
+    Alive = 3,
+    /// The number given on the command line for the load parameter `(second argument)`, see [`Load`].
+    Load = 4,
+}
+
+impl Query {
+    /// The query with this number.
+    pub fn from_raw(raw: u64) -> Option<Self> {
+        Some(match raw {
+            0 => Self::Me,
+            1 => Self::Tick,
+            2 => Self::Crashes,
+            3 => Self::Alive,
+            4 => Self::Load,
+            _ => return None,
+        })
+    }
+}
+
+/// Load parameters, from the kernel's command line (`people=24 …`), read by programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Load {
+    /// Clients to keep alive at once.
+    People = 0,
+    /// Ticks between two starts of a client.
+    SpawnEvery = 1,
+    /// Pages that a client works on and lends.
+    Pages = 2,
+    /// Ticks that a client waits for an answer.
+    Patience = 3,
+    /// Requests that a client makes in its life.
+    Rounds = 4,
+    /// Ticks that the storage behind the front servers needs for a request.
+    Work = 5,
+    /// Ticks without a pet after which the watchdog is due; whoever pets it does so four times as often.
+    Watchdog = 6,
+    /// Front servers that share the clients.
+    Fronts = 7,
+}
+
+impl Load {
+    /// Names on the command line, in the order of the numbers.
+    pub const NAMES: [&'static str; 8] =
+        ["people", "spawn-every", "pages", "patience", "rounds", "work", "watchdog-ticks", "fronts"];
+}
+
+/// Keys: capabilities that the privilege subsystem grants by message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keys;
+
+impl Keys {
+    /// May pet the watchdog.
+    pub const WATCHDOG: u32 = 1;
+}
+
+/// The port of the privilege subsystem: `(keys)` to `(keys granted)`.
+pub const PORT_KEYS: u64 = 1;

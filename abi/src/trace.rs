@@ -1,0 +1,153 @@
+//! Events: fixed-size records that the guest writes into a ring and the VMM drains, and which the VMM adds its own to.
+//!
+//! The event stream of a run is a sequence of [`Record`]s; the hash of their bytes is the run's identity. A record
+//! therefore holds nothing that depends on the host or on wall time.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::Pid;
+
+/// One event, 32 bytes. What `a`, `b` and `c` mean depends on the kind: see [`Kind::fields`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Record {
+    /// Virtual time.
+    pub tick: u32,
+    /// A [`Kind`] by number.
+    pub kind: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// The process concerned.
+    pub pid: Pid,
+    /// First value.
+    pub a: u32,
+    /// Second value.
+    pub b: u64,
+    /// Third value.
+    pub c: u64,
+}
+
+const _: () = assert!(size_of::<Record>() == 32);
+
+/// How a value is shown to people and programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Show {
+    /// Not used by this kind.
+    Nothing,
+    /// A number.
+    Number(&'static str),
+    /// An address or frame, in hexadecimal.
+    Hex(&'static str),
+    /// A process id.
+    Process(&'static str),
+}
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $text:literal, $a:expr, $b:expr, $c:expr;)+) => {
+        /// What happened. Numbers below 0x100 are written by the guest, from 0x100 on by the VMM.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Kind { $($(#[doc = $doc])+ $name = $number,)+ }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The kind with this number; `None` for numbers that nobody writes.
+            pub fn from_raw(raw: u16) -> Option<Self> {
+                match raw { $($number => Some(Self::$name),)+ _ => None }
+            }
+
+            /// The name in `events.jsonl`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What the record's `a`, `b` and `c` are.
+            pub const fn fields(self) -> [Show; 3] {
+                use Show::{Hex, Nothing, Number, Process};
+                #[allow(unused)]
+                const UNUSED: (fn(&'static str) -> Show, fn(&'static str) -> Show) = (Hex, Process);
+                match self { $(Self::$name => [$a, $b, $c],)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The kernel is up.
+    Boot = 1, "boot", Number("version"), Number("frames"), Number("seed");
+    /// A process was made.
+    Spawn = 2, "spawn", Number("uid"), Process("parent"), Hex("root");
+    /// A process ended by itself.
+    Exit = 3, "exit", Number("status"), Nothing, Nothing;
+    /// A process was ended by a fault of its own.
+    Fault = 4, "fault", Number("vector"), Hex("rip"), Hex("address");
+    /// A process was killed.
+    Kill = 5, "kill", Nothing, Process("by"), Nothing;
+    /// A message was sent to a port.
+    Send = 6, "send", Number("port"), Process("to"), Number("loan");
+    /// A reply was given.
+    Reply = 7, "reply", Nothing, Process("to"), Number("loan");
+    /// A call gave up waiting.
+    Timeout = 8, "timeout", Number("port"), Process("server"), Nothing;
+    /// A frame was lent: one record for each frame of a loan.
+    Lend = 9, "lend", Number("loan"), Hex("frame"), Process("borrower");
+    /// A loan has ended; its window still stands.
+    LoanEnd = 10, "loan-end", Number("loan"), Process("borrower"), Nothing;
+    /// A window was taken down.
+    Teardown = 11, "teardown", Number("loan"), Hex("window"), Nothing;
+    /// A frame was given out: `use` is its frame kind, `source` is 0 fresh, 1 free list, 2 out of quarantine early.
+    Given = 12, "given", Number("use"), Hex("frame"), Number("source");
+    /// A frame was taken back: `quarantined` is 1 if it must wait for its epoch.
+    Freed = 13, "freed", Number("quarantined"), Hex("frame"), Number("epoch");
+    /// An epoch has ended: no window of it stands any more.
+    Epoch = 14, "epoch", Number("epoch"), Number("released"), Nothing;
+    /// The watchdog was petted.
+    Pet = 15, "pet", Nothing, Nothing, Nothing;
+    /// A key was granted.
+    Grant = 16, "grant", Hex("keys"), Process("by"), Nothing;
+    /// A system call was refused: `error` is the error's number.
+    Refused = 17, "refused", Number("call"), Number("error"), Nothing;
+    /// A write came too late: its window had been taken down, it went to the process's own spare page.
+    LateWrite = 18, "late-write", Nothing, Hex("address"), Nothing;
+    /// The NMI handler ran; where the processor was.
+    Nmi = 19, "nmi", Number("cpl"), Hex("rip"), Number("since-pet");
+    /// The NMI handler's verdict: 1 is critical.
+    Verdict = 20, "verdict", Number("critical"), Number("alive"), Number("crashes");
+
+    /// The VMM has started the guest: `incarnation` counts from 1.
+    Start = 0x100, "start", Number("incarnation"), Number("seed"), Nothing;
+    /// An audit found a frame shared that should not be: `pid` owns it, `other` also maps it.
+    LeakFound = 0x101, "leak-found", Nothing, Hex("frame"), Process("other");
+    /// An audit found a kernel frame within reach of ring 3.
+    CrossingFound = 0x102, "crossing-found", Number("use"), Hex("frame"), Hex("address");
+    /// The watchdog has expired: `stage` counts from 1.
+    Expired = 0x103, "watchdog-expired", Number("stage"), Nothing, Nothing;
+    /// The VMM has sent an NMI.
+    NmiSent = 0x104, "nmi-sent", Nothing, Nothing, Nothing;
+    /// The machine was reset: `cause` is 1 guest, 2 watchdog, 3 the processor could not go on.
+    Reset = 0x105, "reset", Number("cause"), Nothing, Nothing;
+    /// The guest accessed a port or address where nothing is; only the first of a kind is traced.
+    Stray = 0x106, "stray-access", Number("bytes"), Hex("address"), Nothing;
+    /// The run has ended.
+    End = 0x107, "end", Nothing, Nothing, Nothing;
+    /// The guest's kernel has rung to say that it panicked.
+    Panic = 0x108, "panic", Nothing, Nothing, Nothing;
+    /// An audit could not read the guest's tables: they are damaged.
+    Blind = 0x109, "blind", Nothing, Nothing, Nothing;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_keep_their_numbers_and_have_names_of_their_own() {
+        for (n, kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(Kind::from_raw(*kind as u16), Some(*kind));
+            assert!(Kind::ALL[..n].iter().all(|other| other.name() != kind.name()));
+        }
+        assert_eq!(Kind::from_raw(0), None);
+    }
+}

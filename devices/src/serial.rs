@@ -1,0 +1,472 @@
+//! The console: a 16550 serial port (COM1), the register model of which is `vm_superio::Serial`. In the story, what
+//! anyone outside can hear of the Matrix without looking into its memory.
+//!
+//! | offset from 0x3f8 | read | write |
+//! |---|---|---|
+//! | 0 | received byte (DLAB set: divisor, low byte) | byte to send (DLAB set: divisor, low byte) |
+//! | 1 | interrupt enable (DLAB set: divisor, high byte) | the same |
+//! | 2 | interrupt identification; the read acknowledges | FIFO control, ignored: the FIFOs are always on |
+//! | 3 | line control, bit 7 is DLAB | the same |
+//! | 4 | modem control, bit 4 is loopback | the same |
+//! | 5 | line status: bit 0 a byte waits, bits 5 and 6 (nothing left to send) always set | ignored |
+//! | 6 | modem status | ignored |
+//! | 7 | scratch | the same |
+//!
+//! Source: National Semiconductor PC16550D data sheet, as far as Linux `drivers/tty/serial/8250` needs it; the
+//! behaviour is that of `vm-superio`. The input FIFO holds 64 bytes instead of 16.
+//!
+//! Output is gathered, and handed to the `Write` that the VMM gave as soon as a line ends or 4 KiB have come
+//! together, so that it sees whole lines where the guest writes such. An unfinished line waits for
+//! [`Serial::flush`]. The guest never waits for output and never learns of its errors.
+//!
+//! Interrupts are pulses, as an edge-triggered ISA line has them: they come back as [`Action::Serial`], and a VMM
+//! without an interrupt controller drops them.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+
+use vm_superio::serial::SerialEvents;
+use vm_superio::{SerialState, Trigger};
+
+use crate::Action;
+
+/// Offset of the data register.
+const DATA: u8 = 0;
+/// Offset of the line control register; its bit 7 is DLAB.
+const LINE_CONTROL: u8 = 3;
+/// Offset of the modem control register; its bit 4 is loopback.
+const MODEM_CONTROL: u8 = 4;
+
+const DLAB: u8 = 0x80;
+const LOOPBACK: u8 = 0x10;
+
+/// Output without an end of line is handed over when it has grown to this many bytes.
+const GATHERED_MAX: usize = 4096;
+
+/// The interrupt line: remembers a pulse until it is taken.
+#[derive(Debug, Default)]
+struct Line {
+    pulsed: Cell<bool>,
+}
+
+impl Trigger for Line {
+    type E = Infallible;
+
+    fn trigger(&self) -> Result<(), Infallible> {
+        self.pulsed.set(true);
+        Ok(())
+    }
+}
+
+/// What the register model tells: only that the guest has read all input is of interest.
+#[derive(Debug)]
+struct Events {
+    input_empty: Cell<bool>,
+}
+
+impl SerialEvents for Events {
+    fn buffer_read(&self) {}
+
+    fn out_byte(&self) {}
+
+    fn tx_lost_byte(&self) {}
+
+    fn in_buffer_empty(&self) {
+        self.input_empty.set(true);
+    }
+}
+
+/// The register model. Its `Write` is the place where output is gathered, which never fails.
+type Uart = vm_superio::Serial<Line, Events, Vec<u8>>;
+
+fn uart(state: &SerialState, gathered: Vec<u8>) -> Option<Uart> {
+    let events = Events { input_empty: Cell::new(state.in_buffer.is_empty()) };
+    Uart::from_state(state, Line::default(), events, gathered).ok()
+}
+
+/// Everything that a guest can have changed in the port, and the input that still waits for it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    registers: SerialState,
+    waiting: Vec<u8>,
+}
+
+/// Output could not be written. The guest went on.
+#[derive(Debug, thiserror::Error)]
+#[error("console output could not be written, up to {lost} bytes are lost: {first}")]
+pub struct OutputError {
+    /// The first error.
+    pub first: io::Error,
+    /// Bytes that were in writes that failed.
+    pub lost: u64,
+}
+
+/// The port, with its output.
+#[derive(Debug)]
+pub struct Serial<W> {
+    uart: Uart,
+    /// Input that the FIFO has no room for yet.
+    waiting: VecDeque<u8>,
+    /// A byte was sent since the port was made, reset or restored.
+    started: bool,
+    /// Bytes handed over to the output.
+    handed_over: u64,
+    output: W,
+    error: Option<OutputError>,
+}
+
+impl<W: io::Write> Serial<W> {
+    /// A port in power-on state that sends to `output`. Use one that does not wait for its reader for ever: the
+    /// guest stands still meanwhile.
+    pub fn new(output: W) -> Self {
+        let gathered = Vec::with_capacity(GATHERED_MAX);
+        let events = Events { input_empty: Cell::new(true) };
+        Self {
+            uart: Uart::with_events(Line::default(), events, gathered),
+            waiting: VecDeque::new(),
+            started: false,
+            handed_over: 0,
+            output,
+            error: None,
+        }
+    }
+
+    /// A write to the register at `offset` (0 to 7).
+    #[inline]
+    pub fn write(&mut self, offset: u8, value: u8) -> Action {
+        // The model can fail only with its trigger or its output, and ours cannot.
+        let _infallible = self.uart.write(offset, value);
+        if offset == DATA { self.sent() } else { self.refilled() }
+    }
+
+    /// Writes to the data register, one for each byte of `data`, as a string instruction makes them.
+    pub fn write_all(&mut self, data: &[u8]) -> Action {
+        let plain = self.uart.read(LINE_CONTROL) & DLAB == 0 && self.uart.read(MODEM_CONTROL) & LOOPBACK == 0;
+        match data.split_last() {
+            // Each of these bytes would do the same to the registers as the last one does alone.
+            Some((last, before)) if plain => {
+                self.uart.writer_mut().extend_from_slice(before);
+                let action = self.write(DATA, *last);
+                // Unless all was handed over, `data` is the end of what is gathered.
+                if self.has_unfinished_line()
+                    && let Some(unfinished) = data.iter().rev().position(|byte| *byte == b'\n')
+                {
+                    self.hand_over(self.uart.writer().len() - unfinished);
+                }
+                action
+            }
+            _ => data.iter().fold(Action::None, |action, byte| action.then(self.write(DATA, *byte))),
+        }
+    }
+
+    /// A read of the register at `offset` (0 to 7).
+    #[inline]
+    pub fn read(&mut self, offset: u8) -> (u8, Action) {
+        let value = self.uart.read(offset);
+        (value, if offset == DATA { self.refilled() } else { Action::None })
+    }
+
+    /// Gives input to the guest. What does not fit into its FIFO waits until the guest has read that.
+    pub fn queue_input(&mut self, data: &[u8]) -> Action {
+        self.waiting.extend(data);
+        self.refill();
+        self.news(false)
+    }
+
+    /// Bytes of input that the FIFO has not had room for yet.
+    pub fn input_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes that the guest has sent since the port was made.
+    pub fn bytes_sent(&self) -> u64 {
+        self.handed_over + self.uart.writer().len() as u64
+    }
+
+    /// Whether an unfinished line waits for [`Serial::flush`].
+    pub fn has_unfinished_line(&self) -> bool {
+        !self.uart.writer().is_empty()
+    }
+
+    /// Hands over an unfinished line, and flushes the output. Errors are kept for [`Serial::finish`].
+    pub fn flush(&mut self) {
+        self.hand_over(self.uart.writer().len());
+        if let Err(error) = self.output.flush() {
+            self.failed(error, 0);
+        }
+    }
+
+    /// Flushes, and gives the first error that output has met since the port was made or last finished.
+    pub fn finish(&mut self) -> Result<(), OutputError> {
+        self.flush();
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// The output.
+    pub const fn output(&self) -> &W {
+        &self.output
+    }
+
+    /// The output, to be written to or exchanged. Flush before.
+    pub const fn output_mut(&mut self) -> &mut W {
+        &mut self.output
+    }
+
+    /// Flushes, and gives the output back.
+    pub fn into_output(mut self) -> W {
+        self.flush();
+        self.output
+    }
+
+    /// Power-on state. What was sent before is handed over; input that waits is dropped.
+    pub fn reset(&mut self) {
+        self.restore(&State::default());
+    }
+
+    /// What [`Serial::restore`] needs. Output is not part of it: what is sent is sent.
+    pub fn state(&self) -> State {
+        State { registers: self.uart.state(), waiting: self.waiting.iter().copied().collect() }
+    }
+
+    /// Puts back what [`Serial::state`] gave. What was sent before is handed over; the next byte of output is a first
+    /// one again.
+    pub fn restore(&mut self, state: &State) {
+        self.hand_over(self.uart.writer().len());
+        let gathered = std::mem::take(self.uart.writer_mut());
+        if let Some(uart) = uart(&state.registers, gathered) {
+            self.uart = uart;
+        }
+        // The model pulses for interrupts that were pending. They had been pulsed before the state was taken.
+        self.uart.interrupt_evt().pulsed.set(false);
+        self.waiting.clear();
+        self.waiting.extend(&state.waiting);
+        self.started = false;
+    }
+
+    /// After a write to the data register: hands over what can be, and tells the news.
+    #[inline]
+    fn sent(&mut self) -> Action {
+        let gathered = self.uart.writer();
+        let Some(last) = gathered.last() else {
+            // It was the divisor or loopback: nothing was sent.
+            return self.news(false);
+        };
+        if *last == b'\n' || gathered.len() >= GATHERED_MAX {
+            self.hand_over(gathered.len());
+        }
+        let first_output = !self.started;
+        self.started = true;
+        self.news(first_output)
+    }
+
+    /// After an access by which the guest can have become ready for more input.
+    #[inline]
+    fn refilled(&mut self) -> Action {
+        if self.uart.events().input_empty.get() && !self.waiting.is_empty() {
+            self.refill();
+        }
+        self.news(false)
+    }
+
+    /// Moves as much waiting input into the FIFO as it has room for; in loopback mode nothing.
+    fn refill(&mut self) {
+        if let Ok(taken @ 1..) = self.uart.enqueue_raw_bytes(self.waiting.make_contiguous()) {
+            self.waiting.drain(..taken);
+            self.uart.events().input_empty.set(false);
+        }
+    }
+
+    #[inline]
+    fn news(&self, first_output: bool) -> Action {
+        let interrupt = self.uart.interrupt_evt().pulsed.take();
+        if first_output || interrupt { Action::Serial { first_output, interrupt } } else { Action::None }
+    }
+
+    /// Gives the first `len` gathered bytes to the output. What it does not take is lost.
+    fn hand_over(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        let gathered = self.uart.writer_mut();
+        let result = self.output.write_all(&gathered[..len]);
+        gathered.drain(..len);
+        self.handed_over += len as u64;
+        if let Err(error) = result {
+            self.failed(error, len as u64);
+        }
+    }
+
+    fn failed(&mut self, first: io::Error, lost: u64) {
+        self.error.get_or_insert(OutputError { first, lost: 0 }).lost += lost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INTERRUPT_ENABLE: u8 = 1;
+    const LINE_STATUS: u8 = 5;
+
+    /// Keeps each write apart; can be told to fail.
+    #[derive(Default)]
+    struct Writes {
+        writes: Vec<Vec<u8>>,
+        flushes: usize,
+        broken: bool,
+    }
+
+    impl io::Write for Writes {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            if self.broken {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.writes.push(data.to_vec());
+            Ok(data.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.flushes += 1;
+            Ok(())
+        }
+    }
+
+    fn send(serial: &mut Serial<Writes>, text: &[u8]) {
+        for byte in text {
+            let _ = serial.write(DATA, *byte);
+        }
+    }
+
+    const FIRST: Action = Action::Serial { first_output: true, interrupt: false };
+    const INTERRUPT: Action = Action::Serial { first_output: false, interrupt: true };
+
+    #[test]
+    fn the_output_sees_whole_lines() {
+        let mut serial = Serial::new(Writes::default());
+        send(&mut serial, b"one\ntwo\nthr");
+        assert_eq!(serial.output().writes, [b"one\n", b"two\n"]);
+        assert!(serial.has_unfinished_line());
+        serial.flush();
+        assert_eq!(serial.output().writes[2], b"thr");
+        assert_eq!((serial.output().flushes, serial.bytes_sent()), (1, 11));
+        assert!(!serial.has_unfinished_line());
+    }
+
+    #[test]
+    fn a_line_without_end_is_handed_over_in_pieces() {
+        let mut serial = Serial::new(Writes::default());
+        send(&mut serial, &[b'x'; GATHERED_MAX + 1]);
+        assert_eq!(serial.output().writes, [vec![b'x'; GATHERED_MAX]]);
+    }
+
+    #[test]
+    fn a_string_is_handed_over_up_to_its_last_line_end() {
+        let mut serial = Serial::new(Writes::default());
+        assert_eq!(serial.write_all(b"one\ntwo\nthr"), FIRST);
+        assert_eq!(serial.output().writes, [b"one\ntwo\n"]);
+        assert_eq!(serial.write_all(b""), Action::None);
+        assert_eq!(serial.write_all(b"ee\n"), Action::None);
+        assert_eq!(serial.output().writes[1], b"three\n");
+    }
+
+    #[test]
+    fn only_the_first_byte_is_the_first() {
+        let mut serial = Serial::new(Writes::default());
+        assert_eq!(serial.write(LINE_CONTROL, DLAB), Action::None);
+        assert_eq!(serial.write(DATA, 1), Action::None, "a divisor is not output");
+        assert_eq!(serial.write(LINE_CONTROL, 3), Action::None);
+        assert_eq!(serial.write(DATA, b'a'), FIRST);
+        assert_eq!(serial.write(DATA, b'b'), Action::None);
+        serial.reset();
+        assert_eq!(serial.write(DATA, b'c'), FIRST);
+        assert_eq!(serial.bytes_sent(), 3);
+    }
+
+    #[test]
+    fn broken_output_does_not_stop_the_guest_and_is_told_at_the_end() {
+        let mut serial = Serial::new(Writes { broken: true, ..Writes::default() });
+        send(&mut serial, b"one\ntwo\n");
+        serial.output_mut().broken = false;
+        send(&mut serial, b"three\n");
+        assert_eq!(serial.output().writes, [b"three\n"]);
+        let error = serial.finish().unwrap_err();
+        assert_eq!((error.first.kind(), error.lost), (io::ErrorKind::BrokenPipe, 8));
+        assert!(serial.finish().is_ok(), "it is told once");
+    }
+
+    #[test]
+    fn an_idle_transmitter_interrupts_once_until_it_is_acknowledged() {
+        let mut serial = Serial::new(io::sink());
+        assert_eq!(serial.write(INTERRUPT_ENABLE, 2), INTERRUPT);
+        assert_eq!(serial.write(DATA, b'a'), FIRST);
+        assert_eq!(serial.read(2), (0xc2, Action::None));
+        assert_eq!(serial.write(DATA, b'b'), INTERRUPT);
+    }
+
+    #[test]
+    fn input_that_does_not_fit_follows_when_the_guest_has_read() {
+        let mut serial = Serial::new(io::sink());
+        assert_eq!(serial.write(INTERRUPT_ENABLE, 1), Action::None);
+        assert_eq!(serial.queue_input(&[7; 100]), INTERRUPT);
+        assert_eq!(serial.input_waiting(), 36);
+        for _ in 0..63 {
+            assert_eq!(serial.read(DATA), (7, Action::None));
+        }
+        assert_eq!(serial.read(DATA), (7, INTERRUPT));
+        assert_eq!(serial.input_waiting(), 0);
+        assert_eq!(serial.read(LINE_STATUS).0 & 1, 1);
+    }
+
+    #[test]
+    fn input_waits_while_the_port_is_in_loopback() {
+        let mut serial = Serial::new(io::sink());
+        let _ = serial.write(MODEM_CONTROL, LOOPBACK);
+        let _ = serial.queue_input(b"k");
+        let _ = serial.write_all(b"loop");
+        assert_eq!(std::array::from_fn(|_| serial.read(DATA).0), *b"loop");
+        assert_eq!((serial.input_waiting(), serial.bytes_sent()), (1, 0));
+        let _ = serial.write(MODEM_CONTROL, 0);
+        assert_eq!(serial.read(DATA).0, b'k');
+    }
+
+    #[test]
+    fn a_restored_port_is_as_it_was() {
+        let mut serial = Serial::new(Writes::default());
+        let _ = serial.write(INTERRUPT_ENABLE, 3);
+        let _ = serial.queue_input(&[1; 70]);
+        let state = serial.state();
+        send(&mut serial, b"gone");
+        let _ = serial.read(DATA);
+        let _ = serial.write(7, 0x55);
+        serial.restore(&state);
+        assert_eq!(serial.state(), state);
+        assert_eq!(serial.output().writes, [b"gone"], "what was sent is sent");
+        assert_eq!(serial.read(7), (0, Action::None), "no interrupt is left over");
+    }
+
+    proptest! {
+        #[test]
+        fn all_input_arrives_in_order(pieces in prop::collection::vec((any::<Vec<u8>>(), 0_usize..200), 0..20)) {
+            let mut serial = Serial::new(io::sink());
+            let mut arrived = Vec::new();
+            let read = |serial: &mut Serial<io::Sink>, arrived: &mut Vec<u8>| {
+                let waits = serial.read(LINE_STATUS).0 & 1 != 0;
+                if waits {
+                    arrived.push(serial.read(DATA).0);
+                }
+                waits
+            };
+            for (data, reads) in &pieces {
+                let _ = serial.queue_input(data);
+                for _ in 0..*reads {
+                    read(&mut serial, &mut arrived);
+                }
+            }
+            while read(&mut serial, &mut arrived) {}
+            prop_assert_eq!(arrived, pieces.into_iter().flat_map(|(data, _)| data).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Remembers accesses to ports where nothing is: all are counted, the first one of each port is reported.
+
+use crate::Action;
+
+/// Ports that a processor can address.
+const PORTS: usize = 1 << 16;
+
+/// Which ports were touched in vain: one bit for each, 8 KiB.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Strays {
+    seen: Box<[u64; PORTS / 64]>,
+}
+
+impl Strays {
+    /// No port touched.
+    pub fn new() -> Self {
+        Self { seen: Box::new([0; PORTS / 64]) }
+    }
+
+    /// An access of `len` bytes: [`Action::Stray`] for the first one of this port, else nothing.
+    pub fn note(&mut self, port: u16, len: usize, write: bool) -> Action {
+        let (word, bit) = Self::place(port);
+        if self.seen[word] & bit != 0 {
+            return Action::None;
+        }
+        self.seen[word] |= bit;
+        Action::Stray { port, len: u8::try_from(len).unwrap_or(u8::MAX), write }
+    }
+
+    /// Whether this port was touched in vain.
+    pub fn contains(&self, port: u16) -> bool {
+        let (word, bit) = Self::place(port);
+        self.seen[word] & bit != 0
+    }
+
+    /// The ports touched in vain, in rising order.
+    pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..=u16::MAX).filter(|port| self.contains(*port))
+    }
+
+    /// Makes this the same as `other` without allocating.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.seen.copy_from_slice(&other.seen[..]);
+    }
+
+    fn place(port: u16) -> (usize, u64) {
+        (usize::from(port) / 64, 1 << (port % 64))
+    }
+}
+
+impl Default for Strays {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Strays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.ports()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_is_reported_once() {
+        let mut strays = Strays::new();
+        for port in 0..=u16::MAX {
+            assert_eq!(strays.note(port, 1, true), Action::Stray { port, len: 1, write: true });
+        }
+        for port in 0..=u16::MAX {
+            assert_eq!(strays.note(port, 2, false), Action::None);
+        }
+        assert_eq!(strays.ports().count(), PORTS);
+    }
+}

@@ -1,0 +1,282 @@
+//! What a guest publishes about itself, read from outside: the info block, and from it the processes, the frame table
+//! and the loan table. The address spaces to audit come from here.
+//!
+//! A guest may be broken in any way, so nothing is believed without a check that can be made. Where the tables cannot
+//! be found at all there is a [`ReadError`]; a single bad entry is reported as a [`Problem`] and left out.
+
+use abi::frame::{FrameEntry, FrameKind};
+use abi::info::{INFO_MAGIC, Info, VERSION};
+use abi::layout::{LOAN_PAGES, MAX_MEMORY, PAGE_SIZE};
+use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
+use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
+use abi::{Frame, GuestPhys, Pid};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::memory::{OutOfRange, PhysicalMemory};
+
+/// Most entries of a process table: a [`Pid`] has 16 bits for the slot.
+pub const MOST_PROCESSES: u32 = 1 << 16;
+/// Most entries of a frame table: one for each frame that a kernel manages.
+pub const MOST_FRAMES: u32 = (MAX_MEMORY / PAGE_SIZE) as u32;
+/// Most entries of a loan table.
+pub const MOST_LOANS: u32 = 1 << 16;
+
+/// The guest's tables cannot be found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The info block is not in memory.
+    #[error("the info block is not in memory: {0}")]
+    NoInfo(OutOfRange),
+    /// There is something else where the info block should be.
+    #[error("no info block at {at}: its magic number is {magic:#x}")]
+    BadMagic {
+        /// Where it should be.
+        at: GuestPhys,
+        /// What stands there.
+        magic: u64,
+    },
+    /// The guest speaks another version of the contract.
+    #[error("the guest's tables have version {0}, this reader knows version {VERSION}")]
+    BadVersion(u32),
+    /// The info block gives a table more entries than a guest can have.
+    #[error("the {table} has {count} entries, at most {most} make sense")]
+    TooMany {
+        /// Which table.
+        table: &'static str,
+        /// Its entries, as the info block has it.
+        count: u32,
+        /// Most that are accepted.
+        most: u32,
+    },
+    /// A table is not in memory.
+    #[error("the {table} is not in memory: {cause}")]
+    NoTable {
+        /// Which table.
+        table: &'static str,
+        /// What could not be read.
+        cause: OutOfRange,
+    },
+}
+
+/// One entry of the guest's tables that makes no sense.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Problem {
+    /// A descriptor is not in memory. Left out.
+    DescriptorOutside {
+        /// Slot in the process table.
+        slot: usize,
+        /// The frame that the table names.
+        frame: Frame,
+    },
+    /// There is something else where a descriptor should be. Left out.
+    DescriptorMagic {
+        /// Slot in the process table.
+        slot: usize,
+        /// The frame that the table names.
+        frame: Frame,
+        /// What stands there.
+        magic: u32,
+    },
+    /// A descriptor's pid is not one of its slot, or names nobody. Left out: loans could not be matched to it.
+    DescriptorPid {
+        /// Slot in the process table.
+        slot: usize,
+        /// The frame that the table names.
+        frame: Frame,
+        /// The pid in the descriptor.
+        pid: Pid,
+    },
+    /// A descriptor's state is no [`State`]. Kept.
+    DescriptorState {
+        /// Whose descriptor.
+        pid: Pid,
+        /// The number in the descriptor.
+        state: u8,
+    },
+    /// A loan's state is unknown. Left out.
+    LoanState {
+        /// Index in the loan table.
+        slot: usize,
+        /// The number in the table.
+        state: u32,
+    },
+    /// A loan has more pages than one can have. Kept, with as many frames as there are.
+    LoanPages {
+        /// Index in the loan table.
+        slot: usize,
+        /// The number in the table.
+        pages: u32,
+    },
+}
+
+/// A process that the guest's process table names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// The frame that holds its descriptor.
+    pub frame: Frame,
+    /// The descriptor.
+    pub descriptor: Descriptor,
+}
+
+impl Process {
+    /// What it is doing; `None` if the descriptor holds no such state.
+    pub fn state(&self) -> Option<State> {
+        State::from_raw(self.descriptor.state)
+    }
+}
+
+/// An address space and whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// The process; [`Pid::NONE`] for the kernel's own address space.
+    pub pid: Pid,
+    /// The root of its page tables.
+    pub root: GuestPhys,
+}
+
+/// A guest's tables as they were at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Guest {
+    /// The info block.
+    pub info: Info,
+    /// The processes in the order of their slots.
+    pub processes: Vec<Process>,
+    /// The frame table, from frame 0 on.
+    pub frames: Vec<FrameEntry>,
+    /// The loans that are active or draining, in the order of the loan table.
+    pub loans: Vec<Loan>,
+    /// What made no sense, in the order of reading.
+    pub problems: Vec<Problem>,
+    /// Process table, kept for its memory.
+    slots: Vec<u32>,
+}
+
+impl Guest {
+    /// Reads the tables of the guest whose info block is at `info`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the info block is none, or one of the three tables cannot be read.
+    pub fn read<M: PhysicalMemory + ?Sized>(mem: &M, info: GuestPhys) -> Result<Self, ReadError> {
+        let mut guest = Self::default();
+        guest.refresh(mem, info)?;
+        Ok(guest)
+    }
+
+    /// Reads the tables again, into the memory of the last reading.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; what this holds is then of no use until a later reading succeeds.
+    pub fn refresh<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, info: GuestPhys) -> Result<(), ReadError> {
+        let mem = &mem;
+        self.problems.clear();
+        self.info = mem.read_value(info).map_err(ReadError::NoInfo)?;
+        if self.info.magic != INFO_MAGIC {
+            return Err(ReadError::BadMagic { at: info, magic: self.info.magic });
+        }
+        if self.info.version != VERSION {
+            return Err(ReadError::BadVersion(self.info.version));
+        }
+        let info = self.info;
+        read_table(
+            mem,
+            ("process table", MOST_PROCESSES),
+            info.process_table,
+            info.process_slots,
+            &mut self.slots,
+        )?;
+        read_table(mem, ("frame table", MOST_FRAMES), info.frame_table, info.frames, &mut self.frames)?;
+        read_table(mem, ("loan table", MOST_LOANS), info.loan_table, info.loan_slots, &mut self.loans)?;
+        self.read_processes(mem);
+        self.sift_loans();
+        Ok(())
+    }
+
+    fn read_processes<M: PhysicalMemory>(&mut self, mem: &M) {
+        self.processes.clear();
+        for (slot, &number) in self.slots.iter().enumerate().filter(|(_, number)| **number != 0) {
+            let frame = Frame(u64::from(number));
+            let Ok(descriptor) = mem.read_value::<Descriptor>(frame.base()) else {
+                self.problems.push(Problem::DescriptorOutside { slot, frame });
+                continue;
+            };
+            let Descriptor { magic, pid, state, .. } = descriptor;
+            if magic != DESCRIPTOR_MAGIC {
+                self.problems.push(Problem::DescriptorMagic { slot, frame, magic });
+                continue;
+            }
+            if pid.slot() != slot || pid == Pid::NONE {
+                self.problems.push(Problem::DescriptorPid { slot, frame, pid });
+                continue;
+            }
+            if State::from_raw(state).is_none() {
+                self.problems.push(Problem::DescriptorState { pid, state });
+            }
+            self.processes.push(Process { frame, descriptor });
+        }
+    }
+
+    /// Throws out of the loan table what is not a loan.
+    fn sift_loans(&mut self) {
+        let mut slot = 0;
+        let problems = &mut self.problems;
+        self.loans.retain(|loan| {
+            let known = matches!(loan.state, LOAN_ACTIVE | LOAN_DRAINING);
+            if !known && loan.state != LOAN_NONE {
+                problems.push(Problem::LoanState { slot, state: loan.state });
+            }
+            if known && loan.pages > LOAN_PAGES as u32 {
+                problems.push(Problem::LoanPages { slot, pages: loan.pages });
+            }
+            slot += 1;
+            known
+        });
+    }
+
+    /// The frame table's word on a frame; `None` beyond its end.
+    pub fn fact(&self, frame: Frame) -> Option<FrameEntry> {
+        self.frames.get(usize::try_from(frame.0).ok()?).copied()
+    }
+
+    /// The process with this pid.
+    pub fn process(&self, pid: Pid) -> Option<&Process> {
+        let at = self.processes.binary_search_by_key(&pid.slot(), |process| process.descriptor.pid.slot());
+        at.ok().map(|at| &self.processes[at]).filter(|process| process.descriptor.pid == pid)
+    }
+
+    /// The address spaces: the kernel's own (with [`Pid::NONE`]), then each process's in the order of their slots.
+    ///
+    /// A descriptor whose root is 0 has none. A zombie never runs again and its tables may have been given to others,
+    /// so it has an address space only while the frame table still has its root down as a page table.
+    pub fn spaces(&self) -> impl Iterator<Item = Space> + '_ {
+        let kernel = Some(Space { pid: Pid::NONE, root: self.info.kernel_root });
+        let processes = self.processes.iter().filter(|process| {
+            let root = Frame(u64::from(process.descriptor.root));
+            let kind = self.fact(root).and_then(|fact| FrameKind::from_raw(fact.kind));
+            root.0 != 0 && (process.state() != Some(State::Zombie) || kind == Some(FrameKind::PageTable))
+        });
+        let processes = processes.map(|Process { descriptor, .. }| Space {
+            pid: descriptor.pid,
+            root: Frame(u64::from(descriptor.root)).base(),
+        });
+        kernel.into_iter().filter(|space| space.root.0 != 0).chain(processes)
+    }
+}
+
+/// Reads `count` entries at `at` into `into`, if there are no more than the table (with its name) can have.
+fn read_table<M, T>(
+    mem: &M,
+    (table, most): (&'static str, u32),
+    at: GuestPhys,
+    count: u32,
+    into: &mut Vec<T>,
+) -> Result<(), ReadError>
+where
+    M: PhysicalMemory,
+    T: FromBytes + IntoBytes + Immutable + Clone,
+{
+    if count > most {
+        return Err(ReadError::TooMany { table, count, most });
+    }
+    into.resize(count as usize, T::new_zeroed());
+    mem.read_values(at, into).map_err(|cause| ReadError::NoTable { table, cause })
+}

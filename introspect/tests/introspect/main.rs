@@ -1,0 +1,10 @@
+//! The crate from outside: hand-made and random guests in a few hundred KiB of memory.
+#![forbid(unsafe_code)]
+
+mod machine;
+mod policy_by_hand;
+mod policy_properties;
+mod reverse;
+mod space;
+mod walk_by_hand;
+mod walk_properties;

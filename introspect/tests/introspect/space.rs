@@ -1,0 +1,216 @@
+//! Finding a guest's tables, sound and broken.
+
+use abi::frame::FrameKind;
+use abi::info::{INFO_MAGIC, Info, VERSION};
+use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
+use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
+use abi::{Frame, GuestPhys, GuestVirt, Pid};
+use introspect::space::{Problem, ReadError};
+use introspect::{Guest, Paging, ReverseMap, Space};
+use proptest::prelude::*;
+use zerocopy::FromZeros;
+
+use crate::machine::{Machine, RW};
+
+const INFO: GuestPhys = GuestPhys(0x1000);
+
+struct Published {
+    machine: Machine,
+    info: Info,
+}
+
+/// A guest with room for eight processes and four loans, and the kernel's root.
+fn published() -> Published {
+    let mut machine = Machine::new(64);
+    assert_eq!(machine.frame(FrameKind::Kernel, Pid::NONE).base(), INFO);
+    let [process_table, frame_table, loan_table] =
+        [(); 3].map(|()| machine.frame(FrameKind::Kernel, Pid::NONE).base());
+    let kernel_root = machine.root(Pid::NONE);
+    let info = Info {
+        magic: INFO_MAGIC,
+        version: VERSION,
+        kernel_root,
+        process_table,
+        process_slots: 8,
+        frame_table,
+        frames: 64,
+        loan_table,
+        loan_slots: 4,
+        ..Info::default()
+    };
+    let mut guest = Published { machine, info };
+    guest.publish();
+    guest
+}
+
+impl Published {
+    fn publish(&mut self) {
+        self.publish_info_only();
+        let frames = self.machine.frames.clone();
+        self.machine.put(self.info.frame_table, frames.as_slice());
+    }
+
+    fn publish_info_only(&mut self) {
+        self.machine.put(INFO, &self.info);
+    }
+
+    fn process(&mut self, slot: usize, pid: Pid, state: u8, root: GuestPhys) -> Frame {
+        let frame = self.machine.frame(FrameKind::Descriptor, pid);
+        let mut descriptor = Descriptor::new_zeroed();
+        descriptor.magic = DESCRIPTOR_MAGIC;
+        descriptor.pid = pid;
+        descriptor.state = state;
+        descriptor.root = root.frame().0 as u32;
+        self.machine.put(frame.base(), &descriptor);
+        self.machine.put(self.info.process_table.add(slot as u64 * 4), &(frame.0 as u32));
+        frame
+    }
+
+    fn read(&self) -> Result<Guest, ReadError> {
+        Guest::read(&self.machine.memory, INFO)
+    }
+}
+
+#[test]
+fn processes_frames_and_loans_are_read() {
+    let mut published = published();
+    let (a, b) = (Pid::new(1, 1), Pid::new(5, 9));
+    let roots = [a, b].map(|pid| published.machine.root(pid));
+    let page = published.machine.frame(FrameKind::User, a);
+    published.machine.map(roots[0], GuestVirt(0x80_0000), page, RW);
+    published.process(5, b, State::Sleeping as u8, roots[1]);
+    let descriptor = published.process(1, a, State::Running as u8, roots[0]);
+    let loan = Loan { state: LOAN_DRAINING, id: 4, lender: a, borrower: b, pages: 1, ..Loan::default() };
+    published.machine.put(published.info.loan_table.add(2 * 64), &loan);
+    published.publish();
+
+    let guest = published.read().unwrap();
+    assert_eq!(guest.problems, []);
+    assert_eq!(guest.info, published.info);
+    assert_eq!(guest.loans, [loan]);
+    assert_eq!(guest.fact(page), Some(published.machine.frames[page.0 as usize]));
+    assert_eq!(guest.fact(Frame(64)), None);
+    assert_eq!(guest.processes.iter().map(|p| p.descriptor.pid).collect::<Vec<_>>(), [a, b]);
+    assert_eq!(guest.process(a).unwrap().frame, descriptor);
+    assert_eq!(guest.process(a).unwrap().state(), Some(State::Running));
+    assert_eq!(guest.process(Pid::new(1, 2)), None);
+    let spaces = [(Pid::NONE, published.info.kernel_root), (a, roots[0]), (b, roots[1])];
+    assert_eq!(guest.spaces().collect::<Vec<_>>(), spaces.map(|(pid, root)| Space { pid, root }));
+    let map =
+        ReverseMap::build(&published.machine.memory, Paging::default(), guest.spaces(), ReverseMap::BUDGET);
+    assert_eq!(map.pid(map.of(page)[0]), a);
+}
+
+#[test]
+fn a_descriptor_that_is_none_is_reported_and_left_out() {
+    let mut published = published();
+    let root = published.machine.root(Pid::NONE);
+    let good = Pid::new(1, 1);
+    published.process(1, good, 200, root);
+    let garbled = published.process(2, Pid::new(2, 1), 0, root);
+    published.machine.put(garbled.base(), &0xdead_beef_u32);
+    let misplaced = published.process(3, Pid::new(4, 1), 0, root);
+    let nobody = published.process(0, Pid::NONE, 0, root);
+    published.machine.put(published.info.process_table.add(7 * 4), &u32::MAX);
+    published.publish();
+    let guest = published.read().unwrap();
+    assert_eq!(guest.processes.iter().map(|p| p.descriptor.pid).collect::<Vec<_>>(), [good]);
+    assert_eq!(
+        guest.problems,
+        [
+            Problem::DescriptorPid { slot: 0, frame: nobody, pid: Pid::NONE },
+            Problem::DescriptorState { pid: good, state: 200 },
+            Problem::DescriptorMagic { slot: 2, frame: garbled, magic: 0xdead_beef },
+            Problem::DescriptorPid { slot: 3, frame: misplaced, pid: Pid::new(4, 1) },
+            Problem::DescriptorOutside { slot: 7, frame: Frame(0xffff_ffff) },
+        ]
+    );
+}
+
+#[test]
+fn a_zombie_has_an_address_space_only_while_its_root_is_a_page_table() {
+    let mut published = published();
+    let pids = [1, 2, 3, 4].map(|slot| Pid::new(slot, 0));
+    let roots = pids.map(|pid| published.machine.root(pid));
+    published.process(1, pids[0], State::Zombie as u8, roots[0]);
+    published.process(2, pids[1], State::Zombie as u8, roots[1]);
+    published.process(3, pids[2], State::Zombie as u8, GuestPhys(0));
+    published.process(4, pids[3], State::Embryo as u8, GuestPhys(0));
+    published.machine.set_fact(roots[1].frame(), FrameKind::Quarantined, Pid::NONE);
+    published.publish();
+    let guest = published.read().unwrap();
+    assert_eq!(guest.processes.len(), 4);
+    assert_eq!(guest.spaces().map(|space| space.pid).collect::<Vec<_>>(), [Pid::NONE, pids[0]]);
+}
+
+#[test]
+fn loans_that_make_no_sense_are_reported() {
+    let mut published = published();
+    let table = published.info.loan_table;
+    published.machine.put(table, &Loan { state: 77, ..Loan::default() });
+    published.machine.put(table.add(3 * 64), &Loan { state: LOAN_ACTIVE, pages: 5, ..Loan::default() });
+    let guest = published.read().unwrap();
+    assert_eq!(guest.loans.len(), 1);
+    assert_eq!(
+        guest.problems,
+        [Problem::LoanState { slot: 0, state: 77 }, Problem::LoanPages { slot: 3, pages: 5 }]
+    );
+}
+
+#[test]
+fn tables_that_cannot_be_found_are_errors() {
+    let broken = |change: &dyn Fn(&mut Info)| {
+        let mut published = published();
+        change(&mut published.info);
+        published.publish_info_only();
+        published.read().unwrap_err()
+    };
+    assert_eq!(broken(&|info| info.magic = 1), ReadError::BadMagic { at: INFO, magic: 1 });
+    assert_eq!(broken(&|info| info.version += 1), ReadError::BadVersion(VERSION + 1));
+    let refused = broken(&|info| info.process_slots = 65537);
+    assert_eq!(refused.to_string(), "the process table has 65537 entries, at most 65536 make sense");
+    assert!(matches!(broken(&|info| info.frames = u32::MAX), ReadError::TooMany { .. }));
+    assert!(matches!(broken(&|info| info.loan_slots = u32::MAX), ReadError::TooMany { .. }));
+    assert!(matches!(
+        broken(&|info| info.loan_table = GuestPhys(u64::MAX)),
+        ReadError::NoTable { table: "loan table", .. }
+    ));
+    assert!(matches!(broken(&|info| info.frames = 1 << 18), ReadError::NoTable { table: "frame table", .. }));
+    assert!(matches!(Guest::read(&vec![0; 64], GuestPhys(0)), Err(ReadError::NoInfo(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    /// Whatever an info block and the memory behind it say, a whole audit ends without a panic.
+    #[test]
+    fn a_garbled_guest_is_audited_to_an_end(words: [u64; 32], fill: u64, slots in 0..100u32, frames in 0..100u32) {
+        let mut memory = vec![0; 16 * 4096];
+        let mut state = fill | 1;
+        for (at, word) in memory.chunks_exact_mut(8).zip((0..512).cycle()) {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let word = words[word % 32] ^ if word % 3 == 0 { state } else { 0 };
+            at.copy_from_slice(&(word & (0xffff | fill)).to_le_bytes());
+        }
+        let info = Info {
+            magic: INFO_MAGIC,
+            version: VERSION,
+            kernel_root: GuestPhys(words[0] & 0xffff),
+            process_table: GuestPhys(words[1] & 0xffff),
+            frame_table: GuestPhys(words[2] & 0xffff),
+            loan_table: GuestPhys(words[3] & 0xffff),
+            process_slots: slots,
+            frames,
+            loan_slots: slots,
+            ..Info::default()
+        };
+        memory[..size_of::<Info>()].copy_from_slice(zerocopy::IntoBytes::as_bytes(&info));
+        if let Ok(guest) = Guest::read(&memory, GuestPhys(0)) {
+            let budget = introspect::Budget { tables: 500, leaves: 5000 };
+            let map = ReverseMap::build(&memory, Paging::default(), guest.spaces(), budget);
+            prop_assert!(map.tables() <= 500 && map.mapped().len() <= 5000);
+            let findings = introspect::policy::check(&map, &guest.frames, &guest.loans);
+            prop_assert!(findings.is_sorted_by_key(|finding| (finding.frame, finding.what)));
+        }
+    }
+}

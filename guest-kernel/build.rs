@@ -1,0 +1,19 @@
+//! Gives each guest binary its linker script. Host builds (tests, lints) have no guest binaries and need none.
+
+fn main() {
+    let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    println!("cargo::rerun-if-changed=kernel.ld");
+    println!("cargo::rerun-if-changed=program.ld");
+    println!("cargo::rerun-if-env-changed=MATRIX_MODULE");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+        return;
+    }
+    if std::env::var_os("CARGO_FEATURE_KERNEL").is_some() {
+        println!("cargo::rustc-link-arg-bin=matrix=-T{here}/kernel.ld");
+    }
+    if std::env::var_os("CARGO_FEATURE_PROGRAMS").is_some() {
+        for program in ["nursery", "watchdogd", "front", "store", "client", "batch"] {
+            println!("cargo::rustc-link-arg-bin={program}=-T{here}/program.ld");
+        }
+    }
+}

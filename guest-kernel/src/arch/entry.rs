@@ -1,0 +1,269 @@
+//! From a process into the kernel and back.
+//!
+//! Every entry from a process saves its registers straight into its descriptor: TSS.RSP0 and [`CONTEXT_END`] point
+//! behind the descriptor's [`Context`], so that the processor (for faults) or the stub (for system calls) pushes them
+//! where they belong and nothing is copied. Then the kernel stack is taken up, [`enter`] decides, and the registers of
+//! the process to resume are popped from *its* descriptor. A fault from ring 0 outside of that is a bug and a panic.
+
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::info::QUIRK_SYSCALL_FAULTS;
+use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
+use abi::process::{Context, VECTOR_SYSCALL};
+
+use super::machine::{self, Stack};
+use super::port;
+
+/// Size of the kernel's one stack, bytes.
+pub(super) const KERNEL_STACK_SIZE: usize = 16384;
+
+/// The kernel's one stack.
+pub(super) static KERNEL_STACK: Stack<KERNEL_STACK_SIZE> = Stack::new();
+
+/// Where the running process's registers start, and where they end, in its descriptor.
+static CONTEXT: AtomicU64 = AtomicU64::new(0);
+static CONTEXT_END: AtomicU64 = AtomicU64::new(0);
+/// The stack pointer of a process between `SYSCALL` and the moment when it is saved.
+static CALLER_RSP: AtomicU64 = AtomicU64::new(0);
+
+global_asm!(
+    r#"
+    .pushsection .text.entry, "ax", @progbits
+
+    // SYSCALL from ring 3: RCX holds the return address, R11 the flags.
+    .globl syscall_entry
+syscall_entry:
+    mov [rip + {caller_rsp}], rsp
+    mov rsp, [rip + {context_end}]
+    push {user_ss}
+    push [rip + {caller_rsp}]
+    push r11
+    push {user_cs}
+    push rcx
+    push 0
+    push {vector_syscall}
+    jmp save_and_enter
+
+    // The same for a kernel process, by `call`: it pops its return address as SYSCALL would leave it.
+    .globl kernel_gate
+kernel_gate:
+    pop rcx
+    pushfq
+    pop r11
+    mov [rip + {caller_rsp}], rsp
+    mov rsp, [rip + {context_end}]
+    push {kernel_ss}
+    push [rip + {caller_rsp}]
+    push r11
+    push {kernel_cs}
+    push rcx
+    push 0
+    push {vector_syscall}
+
+save_and_enter:
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    lea rsp, [rip + {stack} + {stack_size}]
+    xor ebp, ebp
+    call {enter}
+    // Falls through: whoever was chosen goes on.
+
+    .globl resume
+resume:
+    mov rsp, [rip + {context}]
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16
+    iretq
+
+    // A fault. From ring 3 the processor has switched to the descriptor; from ring 0 this is the kernel's own stack.
+fault_entry:
+    test byte ptr [rsp + 24], 3
+    jnz save_and_enter
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rdi, rsp
+    and rsp, -16
+    call {fault_in_kernel}
+    ud2
+
+    // NMI and double fault have stacks of their own and may come at any instruction.
+    .globl nmi_entry
+nmi_entry:
+    push 0
+    push 2
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rdi, rsp
+    mov rbp, rsp
+    and rsp, -16
+    call {nmi}
+    mov rsp, rbp
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16
+    iretq
+
+    // One stub for each exception, 16 bytes apart; those that come without an error code get a zero.
+    .globl fault_stubs
+    .balign 16
+fault_stubs:
+    .set vector, 0
+    .rept 32
+    .balign 16
+    .if (vector == 8) || (vector >= 10 && vector <= 14) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30)
+    .else
+    push 0
+    .endif
+    push vector
+    jmp fault_entry
+    .set vector, vector + 1
+    .endr
+    .popsection
+    "#,
+    caller_rsp = sym CALLER_RSP,
+    context = sym CONTEXT,
+    context_end = sym CONTEXT_END,
+    user_ss = const USER_SS,
+    user_cs = const USER_CS,
+    kernel_ss = const KERNEL_SS,
+    kernel_cs = const KERNEL_CS,
+    vector_syscall = const VECTOR_SYSCALL,
+    stack = sym KERNEL_STACK,
+    stack_size = const KERNEL_STACK_SIZE,
+    enter = sym enter,
+    fault_in_kernel = sym super::panic::fault_in_kernel,
+    nmi = sym super::nmi::nmi,
+);
+
+unsafe extern "C" {
+    /// The entry point of `SYSCALL`.
+    fn syscall_entry();
+    /// Resumes the process that was chosen last.
+    fn resume() -> !;
+}
+
+/// Points `SYSCALL` at its entry (AMD64 APM vol. 2, 6.1.1): kernel code at the base of STAR's first selector, and all
+/// flags that could disturb the kernel cleared.
+pub(super) fn init() {
+    const STAR: u32 = 0xc000_0081;
+    const LSTAR: u32 = 0xc000_0082;
+    const SFMASK: u32 = 0xc000_0084;
+    /// Trap, interrupt, direction, I/O level, nested task, alignment check.
+    const CLEARED: u64 = 0x4_7700;
+    port::write_msr(STAR, u64::from(KERNEL_CS) << 32 | u64::from(USER_SS - 8) << 48);
+    port::write_msr(LSTAR, syscall_address());
+    port::write_msr(SFMASK, CLEARED);
+}
+
+/// The address that LSTAR holds.
+pub(super) fn syscall_address() -> u64 {
+    syscall_entry as *const () as u64
+}
+
+/// Sets where the next entry saves registers, and which are resumed. Gives the address for TSS.RSP0.
+pub(super) fn set_context(context: u64) -> u64 {
+    let end = context + size_of::<Context>() as u64;
+    CONTEXT.store(context, Ordering::Relaxed);
+    CONTEXT_END.store(end, Ordering::Relaxed);
+    end
+}
+
+/// Leaves the kernel for the first time.
+pub(super) fn leave() -> ! {
+    // SAFETY: `Kernel::schedule` has chosen a process, so CONTEXT points to its valid saved registers, and this stack
+    // is not used again: the next entry starts it anew.
+    unsafe { resume() }
+}
+
+/// What the stubs call, on the kernel stack, with the process's registers saved in its descriptor.
+extern "C" fn enter() {
+    machine::with_kernel(|kernel| {
+        mend_syscall_fault(kernel);
+        kernel.enter();
+    });
+}
+
+/// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively
+/// in a ring that may not enter the kernel's pages. The signature is unmistakable: an instruction fetch from ring 3, a
+/// protection violation, at the entry point itself, with RCX and R11 as SYSCALL leaves them. Elsewhere nothing ever
+/// jumps there from ring 3 but an attacker, who gains a system call by it. Costs other hosts one comparison a fault.
+fn mend_syscall_fault(kernel: &mut machine::GuestKernel) {
+    const FETCH_FROM_USER: u64 = 0x15;
+    let context = machine::current_context(kernel);
+    if context.vector != 14 || context.error != FETCH_FROM_USER {
+        return;
+    }
+    if context.rip == syscall_address() && port::cr2() == context.rip {
+        context.rip = context.rcx;
+        context.rflags = context.r11;
+        context.vector = VECTOR_SYSCALL;
+        kernel.info.quirks |= QUIRK_SYSCALL_FAULTS;
+    }
+}

@@ -1,0 +1,33 @@
+//! What the kernel needs of a machine. The guest's is in `arch`; host tests have one made of plain memory.
+
+use abi::{Frame, GuestVirt};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A frame's content.
+#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4096))]
+pub struct Page(pub [u64; 512]);
+
+/// The machine under the kernel.
+pub trait Hardware {
+    /// The content of a frame. Panics for a frame that the machine does not have: that is a damaged kernel structure.
+    fn page(&mut self, frame: Frame) -> &mut Page;
+    /// Fills a frame with zeros.
+    fn zero(&mut self, frame: Frame);
+    /// Forgets the cached translation of one page of the running address space.
+    fn flush_page(&mut self, page: GuestVirt);
+    /// Makes `root` the running address space and forgets all cached translations of processes.
+    fn load_root(&mut self, root: Frame);
+    /// Says in which descriptor the next kernel entry saves its registers, and from which it resumes.
+    fn resume_from(&mut self, descriptor: Frame);
+    /// The address of the last page fault.
+    fn fault_address(&self) -> u64;
+    /// Writes to the doorbell port.
+    fn ring(&mut self, value: u32);
+    /// What the host has written for us: `HOST_*` features and the records it has taken from the trace.
+    fn host(&self) -> (u32, u64);
+    /// Restarts the watchdog with this timeout code (port 0x443).
+    fn pet_watchdog(&mut self, code: u8);
+    /// Writes to the console.
+    fn print(&mut self, text: &[u8]);
+}

@@ -1,0 +1,293 @@
+//! IPC: ports, and messages of two words with an optional loan. (In the story: the Merovingian.)
+//!
+//! A call waits for its reply. The message stays in the sender's saved registers until a receiver takes it: there is no
+//! buffer to run out of. Send and reply hand the CPU straight to the peer.
+
+use abi::Pid;
+use abi::process::State;
+use abi::syscall::Error;
+use abi::trace::Kind;
+
+use crate::hardware::Hardware;
+use crate::kernel::Kernel;
+use crate::queue::Queue;
+
+/// Ports that can be bound at once.
+const PORTS: usize = 64;
+/// Ports below this one are for root.
+pub const PRIVILEGED: u64 = 1024;
+
+/// A bound port.
+#[derive(Clone, Copy)]
+pub struct Port {
+    number: u64,
+    owner: Pid,
+    senders: Queue,
+}
+
+/// All ports.
+pub struct Ports {
+    bound: [Port; PORTS],
+    count: usize,
+}
+
+impl Ports {
+    /// None.
+    pub const fn new() -> Self {
+        Self { bound: [Port { number: 0, owner: Pid::NONE, senders: Queue::EMPTY }; PORTS], count: 0 }
+    }
+
+    fn find(&self, number: u64) -> Option<usize> {
+        // A closed place has number 0.
+        self.bound[..self.count].iter().position(|port| port.number == number && number != 0)
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a message carries besides its loan: taken from the sender's saved registers.
+struct Message {
+    words: [u64; 2],
+    at: u64,
+    bytes: u64,
+}
+
+impl<H: Hardware> Kernel<H> {
+    /// Binds a port to the process.
+    pub(crate) fn bind(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let (pid, uid) = (process.d.pid, process.d.uid);
+        if number == 0 {
+            return Err(Error::Invalid);
+        }
+        if number < PRIVILEGED && uid != 0 {
+            return Err(Error::Denied);
+        }
+        if self.ports.find(number).is_some() {
+            return Err(Error::Invalid);
+        }
+        let closed = self.ports.bound[..self.ports.count].iter().position(|port| port.number == 0);
+        let place = closed.unwrap_or(self.ports.count);
+        let port = self.ports.bound.get_mut(place).ok_or(Error::Exhausted)?;
+        *port = Port { number, owner: pid, senders: Queue::EMPTY };
+        self.ports.count = self.ports.count.max(place + 1);
+        self.process(slot).serves = 1;
+        Ok(())
+    }
+
+    /// Sends a message and waits for the reply.
+    pub(crate) fn call(&mut self, slot: usize) -> Result<(), Error> {
+        let context = self.process(slot).d.context;
+        let (number, timeout) = (context.rdi, context.r9);
+        self.lendable(slot, context.r10, context.r8)?;
+        let place = self.ports.find(number).ok_or(Error::NotFound)?;
+        let owner = self.ports.bound[place].owner;
+        if owner == self.process(slot).d.pid {
+            return Err(Error::Invalid);
+        }
+        self.process(slot).port = place as u32;
+        if timeout != 0 {
+            let due = self.info.tick.saturating_add(timeout);
+            self.timers.set(slot, due);
+        }
+        let server = self.process(owner.slot());
+        if server.d.state == State::Receiving as u8 && server.port == place as u32 {
+            match self.deliver(slot, owner.slot()) {
+                Ok(()) => self.hand_off(owner.slot()),
+                Err(error) => {
+                    self.timers.cancel(slot);
+                    return Err(error);
+                }
+            }
+        } else {
+            self.block(slot, State::Sending);
+            self.links.push(&mut self.ports.bound[place].senders, slot);
+        }
+        Ok(())
+    }
+
+    /// Waits for a message on a port.
+    pub(crate) fn receive(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+        let place = self.ports.find(number).ok_or(Error::NotFound)?;
+        let pid = self.process(slot).d.pid;
+        if self.ports.bound[place].owner != pid {
+            return Err(Error::Denied);
+        }
+        if !self.take_next(slot, place) {
+            self.process(slot).port = place as u32;
+            self.block(slot, State::Receiving);
+        }
+        Ok(())
+    }
+
+    /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
+    fn take_next(&mut self, slot: usize, place: usize) -> bool {
+        while let Some(sender) = self.links.pop(&mut self.ports.bound[place].senders) {
+            match self.deliver(sender, slot) {
+                Ok(()) => return true,
+                Err(error) => self.wake(sender, error as u64, [0; 2]),
+            }
+        }
+        false
+    }
+
+    /// Moves a message from the sender's registers into the receiver's; the sender then awaits the reply.
+    fn deliver(&mut self, sender: usize, receiver: usize) -> Result<(), Error> {
+        let process = self.process(sender);
+        let (pid, uid, place) = (process.d.pid, process.d.uid, process.port as usize);
+        let context = &process.d.context;
+        let message = Message { words: [context.rsi, context.rdx], at: context.r10, bytes: context.r8 };
+        let loan =
+            if message.bytes == 0 { 0 } else { self.open_loan(sender, receiver, message.at, message.bytes)? };
+        let window = if loan == 0 { 0 } else { self.loans[loan as usize - 1].window.0 };
+        let id = if loan == 0 { 0 } else { self.loans[loan as usize - 1].id };
+        let server = self.process(receiver);
+        let server_pid = server.d.pid;
+        let context = &mut server.d.context;
+        context.rax = 0;
+        context.rdi = u64::from(pid.0);
+        context.rsi = message.words[0];
+        context.rdx = message.words[1];
+        context.r10 = window;
+        context.r8 = message.bytes;
+        context.r9 = u64::from(uid);
+        let process = self.process(sender);
+        process.d.state = State::AwaitingReply as u8;
+        process.peer = server_pid;
+        process.loan = loan;
+        self.info.counters.messages += 1;
+        let number = self.ports.bound[place].number;
+        self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));
+        Ok(())
+    }
+
+    /// Answers a sender; with a port, waits for the next message there.
+    pub(crate) fn reply(&mut self, slot: usize) -> Result<(), Error> {
+        let me = self.process(slot);
+        let (pid, context) = (me.d.pid, me.d.context);
+        let (to, words, number) = (Pid(context.rdi as u32), [context.rsi, context.rdx], context.r10);
+        let next = match number {
+            0 => None,
+            _ => {
+                let place = self.ports.find(number).ok_or(Error::NotFound)?;
+                if self.ports.bound[place].owner != pid {
+                    return Err(Error::Denied);
+                }
+                Some(place)
+            }
+        };
+        let waits = self.find(to).filter(|sender| {
+            let process = self.process(*sender);
+            process.d.state == State::AwaitingReply as u8 && process.peer == pid
+        });
+        let Some(sender) = waits else {
+            // The sender gave up or died. Whoever serves on must not stumble over that.
+            if let Some(place) = next {
+                if !self.take_next(slot, place) {
+                    self.process(slot).port = place as u32;
+                    self.block(slot, State::Receiving);
+                }
+                return Ok(());
+            }
+            return Err(Error::Dead);
+        };
+        let loan = core::mem::take(&mut self.process(sender).loan);
+        let id = if loan == 0 { 0 } else { self.loans[loan as usize - 1].id };
+        self.info.counters.messages += 1;
+        self.emit(Kind::Reply, pid, 0, u64::from(to.0), u64::from(id));
+        if loan != 0 {
+            self.end_loan(loan);
+        }
+        self.process(slot).d.context.rax = 0;
+        self.answer(sender, 0, words);
+        match next {
+            Some(place) if !self.take_next(slot, place) => {
+                self.process(slot).port = place as u32;
+                self.block(slot, State::Receiving);
+            }
+            _ => {
+                self.current = 0;
+                self.make_ready(slot);
+            }
+        }
+        self.hand_off(sender);
+        Ok(())
+    }
+
+    /// Ends the wait of a process with a status and two words.
+    pub(crate) fn wake(&mut self, slot: usize, status: u64, words: [u64; 2]) {
+        self.answer(slot, status, words);
+        self.make_ready(slot);
+    }
+
+    fn answer(&mut self, slot: usize, status: u64, words: [u64; 2]) {
+        self.timers.cancel(slot);
+        let context = &mut self.process(slot).d.context;
+        context.rax = status;
+        [context.rdi, context.rsi] = words;
+    }
+
+    /// The timer of a process has expired, whatever it waits for.
+    pub(crate) fn expired(&mut self, slot: usize) {
+        let process = self.process(slot);
+        let (pid, place, peer) = (process.d.pid, process.port as usize, process.peer);
+        let loan = core::mem::take(&mut process.loan);
+        match State::from_raw(process.d.state) {
+            Some(State::Sleeping) => self.wake(slot, 0, [0; 2]),
+            Some(State::Sending) => {
+                self.links.remove(&mut self.ports.bound[place].senders, slot);
+                self.give_up(slot, pid, place, self.ports.bound[place].owner);
+            }
+            Some(State::AwaitingReply) => {
+                self.end_loan(loan);
+                self.give_up(slot, pid, place, peer);
+            }
+            Some(State::Waiting) => self.wake(slot, Error::TimedOut as u64, [0; 2]),
+            _ => {}
+        }
+    }
+
+    fn give_up(&mut self, slot: usize, pid: Pid, place: usize, server: Pid) {
+        self.info.counters.timeouts += 1;
+        let number = self.ports.bound[place].number;
+        self.emit(Kind::Timeout, pid, number as u32, u64::from(server.0), 0);
+        self.wake(slot, Error::TimedOut as u64, [0; 2]);
+    }
+
+    /// A dying process leaves the queue of the port it waits at.
+    pub(crate) fn leave_port(&mut self, slot: usize) {
+        let place = self.process(slot).port as usize;
+        self.links.remove(&mut self.ports.bound[place].senders, slot);
+    }
+
+    /// A dying process gives up its ports; everybody who waits for it is told.
+    pub(crate) fn close_ports(&mut self, slot: usize) {
+        let pid = self.process(slot).d.pid;
+        if self.process(slot).serves == 0 {
+            return;
+        }
+        for place in 0..self.ports.count {
+            if self.ports.bound[place].owner == pid {
+                while let Some(sender) = self.links.pop(&mut self.ports.bound[place].senders) {
+                    self.wake(sender, Error::Dead as u64, [0; 2]);
+                }
+                self.ports.bound[place].number = 0;
+                self.ports.bound[place].owner = Pid::NONE;
+            }
+        }
+        for other in 1..self.slots.limit() {
+            if self.processes[other] == 0 {
+                continue;
+            }
+            let process = self.process(other);
+            if process.d.state == State::AwaitingReply as u8 && process.peer == pid {
+                process.loan = 0;
+                self.wake(other, Error::Dead as u64, [0; 2]);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The kernel's state, its entry point, and the virtual clock below the scheduler.
+
+use abi::info::{Doorbell, HOST_LISTENS, Info};
+use abi::loan::Loan;
+use abi::process::{PROCESS_SLOTS, VECTOR_SYSCALL};
+use abi::trace::{Kind, Record};
+use abi::{Frame, GuestPhys, Pid};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::hardware::Hardware;
+use crate::ipc::Ports;
+use crate::module::Module;
+use crate::pager::Pager;
+use crate::params::Params;
+use crate::process::{Process, Slots};
+use crate::queue::Links;
+use crate::scheduler::Ready;
+use crate::timers::Timers;
+
+/// Loans that can be open at once.
+pub const LOAN_SLOTS: usize = 256;
+/// Records in the trace ring.
+pub const TRACE_SLOTS: usize = 1024;
+
+/// The vector of a page fault.
+const VECTOR_PAGE_FAULT: u64 = 14;
+
+/// Tables that the host reads, at fixed places in guest memory.
+pub struct Tables {
+    /// The info block.
+    pub info: &'static mut Info,
+    /// Frame numbers of the descriptors.
+    pub processes: &'static mut [u32; PROCESS_SLOTS],
+    /// The loans.
+    pub loans: &'static mut [Loan; LOAN_SLOTS],
+    /// The trace.
+    pub ring: &'static mut [Record; TRACE_SLOTS],
+}
+
+/// The kernel. Entries are serial: one CPU, no interrupts while it runs.
+pub struct Kernel<H> {
+    pub(crate) hw: H,
+    /// The info block; counters live there.
+    pub info: &'static mut Info,
+    pub(crate) processes: &'static mut [u32; PROCESS_SLOTS],
+    pub(crate) loans: &'static mut [Loan; LOAN_SLOTS],
+    ring: &'static mut [Record; TRACE_SLOTS],
+    pub(crate) pager: Pager,
+    pub(crate) module: Module,
+    pub(crate) params: Params,
+    pub(crate) slots: Slots,
+    pub(crate) links: Links,
+    pub(crate) ready: Ready,
+    pub(crate) timers: Timers,
+    pub(crate) ports: Ports,
+    /// The slot that runs; 0 while nobody does.
+    pub(crate) current: usize,
+    /// Somebody more urgent is ready, or the running process has had its share.
+    pub(crate) preempt: bool,
+    /// Kernel entries until the next tick.
+    left: u32,
+    pub(crate) first_free_loan: usize,
+    pub(crate) loan_serial: u32,
+    pub(crate) spawn_serial: u64,
+    pub(crate) kernel_root: Frame,
+}
+
+impl<H: Hardware> Kernel<H> {
+    /// A kernel with no processes yet.
+    pub fn new(
+        hw: H,
+        tables: Tables,
+        pager: Pager,
+        module: Module,
+        params: Params,
+        kernel_root: Frame,
+    ) -> Self {
+        let left = params.tick_entries;
+        let Tables { info, processes, loans, ring } = tables;
+        let mut kernel = Self {
+            hw,
+            info,
+            processes,
+            loans,
+            ring,
+            pager,
+            module,
+            params,
+            slots: Slots::new(),
+            links: Links::new(),
+            ready: Ready::new(),
+            timers: Timers::new(),
+            ports: Ports::new(),
+            current: 0,
+            preempt: false,
+            left,
+            first_free_loan: 0,
+            loan_serial: 0,
+            spawn_serial: 0,
+            kernel_root,
+        };
+        kernel.info.watchdog_ticks = kernel.params.load[abi::syscall::Load::Watchdog as usize];
+        kernel.publish_frames();
+        let (frames, seed) = (u64::from(kernel.info.frames), kernel.params.seed);
+        kernel.emit(Kind::Boot, Pid::NONE, abi::info::VERSION, frames, seed);
+        kernel
+    }
+
+    /// One kernel entry: the registers of the process that made it are in its descriptor. On return the machine
+    /// resumes whoever was chosen.
+    pub fn enter(&mut self) {
+        self.info.entries += 1;
+        let (slot, tick) = (self.current, self.info.tick);
+        let process = self.process(slot);
+        process.d.entries += 1;
+        process.d.seen = tick;
+        let vector = process.d.context.vector;
+        self.left -= 1;
+        if self.left == 0 {
+            self.tick(1);
+        }
+        match vector {
+            VECTOR_SYSCALL => self.system_call(slot),
+            VECTOR_PAGE_FAULT => self.page_fault(slot),
+            _ => self.fault(slot, vector as u32, 0),
+        }
+        if self.preempt || self.current == 0 {
+            self.schedule();
+        }
+    }
+
+    /// Virtual time moves on: the doorbell, then the timers that are due.
+    pub(crate) fn tick(&mut self, ticks: u64) {
+        self.left = self.params.tick_entries;
+        self.info.tick += ticks;
+        let (features, _) = self.hw.host();
+        if features & HOST_LISTENS != 0 {
+            self.hw.ring(Doorbell::Tick.value(GuestPhys(0)));
+        }
+        let now = self.info.tick;
+        while let Some(slot) = self.timers.expire(now) {
+            self.expired(slot);
+        }
+        self.end_share();
+    }
+
+    /// Nobody can run: take down what is pending, then jump to the next timer.
+    pub(crate) fn idle(&mut self) {
+        self.info.current = Pid::NONE;
+        self.hw.load_root(self.kernel_root);
+        self.teardown_all();
+        let now = self.info.tick;
+        let ticks = self.timers.next_due().map_or(1, |due| due.saturating_sub(now).max(1));
+        self.tick(ticks);
+    }
+
+    /// Writes an event into the trace; a full ring is drained first, so that nothing is lost where somebody listens.
+    pub(crate) fn emit(&mut self, kind: Kind, pid: Pid, a: u32, b: u64, c: u64) {
+        let (features, tail) = self.hw.host();
+        if features & HOST_LISTENS != 0 && self.info.trace_head - tail >= TRACE_SLOTS as u64 {
+            self.hw.ring(Doorbell::TraceFull.value(GuestPhys(0)));
+        }
+        let at = self.info.trace_head as usize % TRACE_SLOTS;
+        self.ring[at] = Record { tick: self.info.tick as u32, kind: kind as u16, reserved: 0, pid, a, b, c };
+        self.info.trace_head += 1;
+    }
+
+    /// The process in a slot that has one.
+    pub(crate) fn process(&mut self, slot: usize) -> &mut Process {
+        let frame = Frame(u64::from(self.processes[slot]));
+        Self::process_in(&mut self.hw, frame)
+    }
+
+    pub(crate) fn process_in(hw: &mut H, frame: Frame) -> &mut Process {
+        let bytes = hw.page(frame).as_mut_bytes();
+        match Process::mut_from_prefix(bytes) {
+            Ok((process, _)) => process,
+            // A frame is aligned and larger than a descriptor.
+            Err(_) => unreachable!(),
+        }
+    }
+
+    /// Shows the pager's numbers to the outside.
+    pub(crate) fn publish_frames(&mut self) {
+        self.info.free_frames = self.pager.free_frames();
+        self.info.quarantined = self.pager.quarantined();
+        self.info.epoch = self.pager.epoch();
+    }
+}

@@ -1,0 +1,42 @@
+//! The Matrix: a small message-passing kernel for x86-64, and the programs that live in it.
+//!
+//! One CPU, one kernel stack, no interrupts inside the kernel: every entry saves its registers straight into the
+//! descriptor of the process that made it, runs to completion, and resumes a process. Everything that decides is in
+//! [`kernel::Kernel`], which knows the machine only as a [`hardware::Hardware`], so that it runs in host tests as it
+//! runs in the guest. All `unsafe` is in `arch`, which exists only inside the guest.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`kernel`] | entry, ticks, idle time |
+//! | [`scheduler`] | who runs next, switch and hand-off (the Oracle, to be) |
+//! | [`ipc`], [`loans`] | ports, messages, frames on loan (the Merovingian) |
+//! | [`pager`], [`space`] | frames, quarantine, page tables |
+//! | [`process`] | birth, death, reaping |
+//! | [`keys`] | the privilege subsystem, a kernel process (the Keymaster) |
+//! | [`syscalls`], [`faults`] | what a kernel entry asks for |
+//! | [`params`], [`module`] | command line and boot module |
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+#[cfg(target_os = "none")]
+pub mod arch;
+pub mod faults;
+pub mod hardware;
+pub mod ipc;
+pub mod kernel;
+#[cfg(target_os = "none")]
+pub mod keys;
+pub mod loans;
+pub mod module;
+pub mod pager;
+pub mod params;
+pub mod process;
+pub mod queue;
+pub mod scheduler;
+pub mod space;
+pub mod syscalls;
+pub mod timers;
+#[cfg(target_os = "none")]
+pub mod user;

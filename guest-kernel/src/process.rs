@@ -1,0 +1,362 @@
+//! Processes: birth, death, reaping. A descriptor lives in a frame of its own; a pid carries the generation of its slot.
+//!
+//! ```text
+//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting -> Ready
+//!                        any of these -> Zombie -> (its parent asks) -> gone
+//! ```
+//!
+//! The fourth place of the design bug: a dead process's frames go back to the pager at once, into quarantine.
+
+use abi::frame::FrameKind;
+use abi::layout::{KERNEL_CS, KERNEL_SS, PAGE_SIZE, USER_CS, USER_DATA, USER_SS, USER_STACK_TOP, USER_TEXT};
+use abi::process::{Context, DESCRIPTOR_MAGIC, Descriptor, PROCESS_SLOTS, State};
+use abi::syscall::Error;
+use abi::trace::Kind;
+use abi::{Frame, GuestVirt, Pid};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::hardware::Hardware;
+use crate::kernel::Kernel;
+use crate::pager::Chain;
+use crate::queue::{Links, Queue};
+use crate::space::{DATA, NoMemory, RODATA, TEXT};
+
+/// Bit 1 of RFLAGS is always set; interrupts stay off: the virtual clock has none.
+const RFLAGS: u64 = 2;
+
+/// A process as the kernel sees it: the part that the host reads, then the kernel's own.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Process {
+    /// What the host may read.
+    pub d: Descriptor,
+    /// Whose reply it awaits.
+    pub peer: Pid,
+    /// The port it waits at: place in the port table.
+    pub port: u32,
+    /// The loan that its present call makes, see [`crate::loans::LoanRef`].
+    pub loan: u32,
+    /// First ended loan whose window it still has.
+    pub pending: u32,
+    /// Window slots in use.
+    pub windows: u64,
+    /// Frame of its page directory.
+    pub directory: u32,
+    frames_first: u32,
+    frames_last: u32,
+    /// Spare page for writes that come after their window is gone; 0 until needed.
+    pub spare: u32,
+    /// Pages of heap.
+    pub heap: u32,
+    /// 1 if it has ever bound a port.
+    pub serves: u32,
+    /// Children alive or dead, not yet asked for.
+    pub children: u32,
+    /// Dead children.
+    zombies: Queue,
+    /// What it ended with.
+    pub status: u64,
+}
+
+/// Slots of the process table: which are free, and the generation of each.
+pub struct Slots {
+    free: Queue,
+    fresh: usize,
+    generations: [u16; PROCESS_SLOTS],
+}
+
+impl Slots {
+    /// All free; slot 0 is never used.
+    pub const fn new() -> Self {
+        Self { free: Queue::EMPTY, fresh: 1, generations: [0; PROCESS_SLOTS] }
+    }
+
+    /// One past the highest slot ever used.
+    pub const fn limit(&self) -> usize {
+        self.fresh
+    }
+
+    /// Takes a free slot.
+    pub fn take(&mut self, links: &mut Links) -> Option<Pid> {
+        let slot = match links.pop(&mut self.free) {
+            Some(slot) => slot,
+            None if self.fresh < PROCESS_SLOTS => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return None,
+        };
+        Some(Pid::new(slot, self.generations[slot]))
+    }
+
+    /// Frees a slot; its old pid names nobody from here on.
+    pub fn put(&mut self, links: &mut Links, slot: usize) {
+        self.generations[slot] = self.generations[slot].wrapping_add(1);
+        links.push(&mut self.free, slot);
+    }
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Process {
+    pub(crate) fn root(&self) -> Frame {
+        Frame(u64::from(self.d.root))
+    }
+
+    pub(crate) fn frames(&self) -> Chain {
+        Chain { first: self.frames_first, last: self.frames_last }
+    }
+
+    pub(crate) fn set_frames(&mut self, chain: Chain) {
+        (self.frames_first, self.frames_last) = (chain.first, chain.last);
+    }
+}
+
+/// What a new user process is to be.
+#[derive(Clone, Copy)]
+pub struct Birth {
+    /// Index in the boot module.
+    pub program: usize,
+    /// Who starts it.
+    pub parent: Pid,
+    /// User id.
+    pub uid: u32,
+    /// Priority.
+    pub priority: u8,
+    /// Handed over in RDI.
+    pub argument: u64,
+}
+
+impl<H: Hardware> Kernel<H> {
+    /// The slot of a living process.
+    pub(crate) fn find(&mut self, pid: Pid) -> Option<usize> {
+        let slot = pid.slot();
+        let frame = *self.processes.get(slot)?;
+        (frame != 0 && self.process(slot).d.pid == pid).then_some(slot)
+    }
+
+    /// Starts a program of the boot module.
+    pub fn spawn(&mut self, birth: Birth) -> Result<Pid, Error> {
+        let program = *self.module.program(birth.program).ok_or(Error::NotFound)?;
+        let slot = self.embryo(birth.parent, birth.uid, birth.priority).map_err(|_| Error::Exhausted)?;
+        let process = self.process(slot);
+        let pid = process.d.pid;
+        process.d.program = birth.program as u32;
+        process.d.name = program.name;
+        process.d.ring = 3;
+        if self.build_image(slot, &program).is_err() {
+            self.recycle(slot);
+            return Err(Error::Exhausted);
+        }
+        self.spawn_serial += 1;
+        let seed = mix(self.params.seed, self.spawn_serial);
+        let process = self.process(slot);
+        process.d.context = Context {
+            rip: program.entry,
+            cs: u64::from(USER_CS),
+            rflags: RFLAGS,
+            rsp: USER_STACK_TOP - 8,
+            ss: u64::from(USER_SS),
+            rdi: birth.argument,
+            rsi: seed,
+            rdx: u64::from(pid.0),
+            ..Context::default()
+        };
+        self.born(slot, birth.parent);
+        Ok(pid)
+    }
+
+    /// Starts a kernel process: ring 0, a stack of its own, the kernel's address space.
+    pub fn spawn_kernel(&mut self, name: &[u8], entry: u64, priority: u8) -> Result<Pid, Error> {
+        let slot = self.embryo(Pid::NONE, 0, priority).map_err(|_| Error::Exhausted)?;
+        let stack = self.give(slot, FrameKind::KernelStack).map_err(|_| Error::Exhausted)?;
+        let root = self.kernel_root.0 as u32;
+        let process = self.process(slot);
+        let pid = process.d.pid;
+        process.d.program = u32::MAX;
+        process.d.name[..name.len().min(16)].copy_from_slice(&name[..name.len().min(16)]);
+        process.d.root = root;
+        process.d.context = Context {
+            rip: entry,
+            cs: u64::from(KERNEL_CS),
+            rflags: RFLAGS,
+            rsp: abi::layout::DIRECT_MAP + stack.base().0 + PAGE_SIZE - 8,
+            ss: u64::from(KERNEL_SS),
+            rdi: u64::from(pid.0),
+            ..Context::default()
+        };
+        self.born(slot, Pid::NONE);
+        Ok(pid)
+    }
+
+    fn embryo(&mut self, parent: Pid, uid: u32, priority: u8) -> Result<usize, NoMemory> {
+        let pid = self.slots.take(&mut self.links).ok_or(NoMemory)?;
+        let frame = match self.give_loose(pid, FrameKind::Descriptor) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.slots.put(&mut self.links, pid.slot());
+                return Err(error);
+            }
+        };
+        self.processes[pid.slot()] = frame.0 as u32;
+        let process = self.process(pid.slot());
+        process.d.magic = DESCRIPTOR_MAGIC;
+        process.d.pid = pid;
+        process.d.parent = parent;
+        process.d.uid = uid;
+        process.d.priority = priority;
+        process.d.state = State::Embryo as u8;
+        Ok(pid.slot())
+    }
+
+    fn build_image(&mut self, slot: usize, program: &abi::module::Program) -> Result<(), NoMemory> {
+        self.build_space(slot)?;
+        let pages = program.text_pages + program.rodata_pages;
+        for page in 0..pages {
+            let flags = if page < program.text_pages { TEXT } else { RODATA };
+            let frame = self.module.frame(program.text_page + page);
+            self.map(slot, GuestVirt(USER_TEXT + u64::from(page) * PAGE_SIZE), frame, flags)?;
+        }
+        for page in 0..program.data_pages {
+            let frame = self.give(slot, FrameKind::User)?;
+            self.map(slot, GuestVirt(USER_DATA + u64::from(page) * PAGE_SIZE), frame, DATA)?;
+        }
+        let stack = self.give(slot, FrameKind::User)?;
+        self.map(slot, GuestVirt(USER_STACK_TOP - PAGE_SIZE), stack, DATA)
+    }
+
+    fn born(&mut self, slot: usize, parent: Pid) {
+        if let Some(parent) = self.find(parent) {
+            self.process(parent).children += 1;
+        }
+        let process = self.process(slot);
+        let (pid, uid, root) = (process.d.pid, process.d.uid, process.root());
+        self.info.counters.spawns += 1;
+        self.info.alive += 1;
+        self.emit(Kind::Spawn, pid, uid, u64::from(parent.0), root.base().0);
+        self.make_ready(slot);
+    }
+
+    /// Ends a process, whatever it is doing. Everything it holds goes back at once; its descriptor stays until its
+    /// parent has asked for the status.
+    pub(crate) fn end(&mut self, slot: usize, status: u64) {
+        let process = self.process(slot);
+        let (pid, parent, priority) = (process.d.pid, process.d.parent, process.d.priority);
+        let loan = core::mem::take(&mut process.loan);
+        let state = State::from_raw(process.d.state);
+        match state {
+            Some(State::Ready) => drop(self.ready.remove(&mut self.links, slot, priority)),
+            Some(State::Sending) => self.leave_port(slot),
+            Some(State::AwaitingReply) => self.end_loan(loan),
+            _ => {}
+        }
+        self.timers.cancel(slot);
+        if slot == self.current {
+            self.current = 0;
+            self.hw.load_root(self.kernel_root);
+        }
+        self.process(slot).d.state = State::Zombie as u8;
+        self.process(slot).status = status;
+        self.drop_borrowed(slot);
+        self.close_ports(slot);
+        self.free_frames(slot, pid);
+        self.orphan_children(slot, pid);
+        self.info.alive -= 1;
+        if status == 0 {
+            self.info.counters.exits += 1;
+        } else {
+            self.info.counters.crashes += 1;
+        }
+        match self.find(parent) {
+            None => self.reap(slot),
+            Some(parent) if self.process(parent).d.state == State::Waiting as u8 => {
+                self.process(parent).children -= 1;
+                self.wake(parent, 0, [u64::from(pid.0), status]);
+                self.reap(slot);
+            }
+            Some(parent) => {
+                let mut zombies = self.process(parent).zombies;
+                self.links.push(&mut zombies, slot);
+                self.process(parent).zombies = zombies;
+            }
+        }
+    }
+
+    fn free_frames(&mut self, slot: usize, pid: Pid) {
+        let mut chain = self.process(slot).frames();
+        while let Some(frame) = self.pager.unchain(&mut chain) {
+            self.take_back(pid, frame);
+        }
+        let process = self.process(slot);
+        process.set_frames(Chain::default());
+        // Its page tables are no more: nobody must follow them.
+        process.d.root = 0;
+    }
+
+    fn orphan_children(&mut self, slot: usize, pid: Pid) {
+        let mut zombies = self.process(slot).zombies;
+        while let Some(zombie) = self.links.pop(&mut zombies) {
+            self.reap(zombie);
+        }
+        if self.process(slot).children == 0 {
+            return;
+        }
+        for other in 1..self.slots.limit() {
+            if self.processes[other] != 0 && self.process(other).d.parent == pid {
+                self.process(other).d.parent = Pid::NONE;
+            }
+        }
+    }
+
+    fn reap(&mut self, slot: usize) {
+        let pid = self.process(slot).d.pid;
+        let frame = Frame(u64::from(self.processes[slot]));
+        self.processes[slot] = 0;
+        self.take_back(pid, frame);
+        self.slots.put(&mut self.links, slot);
+    }
+
+    /// An embryo that could not be finished: as if it had never been.
+    fn recycle(&mut self, slot: usize) {
+        let pid = self.process(slot).d.pid;
+        self.free_frames(slot, pid);
+        self.reap(slot);
+    }
+
+    /// Gives the status of a dead child, or waits for one.
+    pub(crate) fn wait(&mut self, slot: usize, timeout: u64) -> Result<(), Error> {
+        let mut zombies = self.process(slot).zombies;
+        if let Some(zombie) = self.links.pop(&mut zombies) {
+            let child = self.process(zombie);
+            let (pid, status) = (child.d.pid, child.status);
+            let process = self.process(slot);
+            process.zombies = zombies;
+            process.children -= 1;
+            [process.d.context.rdi, process.d.context.rsi] = [u64::from(pid.0), status];
+            process.d.context.rax = 0;
+            self.reap(zombie);
+            return Ok(());
+        }
+        if self.process(slot).children == 0 && timeout == 0 {
+            return Err(Error::NotFound);
+        }
+        if timeout != 0 {
+            let due = self.info.tick.saturating_add(timeout);
+            self.timers.set(slot, due);
+        }
+        self.block(slot, State::Waiting);
+        Ok(())
+    }
+}
+
+/// A well-mixed number from a seed and a serial number (SplitMix64, Steele, Lea and Flood 2014).
+pub fn mix(seed: u64, serial: u64) -> u64 {
+    let mut z = seed.wrapping_add(serial.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}

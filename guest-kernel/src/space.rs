@@ -1,0 +1,143 @@
+//! Address spaces: page tables of processes, built with frames from the pager.
+//!
+//! Everything that a process can have mapped lies below 1 GiB, so that one page directory serves it all and a lookup
+//! is two steps (see `abi::layout`).
+
+use abi::frame::FrameKind;
+use abi::layout::{DIRECT_MAP, PAGE_SIZE, USER_END};
+use abi::trace::Kind;
+use abi::{Frame, GuestVirt};
+
+use crate::hardware::Hardware;
+use crate::kernel::Kernel;
+
+/// Entry bits (Intel SDM vol. 3, 4.5).
+pub const PRESENT: u64 = 1;
+/// Writable.
+pub const WRITE: u64 = 1 << 1;
+/// Reachable from ring 3.
+pub const USER: u64 = 1 << 2;
+/// Not executable.
+pub const NO_EXECUTE: u64 = 1 << 63;
+/// The bits that hold the frame's address.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Private memory.
+pub const DATA: u64 = PRESENT | WRITE | USER | NO_EXECUTE;
+/// Program text.
+pub const TEXT: u64 = PRESENT | USER;
+/// Read-only data.
+pub const RODATA: u64 = PRESENT | USER | NO_EXECUTE;
+
+/// No frame left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoMemory;
+
+/// The frame that an entry points to.
+pub fn frame_of(entry: u64) -> Frame {
+    Frame((entry & ADDRESS) / PAGE_SIZE)
+}
+
+impl<H: Hardware> Kernel<H> {
+    /// Gives a zeroed frame to the process in `slot`; it is taken back when the process ends.
+    pub(crate) fn give(&mut self, slot: usize, kind: FrameKind) -> Result<Frame, NoMemory> {
+        let pid = self.process(slot).d.pid;
+        let frame = self.give_loose(pid, kind)?;
+        let mut chain = self.process(slot).frames();
+        self.pager.chain(&mut chain, frame);
+        self.process(slot).set_frames(chain);
+        Ok(frame)
+    }
+
+    /// Gives a zeroed frame to `pid`, which the caller takes back.
+    pub(crate) fn give_loose(&mut self, pid: abi::Pid, kind: FrameKind) -> Result<Frame, NoMemory> {
+        if self.params.fix_pager && self.pager.free_frames() == 0 {
+            self.teardown_all();
+        }
+        let (frame, source) = self.pager.take(kind, pid).ok_or(NoMemory)?;
+        if source == crate::pager::Source::Early {
+            self.info.counters.early_reuses += 1;
+        }
+        self.publish_frames();
+        self.emit(Kind::Given, pid, kind as u32, frame.0, source as u64);
+        self.hw.zero(frame);
+        Ok(frame)
+    }
+
+    /// Takes a frame back, into quarantine while any window is still to be taken down.
+    pub(crate) fn take_back(&mut self, pid: abi::Pid, frame: Frame) {
+        let guarded = self.info.pending_spaces != 0;
+        self.pager.put(frame, guarded);
+        self.publish_frames();
+        self.emit(Kind::Freed, pid, u32::from(guarded), frame.0, u64::from(self.pager.epoch()));
+    }
+
+    /// Builds an empty address space: the kernel's half shared, the user half one directory.
+    pub(crate) fn build_space(&mut self, slot: usize) -> Result<(), NoMemory> {
+        let root = self.give(slot, FrameKind::PageTable)?;
+        let pointers = self.give(slot, FrameKind::PageTable)?;
+        let directory = self.give(slot, FrameKind::PageTable)?;
+        let direct = (DIRECT_MAP >> 39 & 511) as usize;
+        let kernel = self.hw.page(self.kernel_root);
+        let (direct_entry, image_entry) = (kernel.0[direct], kernel.0[511]);
+        let table = self.hw.page(root);
+        table.0[0] = pointers.base().0 | PRESENT | WRITE | USER;
+        table.0[direct] = direct_entry;
+        table.0[511] = image_entry;
+        self.hw.page(pointers).0[0] = directory.base().0 | PRESENT | WRITE | USER;
+        let process = self.process(slot);
+        process.d.root = root.0 as u32;
+        process.directory = directory.0 as u32;
+        Ok(())
+    }
+
+    /// The page table and index for a user address, if there is a table.
+    pub(crate) fn slot_of(&mut self, slot: usize, page: GuestVirt) -> Option<(Frame, usize)> {
+        if page.0 >= USER_END {
+            return None;
+        }
+        let directory = Frame(u64::from(self.process(slot).directory));
+        let entry = self.hw.page(directory).0[(page.0 >> 21) as usize];
+        (entry & PRESENT != 0).then(|| (frame_of(entry), (page.0 >> 12 & 511) as usize))
+    }
+
+    /// The entry that maps a user page, or 0.
+    pub(crate) fn entry(&mut self, slot: usize, page: GuestVirt) -> u64 {
+        match self.slot_of(slot, page) {
+            Some((table, index)) => self.hw.page(table).0[index],
+            None => 0,
+        }
+    }
+
+    /// Maps a frame at a user page, building the page table if there is none. What was mapped there is forgotten.
+    pub(crate) fn map(
+        &mut self,
+        slot: usize,
+        page: GuestVirt,
+        frame: Frame,
+        flags: u64,
+    ) -> Result<(), NoMemory> {
+        let (table, index) = match self.slot_of(slot, page) {
+            Some(found) => found,
+            None => {
+                let table = self.give(slot, FrameKind::PageTable)?;
+                let directory = Frame(u64::from(self.process(slot).directory));
+                self.hw.page(directory).0[(page.0 >> 21 & 511) as usize] =
+                    table.base().0 | PRESENT | WRITE | USER;
+                (table, (page.0 >> 12 & 511) as usize)
+            }
+        };
+        self.hw.page(table).0[index] = frame.base().0 | flags;
+        Ok(())
+    }
+
+    /// Removes the mapping of a user page.
+    pub(crate) fn unmap(&mut self, slot: usize, page: GuestVirt) {
+        if let Some((table, index)) = self.slot_of(slot, page) {
+            self.hw.page(table).0[index] = 0;
+            if slot == self.current {
+                self.hw.flush_page(page);
+            }
+        }
+    }
+}

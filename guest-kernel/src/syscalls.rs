@@ -1,0 +1,194 @@
+//! System calls: checks arguments, refuses what is not allowed, counts both.
+
+use abi::frame::FrameKind;
+use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
+use abi::process::State;
+use abi::syscall::{Call, Error, Keys, Query};
+use abi::trace::Kind;
+use abi::{GuestVirt, Pid};
+
+use crate::hardware::Hardware;
+use crate::kernel::Kernel;
+use crate::process::Birth;
+use crate::scheduler::PRIORITIES;
+use crate::space::DATA;
+
+/// What a call came to.
+enum Done {
+    /// The answer is in the caller's registers already, or will be when its wait ends.
+    Answered,
+    /// Success with up to one result.
+    Value(u64),
+}
+
+impl<H: Hardware> Kernel<H> {
+    pub(crate) fn system_call(&mut self, slot: usize) {
+        self.info.counters.syscalls += 1;
+        let context = &self.process(slot).d.context;
+        let (number, arguments) =
+            (context.rax, [context.rdi, context.rsi, context.rdx, context.r10, context.r8, context.r9]);
+        let result = match Call::from_raw(number) {
+            Some(call) => self.carry_out(slot, call, arguments),
+            None => Err(Error::Invalid),
+        };
+        match result {
+            Ok(Done::Answered) => {}
+            Ok(Done::Value(value)) => {
+                let context = &mut self.process(slot).d.context;
+                context.rax = 0;
+                context.rdi = value;
+            }
+            Err(error) => {
+                let process = self.process(slot);
+                process.d.context.rax = error as u64;
+                let pid = process.d.pid;
+                self.info.counters.refusals += 1;
+                self.emit(Kind::Refused, pid, number as u32, error as u64, 0);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, slot: usize, call: Call, arguments: [u64; 6]) -> Result<Done, Error> {
+        let [first, second, third, fourth, ..] = arguments;
+        match call {
+            Call::Exit => {
+                let pid = self.process(slot).d.pid;
+                self.emit(Kind::Exit, pid, first as u32, 0, 0);
+                self.end(slot, first);
+            }
+            Call::Yield => {
+                self.process(slot).d.context.rax = 0;
+                self.preempt = true;
+            }
+            Call::Sleep => {
+                let due = self.info.tick.saturating_add(first.max(1));
+                self.timers.set(slot, due);
+                self.block(slot, State::Sleeping);
+            }
+            Call::Call => self.call(slot)?,
+            Call::Receive => self.receive(slot, first)?,
+            Call::Reply => self.reply(slot)?,
+            Call::Bind => {
+                self.bind(slot, first)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Grow => return self.grow(slot, first).map(Done::Value),
+            Call::Pet => {
+                self.pet(slot, first)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Print => {
+                self.print(slot, first, &arguments)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Spawn => {
+                self.only_root(slot)?;
+                let birth = Birth {
+                    program: usize::try_from(first).map_err(|_| Error::NotFound)?,
+                    parent: self.process(slot).d.pid,
+                    uid: u32::try_from(second).map_err(|_| Error::Invalid)?,
+                    priority: u8::try_from(third)
+                        .ok()
+                        .filter(|p| usize::from(*p) < PRIORITIES)
+                        .ok_or(Error::Invalid)?,
+                    argument: fourth,
+                };
+                return self.spawn(birth).map(|pid| Done::Value(u64::from(pid.0)));
+            }
+            Call::Wait => self.wait(slot, first)?,
+            Call::Kill => {
+                self.only_root(slot)?;
+                let victim =
+                    u32::try_from(first).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
+                let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
+                if self.process(victim).d.ring == 0 {
+                    return Err(Error::Denied);
+                }
+                if self.process(victim).d.state == State::Zombie as u8 {
+                    return Err(Error::Dead);
+                }
+                self.process(slot).d.context.rax = 0;
+                self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
+                self.end(victim, 256);
+            }
+            Call::Query => return self.query(slot, first, second).map(Done::Value),
+            Call::Grant => {
+                let process = self.process(slot);
+                let by = process.d.pid;
+                if process.d.ring != 0 {
+                    return Err(Error::Denied);
+                }
+                let to = u32::try_from(first).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
+                let process = self.process(to);
+                process.d.keys |= second as u32;
+                let pid = process.d.pid;
+                self.emit(Kind::Grant, pid, second as u32, u64::from(by.0), 0);
+                return Ok(Done::Value(0));
+            }
+        }
+        Ok(Done::Answered)
+    }
+
+    fn only_root(&mut self, slot: usize) -> Result<(), Error> {
+        if self.process(slot).d.uid == 0 { Ok(()) } else { Err(Error::Denied) }
+    }
+
+    /// Grows the heap by whole pages; gives the address of the first new one.
+    fn grow(&mut self, slot: usize, bytes: u64) -> Result<u64, Error> {
+        let pages = bytes.div_ceil(PAGE_SIZE);
+        let first = u64::from(self.process(slot).heap);
+        let start = USER_HEAP + first * PAGE_SIZE;
+        if pages == 0 || pages > (USER_HEAP_END - start) / PAGE_SIZE {
+            return Err(Error::Invalid);
+        }
+        for page in first..first + pages {
+            let frame = self.give(slot, FrameKind::User).map_err(|_| Error::Exhausted)?;
+            self.map(slot, GuestVirt(USER_HEAP + page * PAGE_SIZE), frame, DATA)
+                .map_err(|_| Error::Exhausted)?;
+            self.process(slot).heap += 1;
+        }
+        Ok(start)
+    }
+
+    fn pet(&mut self, slot: usize, code: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let pid = process.d.pid;
+        if process.d.keys & Keys::WATCHDOG == 0 {
+            return Err(Error::Denied);
+        }
+        self.hw.pet_watchdog((code & 15) as u8);
+        self.info.last_pet = self.info.tick;
+        self.info.counters.pets += 1;
+        self.emit(Kind::Pet, pid, 0, 0, 0);
+        Ok(())
+    }
+
+    fn print(&mut self, slot: usize, length: u64, arguments: &[u64; 6]) -> Result<(), Error> {
+        let mut text = [0; 40];
+        if length > text.len() as u64 {
+            return Err(Error::Invalid);
+        }
+        for (bytes, word) in text.chunks_exact_mut(8).zip(&arguments[1..]) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        let name = self.process(slot).d.name;
+        let name = &name[..name.iter().position(|b| *b == 0).unwrap_or(16)];
+        self.hw.print(name);
+        self.hw.print(b": ");
+        self.hw.print(&text[..length as usize]);
+        self.hw.print(b"\n");
+        Ok(())
+    }
+
+    fn query(&mut self, slot: usize, what: u64, which: u64) -> Result<u64, Error> {
+        Ok(match Query::from_raw(what).ok_or(Error::Invalid)? {
+            Query::Me => u64::from(self.process(slot).d.pid.0),
+            Query::Tick => self.info.tick,
+            Query::Crashes => self.info.counters.crashes,
+            Query::Alive => u64::from(self.info.alive),
+            Query::Load => {
+                *usize::try_from(which).ok().and_then(|at| self.params.load.get(at)).ok_or(Error::Invalid)?
+            }
+        })
+    }
+}

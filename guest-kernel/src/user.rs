@@ -1,0 +1,174 @@
+//! What programs and kernel processes are written with: one function for each system call.
+
+use abi::Pid;
+use abi::layout::PAGE_SIZE;
+use abi::syscall::{Call, Error, Load, Query};
+
+pub use crate::arch::user::{read_word, stop, system_call, write_word};
+
+/// How a caller gets into the kernel: [`system_call`], or the gate of kernel processes.
+pub type Gate = fn(u64, [u64; 6]) -> crate::arch::user::Answer;
+
+/// The calls, made through one gate.
+#[derive(Clone, Copy)]
+pub struct System(pub Gate);
+
+/// System calls from ring 3.
+pub const SYSTEM: System = System(system_call);
+
+/// A message that a server received.
+#[derive(Clone, Copy)]
+pub struct Received {
+    /// Who sent it, and waits.
+    pub sender: Pid,
+    /// Its words.
+    pub words: [u64; 2],
+    /// Address of the window with the frames on loan; 0 without a loan.
+    pub window: u64,
+    /// Bytes on loan.
+    pub bytes: u64,
+    /// The sender's uid.
+    pub uid: u32,
+}
+
+/// A buffer to lend with a call: page-aligned address and bytes.
+#[derive(Clone, Copy)]
+pub struct Lend {
+    /// First page.
+    pub at: u64,
+    /// Length; 0 lends nothing.
+    pub bytes: u64,
+}
+
+/// Nothing is lent.
+pub const NOTHING: Lend = Lend { at: 0, bytes: 0 };
+
+impl System {
+    fn make(self, call: Call, arguments: [u64; 6]) -> Result<[u64; 6], Error> {
+        let (status, results) = (self.0)(call as u64, arguments);
+        match status {
+            0 => Ok(results),
+            _ => Err(Error::from_raw(status).unwrap_or(Error::Invalid)),
+        }
+    }
+
+    /// Ends the caller.
+    pub fn exit(self, status: u64) -> ! {
+        let _ = self.make(Call::Exit, [status, 0, 0, 0, 0, 0]);
+        stop()
+    }
+
+    /// Lets others run.
+    pub fn rest(self) {
+        let _ = self.make(Call::Yield, [0; 6]);
+    }
+
+    /// Sleeps for some ticks.
+    pub fn sleep(self, ticks: u64) {
+        let _ = self.make(Call::Sleep, [ticks, 0, 0, 0, 0, 0]);
+    }
+
+    /// Sends and waits for the reply, at most `timeout` ticks (0: for ever).
+    pub fn call(self, port: u64, words: [u64; 2], lend: Lend, timeout: u64) -> Result<[u64; 2], Error> {
+        self.make(Call::Call, [port, words[0], words[1], lend.at, lend.bytes, timeout]).map(|r| [r[0], r[1]])
+    }
+
+    /// Waits for a message.
+    pub fn receive(self, port: u64) -> Result<Received, Error> {
+        self.make(Call::Receive, [port, 0, 0, 0, 0, 0]).map(received)
+    }
+
+    /// Answers, and waits for the next message.
+    pub fn reply_receive(self, to: Pid, words: [u64; 2], port: u64) -> Result<Received, Error> {
+        self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, 0, 0]).map(received)
+    }
+
+    /// Binds a port.
+    pub fn bind(self, port: u64) -> Result<(), Error> {
+        self.make(Call::Bind, [port, 0, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Grows the heap by whole pages; gives the first new address.
+    pub fn grow(self, pages: u64) -> Result<u64, Error> {
+        self.make(Call::Grow, [pages * PAGE_SIZE, 0, 0, 0, 0, 0]).map(|r| r[0])
+    }
+
+    /// Pets the watchdog.
+    pub fn pet(self, code: u64) -> Result<(), Error> {
+        self.make(Call::Pet, [code, 0, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Writes a line of up to 40 bytes to the console.
+    pub fn print(self, text: &str) {
+        let mut words = [0u64; 5];
+        let length = text.len().min(40);
+        for (at, byte) in text.bytes().take(length).enumerate() {
+            words[at / 8] |= u64::from(byte) << (at % 8 * 8);
+        }
+        let [a, b, c, d, e] = words;
+        let _ = self.make(Call::Print, [length as u64, a, b, c, d, e]);
+    }
+
+    /// Starts a program.
+    pub fn spawn(self, program: u64, uid: u64, priority: u64, argument: u64) -> Result<Pid, Error> {
+        self.make(Call::Spawn, [program, uid, priority, argument, 0, 0]).map(|r| Pid(r[0] as u32))
+    }
+
+    /// Waits for a child to end: its pid and status.
+    pub fn wait(self, timeout: u64) -> Result<(Pid, u64), Error> {
+        self.make(Call::Wait, [timeout, 0, 0, 0, 0, 0]).map(|r| (Pid(r[0] as u32), r[1]))
+    }
+
+    /// Ends another process.
+    pub fn kill(self, victim: Pid) -> Result<(), Error> {
+        self.make(Call::Kill, [u64::from(victim.0), 0, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Asks for a number.
+    pub fn query(self, what: Query) -> u64 {
+        self.make(Call::Query, [what as u64, 0, 0, 0, 0, 0]).map_or(0, |r| r[0])
+    }
+
+    /// Asks for a load parameter.
+    pub fn load(self, which: Load) -> u64 {
+        self.make(Call::Query, [Query::Load as u64, which as u64, 0, 0, 0, 0]).map_or(0, |r| r[0])
+    }
+
+    /// Grants keys; for kernel processes.
+    pub fn grant(self, to: Pid, keys: u32) -> Result<(), Error> {
+        self.make(Call::Grant, [u64::from(to.0), u64::from(keys), 0, 0, 0, 0]).map(drop)
+    }
+}
+
+fn received(results: [u64; 6]) -> Received {
+    Received {
+        sender: Pid(results[0] as u32),
+        words: [results[1], results[2]],
+        window: results[3],
+        bytes: results[4],
+        uid: results[5] as u32,
+    }
+}
+
+/// A small generator of choices (xorshift64*, Vigna 2016), seeded by the kernel.
+pub struct Choices(u64);
+
+impl Choices {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// Any number.
+    pub fn any(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `bound`; 0 for a bound of 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.any()) * u128::from(bound)) >> 64) as u64
+    }
+}

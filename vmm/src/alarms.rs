@@ -1,0 +1,127 @@
+//! Which moments of real time are being waited for: plain values, so that they can be tested without waiting.
+
+use std::time::{Duration, Instant};
+
+/// How often a guest's silence is looked at, in parts of the time that it may be silent.
+const SILENCE_PARTS: u32 = 4;
+
+/// What has come due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// The whole run has taken too long.
+    Timeout,
+    /// The watchdog's countdown of this generation is over.
+    Watchdog(u64),
+    /// Output has waited long enough.
+    Flush,
+    /// The guest has not been heard for its whole budget.
+    Silence,
+    /// A kick should have been answered by now.
+    Retry,
+}
+
+/// The moments. Each of them is taken out when it comes due, except for silence, which is looked at again.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms {
+    pub(crate) timeout: Option<Instant>,
+    pub(crate) watchdog: Option<(Instant, u64)>,
+    pub(crate) flush: Option<Instant>,
+    pub(crate) retry: Option<Instant>,
+    pub(crate) silence: Option<Silence>,
+}
+
+/// A budget of time in which the guest must be heard at least once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silence {
+    budget: Duration,
+    heard: u64,
+    quiet: u32,
+    next: Instant,
+}
+
+impl Silence {
+    pub(crate) fn new(budget: Duration, now: Instant) -> Self {
+        Self { budget, heard: 0, quiet: 0, next: now + budget / SILENCE_PARTS }
+    }
+}
+
+impl Alarms {
+    /// The next moment at which to look.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let watchdog = self.watchdog.map(|(at, _)| at);
+        let silence = self.silence.map(|silence| silence.next);
+        [self.timeout, watchdog, self.flush, self.retry, silence].into_iter().flatten().min()
+    }
+
+    /// Takes out one thing that has come due by `now`; `heard` counts how often the guest was heard.
+    pub(crate) fn due(&mut self, now: Instant, heard: u64) -> Option<Due> {
+        let reached = |at: &mut Instant| *at <= now;
+        if self.timeout.take_if(reached).is_some() {
+            return Some(Due::Timeout);
+        }
+        if let Some((_, generation)) = self.watchdog.take_if(|(at, _)| *at <= now) {
+            return Some(Due::Watchdog(generation));
+        }
+        if self.flush.take_if(reached).is_some() {
+            return Some(Due::Flush);
+        }
+        if self.retry.take_if(reached).is_some() {
+            return Some(Due::Retry);
+        }
+        let silence = self.silence.as_mut().filter(|silence| silence.next <= now)?;
+        silence.next = now + silence.budget / SILENCE_PARTS;
+        silence.quiet = if heard == silence.heard { silence.quiet + 1 } else { 0 };
+        silence.heard = heard;
+        (silence.quiet >= SILENCE_PARTS).then(|| {
+            silence.quiet = 0;
+            Due::Silence
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_earliest_moment_is_next_and_each_comes_due_once() {
+        let start = Instant::now();
+        let mut alarms = Alarms {
+            timeout: Some(start + 3 * SECOND),
+            watchdog: Some((start + 2 * SECOND, 7)),
+            flush: Some(start + SECOND),
+            ..Default::default()
+        };
+        assert_eq!(alarms.next(), Some(start + SECOND));
+        assert_eq!(alarms.due(start, 0), None);
+        assert_eq!(alarms.due(start + SECOND, 0), Some(Due::Flush));
+        assert_eq!(alarms.due(start + SECOND, 0), None);
+        let late = start + 9 * SECOND;
+        assert_eq!(alarms.due(late, 0), Some(Due::Timeout));
+        assert_eq!(alarms.due(late, 0), Some(Due::Watchdog(7)));
+        assert_eq!(alarms.due(late, 0), None);
+        assert_eq!(alarms.next(), None);
+    }
+
+    #[test]
+    fn a_guest_that_is_heard_in_time_is_not_silent() {
+        let start = Instant::now();
+        let silence = Some(Silence::new(4 * SECOND, start));
+        let mut alarms = Alarms { silence, ..Default::default() };
+        let mut heard = 0;
+        for second in 1..100 {
+            heard += u64::from(second % 3 == 0);
+            assert_eq!(alarms.due(start + second * SECOND, heard), None);
+        }
+        let mut silent_at = None;
+        for second in 100..110 {
+            if alarms.due(start + second * SECOND, heard) == Some(Due::Silence) {
+                silent_at = silent_at.or(Some(second));
+            }
+        }
+        // Last heard in second 99, and looked at once a second.
+        assert_eq!(silent_at, Some(103));
+    }
+}

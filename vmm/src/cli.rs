@@ -1,0 +1,165 @@
+//! The command line: flags become validated values here, once; the rest of the program sees only those.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use devices::watchdog::Stages;
+
+use crate::memory::{MAX_MIB, MIN_MIB};
+
+/// The Architect: boots a kernel under KVM, watches it, breaks it, and tells what became of it.
+#[derive(Debug, Parser)]
+#[command(name = "architect", version, about, after_help = EXIT_STATUS, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 what was expected happened, 1 it did not, 2 bad arguments, scenario or image, 3 this host cannot run \
+it, 4 the VMM failed.";
+
+const BOOT_EXIT_STATUS: &str = "\
+Exit status: the guest's own, 0 to 127, if it gives one by port 0xf4; 0 if it resets itself; 124 on --timeout; 125 on \
+a triple fault, or an instruction that KVM cannot carry out; 126 if the watchdog ended it; 128 plus the number of the \
+signal that ended it. Without a guest: 2 bad arguments or image, 3 this host cannot run it, 4 the VMM failed.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what this host's KVM can do, and what to change
+    Doctor(DoctorArgs),
+    /// Boot any PVH ELF kernel: its serial port on standard output, its exit status as ours
+    #[command(after_help = BOOT_EXIT_STATUS)]
+    Boot(BootArgs),
+    /// Run a scenario
+    Run(RunArgs),
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// One JSON document on standard output, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `boot`.
+#[derive(Debug, Args)]
+pub struct BootArgs {
+    /// The kernel: an ELF64 x86-64 file with a PVH note
+    pub kernel: PathBuf,
+    /// A file for the kernel, in memory behind it
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
+    /// The kernel's command line
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub cmdline: String,
+    /// The guest's memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 128, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(i64::from(MIN_MIB)..=i64::from(MAX_MIB)))]
+    pub mem: u32,
+    /// What the watchdog does if the guest has armed it and does not pet it: none, reset, nmi, pause, poweroff or
+    /// debug; two of them make two stages
+    #[arg(long, value_name = "ACTION[,ACTION]", default_value = "reset")]
+    pub watchdog: Stages,
+    /// End the guest after this many seconds
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
+    pub timeout: Option<Duration>,
+    /// Where the serial port goes: `stdio` is standard output, and standard input as well; without the option it is
+    /// standard output only
+    #[arg(long, value_name = "stdio|FILE")]
+    pub serial: Option<PathBuf>,
+    /// Write the guest's memory and registers to this file when it ends, as an ELF core
+    #[arg(long, value_name = "FILE")]
+    pub core: Option<PathBuf>,
+    /// Write what happened to this file when the guest ends
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario, a TOML file
+    pub scenario: PathBuf,
+    /// The seed, instead of the scenario's own
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Another value for a key of the scenario, as in vm.memory-mib=24
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// Write the run's files into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// One JSON document on standard output, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "give seconds, more than 0 and at most a thousand million, as in 10 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if !(seconds > 0.0 && seconds <= 1e9) {
+        return Err(wrong());
+    }
+    Ok(Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?.max(Duration::from_nanos(1)))
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write KEY=VALUE, as in vm.memory-mib=24".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use devices::watchdog::WatchdogAction;
+
+    fn boot(arguments: &[&str]) -> Result<BootArgs, clap::Error> {
+        let line = ["architect", "boot", "kernel"].iter().chain(arguments);
+        match Cli::try_parse_from(line)?.command {
+            Command::Boot(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_values() {
+        let args = boot(&["--watchdog", "nmi,reset", "--timeout", "0.25", "--mem", "2"]).unwrap();
+        assert_eq!(args.watchdog, Stages::two(WatchdogAction::Nmi, WatchdogAction::Reset));
+        assert_eq!((args.timeout, args.mem), (Some(Duration::from_millis(250)), 2));
+        assert_eq!(boot(&[]).unwrap().watchdog, Stages::one(WatchdogAction::Reset));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for wrong in [
+            ["--mem", "0"],
+            ["--mem", "1"],
+            ["--mem", "99999999"],
+            ["--mem", "-1"],
+            ["--timeout", "0"],
+            ["--timeout", "-1"],
+            ["--timeout", "NaN"],
+            ["--timeout", "1e300"],
+            ["--watchdog", "explode"],
+            ["--watchdog", "nmi,reset,nmi"],
+            ["--nonsense", "1"],
+        ] {
+            assert_eq!(boot(&wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+        assert!(assignment("=1").is_err() && assignment("a").is_err());
+        assert_eq!(assignment("a.b = 1"), Ok(("a.b".into(), "1".into())));
+    }
+}

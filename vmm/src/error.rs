@@ -1,0 +1,174 @@
+//! Errors: whose fault it is, and so which exit status it gives.
+//!
+//! Every error that reaches the user says what is wrong, where, and what to do about it: it can be turned into a
+//! [`Report`]. What a *guest* does wrong is not an error: it is an [`crate::machine::Event`].
+
+use std::fmt;
+use std::path::Path;
+
+use vmm_sys_util::errno;
+
+use crate::kvm::HostError;
+use crate::loader::ImageError;
+
+/// What is wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What is wrong.
+    pub what: String,
+    /// Where: a file with line and column, a key, an option, an address.
+    pub place: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Report {
+    /// A report from its three parts.
+    pub fn new(what: impl Into<String>, place: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), place: place.into(), remedy: remedy.into() }
+    }
+
+    /// A file that could not be used: `doing` is the attempt ("read", "write"), `option` the option that named it.
+    pub fn file(doing: &str, option: &str, path: &Path, error: &std::io::Error) -> Self {
+        Self::new(
+            format!("cannot {doing} the file: {error}"),
+            format!("{option} {}", path.display()),
+            "check the path, its permissions and the free space",
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  where:  {}\n  remedy: {}", self.what, self.place, self.remedy)
+    }
+}
+
+/// Everything that can end a command, by whose fault it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was expected did not happen.
+    #[error("{0}")]
+    Expectation(Report),
+    /// Bad arguments, a bad scenario, a file that cannot be used.
+    #[error("{0}")]
+    Input(Report),
+    /// A kernel or a module that cannot be loaded.
+    #[error("{}", .0.report())]
+    Image(#[from] ImageError),
+    /// This host cannot do it.
+    #[error("{}", .0.report())]
+    Host(#[from] HostError),
+    /// The VMM failed.
+    #[error("{}", .0.report())]
+    Vmm(#[from] VmmError),
+}
+
+impl Error {
+    /// The exit status of the process: the contract with scripts.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Expectation(_) => 1,
+            Self::Input(_) | Self::Image(_) => 2,
+            Self::Host(_) => 3,
+            Self::Vmm(_) => 4,
+        }
+    }
+}
+
+/// The VMM, or something that it relies on, failed while a guest ran.
+#[derive(Debug, thiserror::Error)]
+pub enum VmmError {
+    /// A call to KVM failed.
+    #[error("{call} failed: {error}")]
+    Ioctl {
+        /// The name of the call in `linux/kvm.h`.
+        call: &'static str,
+        /// What the kernel answered.
+        error: errno::Error,
+    },
+    /// KVM handed out an exit that nobody asked for.
+    #[error("KVM gave an exit that is not handled: number {0}")]
+    UnknownExit(u32),
+    /// KVM's own description of an exit contradicts itself.
+    #[error("KVM described an exit with data outside of the shared page")]
+    BadExit,
+    /// KVM reports an event of the whole system, of which there is none on x86 that we ask for.
+    #[error("KVM reports a system event that is not handled: type {0}")]
+    SystemEvent(u32),
+    /// The processor refused to enter the guest.
+    #[error("the processor refused to enter the guest: hardware reason {0:#x}")]
+    FailEntry(u64),
+    /// A thread, timer, event or file of the VMM's own could not be had.
+    #[error("{what}: {error}")]
+    Resource {
+        /// What could not be had.
+        what: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The guest that tells whether guests run does not run.
+    #[error("the probe of this host ended in an unexpected way: {0}")]
+    Probe(String),
+    /// The guest's output cannot be written any more.
+    #[error("the guest's console cannot be written: {0}")]
+    Console(std::io::Error),
+}
+
+impl VmmError {
+    /// For `map_err` on calls to KVM.
+    pub fn ioctl(call: &'static str) -> impl FnOnce(errno::Error) -> Self {
+        move |error| Self::Ioctl { call, error }
+    }
+
+    /// For `map_err` on everything else.
+    pub fn resource<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Resource { what, error: error.into() }
+    }
+
+    /// What, where, remedy.
+    pub fn report(&self) -> Report {
+        let (place, remedy) = match self {
+            Self::Ioctl { call, .. } => (
+                format!("{call} on this host's KVM"),
+                "run `architect doctor`; if it finds nothing, this is a bug of the VMM or of the host's KVM",
+            ),
+            Self::UnknownExit(_) | Self::SystemEvent(_) | Self::BadExit | Self::Probe(_) => (
+                "KVM_RUN on this host's KVM".into(),
+                "run `architect doctor`; if it finds nothing, this is a bug of the VMM",
+            ),
+            Self::FailEntry(_) => (
+                "KVM_RUN on this host's KVM".into(),
+                "look at the host's kernel log: it names the state that the processor refused",
+            ),
+            Self::Resource { .. } => {
+                ("this process".into(), "check the limits on threads and open files (`ulimit -a`)")
+            }
+            Self::Console(_) => (
+                "the guest's console".into(),
+                "check the reader of standard output, or the space behind --serial",
+            ),
+        };
+        Report::new(self.to_string(), place, remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_the_exit_status_of_the_contract() {
+        let report = || Report::new("a", "b", "c");
+        assert_eq!(Error::Expectation(report()).exit_status(), 1);
+        assert_eq!(Error::Input(report()).exit_status(), 2);
+        assert_eq!(Error::from(HostError::ApiVersion(11)).exit_status(), 3);
+        assert_eq!(Error::from(VmmError::BadExit).exit_status(), 4);
+    }
+
+    #[test]
+    fn a_report_says_what_where_and_what_to_do() {
+        let text = Error::from(VmmError::UnknownExit(99)).to_string();
+        assert!(text.contains("99") && text.contains("where:") && text.contains("remedy:"), "{text}");
+    }
+}

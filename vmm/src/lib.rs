@@ -1,0 +1,42 @@
+//! The Architect: a KVM virtual machine monitor that boots a kernel, watches it, and survives its collapse.
+//!
+//! The way of a run, one direction only:
+//!
+//! ```text
+//! cli -> loader, pvh -> machine -> vcpu loop -> exit -> devices -> action -> event -> the command (boot, run)
+//!                        kvm, memory, cpu        ^
+//!                                                wall: real time, signals, keys
+//! ```
+//!
+//! [`kvm`] is the only file with `unsafe`, and the only one that talks to `/dev/kvm`.
+
+mod alarms;
+pub mod beats;
+pub mod boot;
+pub mod cli;
+pub mod cpu;
+pub mod doctor;
+pub mod dump;
+pub mod error;
+pub mod events;
+pub mod exit;
+pub mod folder;
+pub mod host;
+pub mod host_error;
+pub mod image_error;
+pub mod kvm;
+pub mod ledger;
+pub mod loader;
+pub mod machine;
+pub mod memory;
+pub mod observer;
+pub mod output;
+pub mod pvh;
+pub mod run;
+pub mod scenario;
+pub mod summary;
+pub mod vcpu;
+pub mod verdict;
+pub mod wall;
+
+pub use error::{Error, VmmError};

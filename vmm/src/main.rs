@@ -1,0 +1,22 @@
+//! The `architect` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vmm::cli::{Cli, Command};
+use vmm::{boot, doctor, run};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Boot(args) => boot::boot(&args),
+        Command::Run(args) => run::run(&args),
+    };
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("architect: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Guest memory: the bytes behind guest-physical addresses.
+//!
+//! One region from address 0; where the guest has more than 3 GiB, the rest stands at 4 GiB, so that the last GiB
+//! below it stays free for the local APIC and other things that are not memory, as on a PC. Every access is checked
+//! against the regions; nothing that a guest says can make us touch anything else.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use abi::layout::PAGE_SIZE;
+use abi::{Frame, GuestPhys};
+use introspect::memory::{OutOfRange, PhysicalMemory};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
+};
+
+use crate::kvm::HostError;
+
+/// Where memory stops and the hole for devices begins.
+pub const HOLE_START: u64 = 3 << 30;
+/// Where the hole ends and memory goes on.
+pub const HOLE_END: u64 = 4 << 30;
+/// Least memory of a guest, MiB: below 1 MiB a PC has little that can be used.
+pub const MIN_MIB: u32 = 2;
+/// Most memory of a guest, MiB.
+pub const MAX_MIB: u32 = 64 << 10;
+
+/// A piece of guest-physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its first address.
+    pub start: GuestPhys,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Where a guest with this much memory has it.
+pub fn regions(memory_mib: u32) -> Vec<Region> {
+    let bytes = u64::from(memory_mib) << 20;
+    let low = Region { start: GuestPhys(0), bytes: bytes.min(HOLE_START) };
+    let high = Region { start: GuestPhys(HOLE_END), bytes: bytes - low.bytes };
+    [low, high].into_iter().filter(|region| region.bytes > 0).collect()
+}
+
+/// The memory of one guest. Clones are the same memory.
+#[derive(Clone)]
+pub struct GuestMemory {
+    map: Arc<GuestMemoryMmap<()>>,
+}
+
+impl GuestMemory {
+    /// Zeroed memory, of which the host gives only what is touched.
+    pub fn new(memory_mib: u32) -> Result<Self, HostError> {
+        let no_memory = |error: String| HostError::Memory { memory_mib, error };
+        let mut map = GuestMemoryMmap::<()>::new();
+        for region in regions(memory_mib) {
+            let mapping = MmapRegion::new(region.bytes as usize).map_err(|e| no_memory(e.to_string()))?;
+            let mapped = GuestRegionMmap::new(mapping, GuestAddress(region.start.0))
+                .ok_or_else(|| no_memory("the address space is too small".into()))?;
+            map = map.insert_region(Arc::new(mapped)).map_err(|e| no_memory(e.to_string()))?;
+        }
+        Ok(Self { map: Arc::new(map) })
+    }
+
+    /// The map itself, for `linux-loader`.
+    pub fn map(&self) -> &GuestMemoryMmap<()> {
+        &self.map
+    }
+
+    /// The regions, in rising order.
+    pub fn regions(&self) -> impl Iterator<Item = Region> {
+        self.map.iter().map(|r| Region { start: GuestPhys(r.start_addr().0), bytes: r.len() })
+    }
+
+    /// The regions with the addresses at which this process has them mapped: what a memory slot of KVM is made of.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = (Region, u64)> {
+        self.map
+            .iter()
+            .map(|r| (Region { start: GuestPhys(r.start_addr().0), bytes: r.len() }, r.as_ptr() as u64))
+    }
+
+    /// Bytes of memory in all regions.
+    pub fn bytes(&self) -> u64 {
+        self.regions().map(|region| region.bytes).sum()
+    }
+
+    /// Writes all of `from` at `at`, or nothing.
+    pub fn write(&self, at: GuestPhys, from: &[u8]) -> Result<(), OutOfRange> {
+        let outside = OutOfRange { at, len: from.len() as u64 };
+        if !self.map.check_range(GuestAddress(at.0), from.len()) {
+            return Err(outside);
+        }
+        self.map.write_slice(from, GuestAddress(at.0)).map_err(|_| outside)
+    }
+
+    /// Fills a frame with zeros.
+    pub fn zero(&self, frame: Frame) -> Result<(), OutOfRange> {
+        let outside = OutOfRange { at: GuestPhys(u64::MAX), len: PAGE_SIZE };
+        let start = frame.0.checked_mul(PAGE_SIZE).ok_or(outside)?;
+        self.write(GuestPhys(start), &[0; PAGE_SIZE as usize])
+    }
+
+    /// Copies `bytes` bytes from `at` to the place in the file where it stands.
+    pub fn write_to_file(&self, at: GuestPhys, bytes: usize, file: &mut File) -> std::io::Result<()> {
+        self.map.write_all_volatile_to(GuestAddress(at.0), file, bytes).map_err(std::io::Error::other)
+    }
+}
+
+impl PhysicalMemory for GuestMemory {
+    fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRange> {
+        let outside = OutOfRange { at, len: into.len() as u64 };
+        self.map.read_slice(into, GuestAddress(at.0)).map_err(|_| outside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_stops_at_three_gib_and_goes_on_at_four() {
+        assert_eq!(regions(64), [Region { start: GuestPhys(0), bytes: 64 << 20 }]);
+        assert_eq!(regions(3072), [Region { start: GuestPhys(0), bytes: HOLE_START }]);
+        assert_eq!(
+            regions(4096),
+            [
+                Region { start: GuestPhys(0), bytes: HOLE_START },
+                Region { start: GuestPhys(HOLE_END), bytes: 1 << 30 }
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let memory = GuestMemory::new(2).unwrap();
+        memory.write(GuestPhys(0x1234), b"abc").unwrap();
+        let mut back = [0; 5];
+        memory.read(GuestPhys(0x1233), &mut back).unwrap();
+        assert_eq!(&back, b"\0abc\0");
+        memory.zero(Frame(1)).unwrap();
+        memory.read(GuestPhys(0x1233), &mut back).unwrap();
+        assert_eq!(back, [0; 5]);
+    }
+
+    #[test]
+    fn nothing_outside_is_ever_touched() {
+        let memory = GuestMemory::new(2).unwrap();
+        let end = 2 << 20;
+        for at in [end, end - 1, u64::MAX, u64::MAX - 1, HOLE_START, HOLE_END] {
+            assert!(memory.write(GuestPhys(at), &[1, 2]).is_err(), "{at:#x}");
+            assert!(memory.read(GuestPhys(at), &mut [0; 2]).is_err(), "{at:#x}");
+        }
+        // A write that does not fit leaves nothing behind.
+        let mut last = [0];
+        memory.read(GuestPhys(end - 1), &mut last).unwrap();
+        assert_eq!(last, [0]);
+        assert!(memory.zero(Frame(end / PAGE_SIZE)).is_err());
+        assert!(memory.zero(Frame(u64::MAX)).is_err());
+        assert!(memory.zero(Frame(u64::MAX / PAGE_SIZE)).is_err());
+    }
+
+    #[test]
+    fn a_large_guest_has_both_regions() {
+        let memory = GuestMemory::new(3073).unwrap();
+        memory.write(GuestPhys(HOLE_END + 5), &[9]).unwrap();
+        let mut back = [0];
+        memory.read(GuestPhys(HOLE_END + 5), &mut back).unwrap();
+        assert_eq!(back, [9]);
+        // The two regions do not touch: an access across the hole is refused as a whole.
+        assert!(memory.write(GuestPhys(HOLE_START - 1), &[1, 1]).is_err());
+        assert_eq!(memory.bytes(), 3073 << 20);
+    }
+}

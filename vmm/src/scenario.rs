@@ -1,0 +1,498 @@
+//! Scenarios: what to run, read from TOML, checked once, with the place of every mistake.
+//!
+//! Every key is described in `scenarios/README.md`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use devices::watchdog::{Stages, WatchdogAction};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::error::{Error, Report};
+
+/// A scenario with all its defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// Seed of everything that is chosen.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// The machine.
+    #[serde(default)]
+    pub vm: VmKeys,
+    /// Which defects are mended.
+    #[serde(default)]
+    pub fixes: Fixes,
+    /// What the people do.
+    #[serde(default)]
+    pub load: Load,
+    /// The watchdog.
+    #[serde(default)]
+    pub watchdog: WatchdogKeys,
+    /// What is started.
+    #[serde(default = "default_programs")]
+    pub program: Vec<Program>,
+    /// What has to happen for exit status 0.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct VmKeys {
+    /// Guest memory, MiB.
+    pub memory_mib: u32,
+    /// What guest time is made of.
+    pub clock: Clock,
+    /// The run ends here, if nothing else ends it. Virtual ticks.
+    pub max_ticks: u64,
+    /// Kernel entries in a tick.
+    pub tick_entries: u32,
+}
+
+/// What guest time is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// Kernel entries: a run is a function of image, scenario and seed.
+    Virtual,
+}
+
+/// Which defects are mended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Fixes {
+    /// The quarantine is honoured, teardown forced under pressure.
+    pub pager: bool,
+}
+
+/// What the people do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Load {
+    /// Clients to keep alive at once.
+    pub people: u32,
+    /// Clients started in 100 ticks, at most.
+    pub spawn_rate: u32,
+    /// Pages in a message.
+    pub message_pages: u32,
+    /// Ticks that a client waits for an answer.
+    pub patience_ticks: u64,
+    /// Requests that a client makes in its life.
+    pub requests: u64,
+    /// Ticks that the store needs for a request.
+    pub work_ticks: u64,
+    /// Front servers that the clients choose from: ports 2000 and up.
+    pub fronts: u32,
+}
+
+/// The watchdog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct WatchdogKeys {
+    /// Ticks without a pet until it expires.
+    pub timeout_ticks: u64,
+    /// What the first expiry does.
+    #[serde(with = "action")]
+    pub first: WatchdogAction,
+    /// What the second does.
+    #[serde(with = "action")]
+    pub second: WatchdogAction,
+}
+
+/// A program to start at boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Program {
+    /// Its name in the boot module.
+    pub program: String,
+    /// How many.
+    #[serde(default = "one_u32")]
+    pub count: u32,
+    /// User id; 0 is root.
+    #[serde(default = "default_uid")]
+    pub uid: u32,
+    /// Priority, 0 (most urgent) to 7.
+    #[serde(default = "default_priority")]
+    pub priority: u8,
+    /// What it serves: one port for each instance, its argument.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// Its argument, where it serves no port: a number, or the name of a program.
+    #[serde(default, deserialize_with = "word", skip_serializing_if = "String::is_empty")]
+    pub argument: String,
+}
+
+/// What has to happen for exit status 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Expect {
+    /// How the run ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<crate::verdict::Outcome>,
+    /// Beats that must be reached.
+    pub beats: Vec<crate::beats::Beat>,
+    /// Beats that must not be reached.
+    pub never: Vec<crate::beats::Beat>,
+}
+
+impl Default for VmKeys {
+    fn default() -> Self {
+        Self { memory_mib: 32, clock: Clock::Virtual, max_ticks: 2000, tick_entries: 16 }
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            people: 6,
+            spawn_rate: 5,
+            message_pages: 2,
+            patience_ticks: 200,
+            requests: 4,
+            work_ticks: 2,
+            fronts: 2,
+        }
+    }
+}
+
+impl Default for WatchdogKeys {
+    fn default() -> Self {
+        Self { timeout_ticks: 400, first: WatchdogAction::Nmi, second: WatchdogAction::Reset }
+    }
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn one_u32() -> u32 {
+    1
+}
+
+fn default_uid() -> u32 {
+    1000
+}
+
+fn default_priority() -> u8 {
+    4
+}
+
+fn default_programs() -> Vec<Program> {
+    let program = |program: &str, count, uid, priority, ports: &[u16], argument: &str| Program {
+        program: program.into(),
+        count,
+        uid,
+        priority,
+        ports: ports.into(),
+        argument: argument.into(),
+    };
+    vec![
+        program("watchdogd", 1, 0, 1, &[], "14"),
+        program("nursery", 1, 0, 3, &[], "client"),
+        program("store", 1, 100, 2, &[2100], ""),
+        program("front", 2, 100, 3, &[2000, 2001], ""),
+        program("batch", 1, 1000, 5, &[], "8"),
+    ]
+}
+
+/// A number or a word.
+fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u64),
+        Word(String),
+    }
+    Ok(match Either::deserialize(from)? {
+        Either::Number(number) => number.to_string(),
+        Either::Word(word) => word,
+    })
+}
+
+/// Watchdog actions by name.
+mod action {
+    use super::{Deserialize, Deserializer, WatchdogAction};
+    use serde::{Serializer, de::Error};
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    pub(super) fn serialize<S: Serializer>(action: &WatchdogAction, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(action.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<WatchdogAction, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Longest start list that the kernel keeps, bytes.
+const START_LIST: usize = 512;
+/// Longest name of a program, bytes.
+const PROGRAM_NAME: usize = 16;
+
+impl Scenario {
+    /// Reads a scenario, with values from the command line in place of its own.
+    pub fn read(path: &Path, seed: Option<u64>, sets: &[(String, String)]) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::Input(Report::new(
+                format!("cannot read the scenario: {error}"),
+                path.display().to_string(),
+                "give the path of a TOML file such as those in scenarios/",
+            ))
+        })?;
+        Self::parse(&text, &path.display().to_string(), seed, sets)
+    }
+
+    /// The same from its text; `place` names it in messages.
+    pub fn parse(
+        text: &str,
+        place: &str,
+        seed: Option<u64>,
+        sets: &[(String, String)],
+    ) -> Result<Self, Error> {
+        // First the file by itself: only there do mistakes have a line and a column.
+        let mut scenario: Self = toml::from_str(text).map_err(|error| located(&error, text, place))?;
+        if !sets.is_empty() {
+            let mut table: toml::Table = text.parse().map_err(|error| located(&error, text, place))?;
+            for (key, value) in sets {
+                set(&mut table, key, value)?;
+                scenario = table.clone().try_into().map_err(|error: toml::de::Error| {
+                    Error::Input(Report::new(
+                        error.message().to_owned(),
+                        format!("--set {key}={value}"),
+                        "the keys and their values are described in scenarios/README.md",
+                    ))
+                })?;
+            }
+        }
+        if let Some(seed) = seed {
+            scenario.seed = seed;
+        }
+        scenario.check(place)?;
+        Ok(scenario)
+    }
+
+    /// What the types cannot say.
+    fn check(&self, place: &str) -> Result<(), Error> {
+        let wrong = |key: &str, what: String, remedy: &str| {
+            Err(Error::Input(Report::new(what, format!("{place}, key {key}"), remedy)))
+        };
+        let range = |key: &str, value: u64, from: u64, to: u64| {
+            if (from..=to).contains(&value) {
+                return Ok(());
+            }
+            wrong(key, format!("{value} is out of range"), &format!("give a number from {from} to {to}"))
+        };
+        range("vm.memory-mib", self.vm.memory_mib.into(), 3, 1024)?;
+        range("vm.max-ticks", self.vm.max_ticks, 1, u32::MAX.into())?;
+        range("vm.tick-entries", self.vm.tick_entries.into(), 1, 1_000_000)?;
+        range("load.people", self.load.people.into(), 0, 200)?;
+        range("load.spawn-rate", self.load.spawn_rate.into(), 1, 100)?;
+        range("load.message-pages", self.load.message_pages.into(), 1, abi::layout::LOAN_PAGES as u64)?;
+        range("load.patience-ticks", self.load.patience_ticks, 0, u32::MAX.into())?;
+        range("load.requests", self.load.requests, 1, u32::MAX.into())?;
+        range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
+        range("load.fronts", self.load.fronts.into(), 1, 16)?;
+        range("watchdog.timeout-ticks", self.watchdog.timeout_ticks, 4, u32::MAX.into())?;
+        for (at, program) in self.program.iter().enumerate() {
+            let key = |key: &str| format!("program[{at}].{key}");
+            let name = program.program.as_str();
+            let words = [name, program.argument.as_str()];
+            if name.is_empty()
+                || words.iter().any(|word| {
+                    word.len() > PROGRAM_NAME || !word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                })
+            {
+                let what = "a name must have 1 to 16 letters, digits or hyphens".to_owned();
+                return wrong(&key("program"), what, "give the name of a program of the boot module");
+            }
+            range(&key("count"), program.count.into(), 0, 200)?;
+            range(&key("priority"), program.priority.into(), 0, 7)?;
+            if !program.ports.is_empty() && program.ports.len() != program.count as usize {
+                let what = format!("{} ports for {} instances", program.ports.len(), program.count);
+                return wrong(&key("ports"), what, "give one port for each instance");
+            }
+        }
+        for (key, beats) in [("expect.beats", &self.expect.beats), ("expect.never", &self.expect.never)] {
+            if let Some(beat) = beats.iter().find(|beat| !beat.is_watched()) {
+                let what = format!("this version does not look for the beat `{}`", beat.name());
+                return wrong(key, what, "leave it out: nothing could be said about it");
+            }
+        }
+        if self.start_list().len() > START_LIST {
+            let what = "too many different programs for the kernel's start list".to_owned();
+            return wrong("program", what, "start fewer, or give equal ones as one entry with a count");
+        }
+        Ok(())
+    }
+
+    fn start_list(&self) -> String {
+        let mut list = String::new();
+        for program in &self.program {
+            let Program { program, count, uid, priority, ports, argument } = program;
+            let mut entry = |count: u32, argument: &str| {
+                let comma = if list.is_empty() { "" } else { "," };
+                let _ = write!(list, "{comma}{program}:{count}:{uid}:{priority}:{argument}");
+            };
+            if ports.is_empty() {
+                entry(*count, if argument.is_empty() { "0" } else { argument });
+            }
+            for port in ports {
+                entry(1, &port.to_string());
+            }
+        }
+        list
+    }
+
+    /// The kernel's command line.
+    pub fn command_line(&self) -> String {
+        let load = &self.load;
+        format!(
+            "seed={} tick-entries={} fix.pager={} watchdog-ticks={} people={} spawn-every={} pages={} patience={} \
+             rounds={} work={} fronts={} start={}",
+            self.seed,
+            self.vm.tick_entries,
+            u8::from(self.fixes.pager),
+            self.watchdog.timeout_ticks,
+            load.people,
+            100 / load.spawn_rate,
+            load.message_pages,
+            load.patience_ticks,
+            load.requests,
+            load.work_ticks,
+            load.fronts,
+            self.start_list(),
+        )
+    }
+
+    /// What the watchdog does.
+    pub fn stages(&self) -> Stages {
+        Stages::two(self.watchdog.first, self.watchdog.second)
+    }
+
+    /// The scenario as resolved, as TOML.
+    pub fn to_toml(&self) -> String {
+        // Plain tables of numbers and words can always be written.
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Puts a value from the command line into the table.
+fn set(table: &mut toml::Table, key: &str, value: &str) -> Result<(), Error> {
+    let wrong = |what: &str| {
+        Error::Input(Report::new(
+            what,
+            format!("--set {key}={value}"),
+            "write a key with its section and a value, as in vm.memory-mib=24",
+        ))
+    };
+    // What is no TOML value is a word without its quotes.
+    let value = format!("value = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut parts: Vec<_> = key.split('.').collect();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| wrong("a key is missing"))?;
+    let mut here = table;
+    for part in parts {
+        here = here
+            .entry(part)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| wrong("a part of the key is not a section"))?;
+    }
+    here.insert(last.to_owned(), value);
+    Ok(())
+}
+
+fn located(error: &toml::de::Error, text: &str, place: &str) -> Error {
+    let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(text));
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    Error::Input(Report::new(
+        error.message().to_owned(),
+        format!("{place}, line {line}, column {column}"),
+        "the keys and their values are described in scenarios/README.md",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<Scenario, Error> {
+        Scenario::parse(text, "test.toml", None, &[])
+    }
+
+    fn with(sets: &[(&str, &str)]) -> Result<Scenario, Error> {
+        let sets: Vec<_> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Scenario::parse("name = \"x\"\n[vm]\nmemory-mib = 8\n", "test.toml", Some(9), &sets)
+    }
+
+    #[test]
+    fn the_smallest_scenario_has_a_name() {
+        let scenario = parse("name = \"x\"").unwrap();
+        assert_eq!((scenario.seed, scenario.vm.memory_mib), (1, 32));
+        assert!(scenario.command_line().contains("start=watchdogd:1:0:1:14,nursery:1:0:3:client,"));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_column_and_key() {
+        for (text, parts) in [
+            ("name = \"x\"\n[vm]\nmemory = 8", ["line 3, column 1", "memory"]),
+            ("name = \"x\"\n[vm]\nmemory-mib = \"8\"", ["line 3, column 14", "u32"]),
+            ("name = \"x\"\nseed = -1", ["line 2, column 8", "-1"]),
+            ("seed = 1", ["line 1", "name"]),
+            ("name = \"x\"\n[watchdog]\nfirst = \"explode\"", ["line 3, column 9", "explode"]),
+            ("name = \"x\"\n[expect]\nbeats = [\"no-such\"]", ["line 3", "no-such"]),
+            ("name = \"x\"\n[vm]\nclock = \"sundial\"", ["line 3, column 9", "sundial"]),
+            ("name = \"x\"\n[[program]]\nprogram = \"p\"\nspeed = 1", ["line 4, column 1", "speed"]),
+            ("name = ", ["line 1", "test.toml"]),
+            ("name = \"x\"\n[vm]\nmemory-mib = 1", ["vm.memory-mib", "3 to 1024"]),
+            ("name = \"x\"\n[load]\nmessage-pages = 5", ["load.message-pages", "1 to 4"]),
+            ("name = \"x\"\n[[program]]\nprogram = \"a b\"", ["program[0].program", "letters"]),
+            ("name = \"x\"\n[[program]]\nprogram = \"p\"\nports = [1, 2]", ["program[0].ports", "one port"]),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.exit_status(), 2);
+            let message = error.to_string();
+            for part in parts {
+                assert!(message.contains(part), "{part:?} not in {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_from_the_command_line_come_last() {
+        let scenario = with(&[("vm.memory-mib", "24"), ("fixes.pager", "true"), ("name", "y")]).unwrap();
+        assert_eq!((scenario.vm.memory_mib, scenario.fixes.pager, scenario.name.as_str()), (24, true, "y"));
+        assert_eq!(scenario.seed, 9);
+    }
+
+    #[test]
+    fn wrong_sets_are_told() {
+        for (key, value) in [("vm.memory", "24"), ("vm.memory-mib", "x"), ("name.x", "1"), ("vm.", "1")] {
+            let message = with(&[(key, value)]).unwrap_err().to_string();
+            assert!(message.contains(&format!("--set {key}={value}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_resolved_scenario_reads_back_as_itself() {
+        let scenario = with(&[("load.people", "40")]).unwrap();
+        assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".{0,200}", key in "[a-z.\\[\\]-]{0,20}", value in ".{0,20}") {
+            let _ = parse(&text);
+            let _ = with(&[(key.as_str(), value.as_str())]);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The verdict: one JSON document about a run, and the same for people.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::beats::Beats;
+use crate::host;
+use crate::scenario::Scenario;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It lasted its time, and nothing was wrong.
+    Healthy,
+    /// It lasted its time, but memory was shared wrongly, or processes crashed.
+    Corrupted,
+    /// It collapsed, was reset, and came up healthy.
+    Recovered,
+    /// It collapsed, and did not come up healthy.
+    Crashed,
+    /// It made no progress, and nothing brought it back.
+    Hung,
+}
+
+impl Outcome {
+    /// The name in verdicts and scenarios.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Corrupted => "corrupted",
+            Self::Recovered => "recovered",
+            Self::Crashed => "crashed",
+            Self::Hung => "hung",
+        }
+    }
+}
+
+/// Detection against the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detection {
+    /// Wrong sharings that audits found.
+    pub detected: u64,
+    /// Wrong sharings that stood at an audit, by the ledger.
+    pub actual: u64,
+    /// Those in both.
+    pub true_positives: u64,
+    /// Wrong sharings that came and went between two audits.
+    pub between_audits: u64,
+}
+
+impl Detection {
+    fn to_json(self) -> Value {
+        let part = |of: u64| (of > 0).then(|| self.true_positives as f64 / of as f64);
+        json!({
+            "detected": self.detected,
+            "actual": self.actual,
+            "true_positives": self.true_positives,
+            "precision": part(self.detected),
+            "recall": part(self.actual),
+            "between_audits": self.between_audits,
+        })
+    }
+}
+
+/// What was counted over all incarnations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Virtual ticks.
+    pub ticks: u64,
+    /// Audits.
+    pub audits: u64,
+    /// Audits that could not read the guest's tables.
+    pub blind_audits: u64,
+    /// Processes that the monitor restarted.
+    pub restarts: u64,
+    /// Processes that the monitor killed.
+    pub kills: u64,
+    /// Processes that ended by a fault, or with a status other than 0.
+    pub crashes: u64,
+    /// Times the watchdog was petted.
+    pub pets: u64,
+    /// NMIs sent.
+    pub nmis: u64,
+    /// Resets that the watchdog made by itself.
+    pub watchdog_resets: u64,
+    /// Exits of the guest to the VMM.
+    pub exits: u64,
+}
+
+/// Everything that a verdict says.
+pub struct Verdict<'a> {
+    /// The scenario as resolved.
+    pub scenario: &'a Scenario,
+    /// SHA-256 of the kernel image.
+    pub image_sha256: String,
+    /// Peculiarities of the host that showed.
+    pub quirks: Vec<&'static str>,
+    /// What was counted.
+    pub tally: Tally,
+    /// Records in the stream.
+    pub events: u64,
+    /// Their hash.
+    pub trace_hash: String,
+    /// Whether the hash stands for the whole stream: no decision was left to real time.
+    pub repeatable: bool,
+    /// The beats.
+    pub beats: &'a Beats,
+    /// Detection against the ledger.
+    pub detection: Detection,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many times the guest was started.
+    pub incarnations: u32,
+    /// Whether the last incarnation came up healthy; `None` without a reset.
+    pub healthy_after_reset: Option<bool>,
+    /// Real time, ms.
+    pub wall_ms: f64,
+}
+
+impl Verdict<'_> {
+    /// The document.
+    pub fn to_json(&self) -> Value {
+        let tally = &self.tally;
+        json!({
+            "version": 1,
+            "scenario": self.scenario.name,
+            "seed": self.scenario.seed,
+            "clock": self.scenario.vm.clock,
+            "host": {"backend": host::backend(), "quirks": self.quirks},
+            "guest": {"image_sha256": self.image_sha256, "memory_mib": self.scenario.vm.memory_mib},
+            "ticks": tally.ticks,
+            "events": self.events,
+            "trace_hash": self.trace_hash,
+            "repeatable": self.repeatable,
+            "beats": self.beats.to_json(),
+            "leaks": self.detection.to_json(),
+            "monitor": {
+                "audits": tally.audits,
+                "blind_audits": tally.blind_audits,
+                "restarts": tally.restarts,
+                "kills": tally.kills,
+            },
+            "crashes": tally.crashes,
+            "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},
+            "exits": tally.exits,
+            "outcome": self.outcome.name(),
+            "incarnations": self.incarnations,
+            "healthy_after_reset": self.healthy_after_reset,
+            "wall_ms": (self.wall_ms * 1000.0).round() / 1000.0,
+        })
+    }
+
+    /// What was expected and did not happen.
+    pub fn disappointments(&self) -> Vec<String> {
+        let expect = &self.scenario.expect;
+        let reached = self.beats.reached();
+        let missing = expect.beats.iter().filter(|beat| !reached.contains_key(beat));
+        let unwanted = expect.never.iter().filter(|beat| reached.contains_key(beat));
+        let outcome = expect.outcome.filter(|outcome| *outcome != self.outcome);
+        missing
+            .map(|beat| format!("the beat `{}` was not reached", beat.name()))
+            .chain(unwanted.map(|beat| format!("the beat `{}` was reached", beat.name())))
+            .chain(outcome.map(|want| format!("the outcome is {}, not {}", self.outcome.name(), want.name())))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_of_nothing_are_null() {
+        let none = Detection::default().to_json();
+        assert!(none["precision"].is_null() && none["recall"].is_null());
+        let half = Detection { detected: 1, actual: 2, true_positives: 1, between_audits: 0 }.to_json();
+        assert_eq!((half["precision"].as_f64(), half["recall"].as_f64()), (Some(1.0), Some(0.5)));
+    }
+}

@@ -1,0 +1,50 @@
+//! Walls and machines leave nothing behind: no descriptor, no thread, no mapping. One test, so that nothing else in
+//! this process opens anything meanwhile.
+
+use std::fs;
+
+use devices::watchdog::{Stages, Timeout};
+use vmm::host;
+use vmm::kvm::Kvm;
+use vmm::loader::{Blob, Image};
+use vmm::machine::{Machine, MachineConfig, Model};
+use vmm::wall::{Wall, WallConfig};
+
+fn count(folder: &str) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+fn kvm_mappings() -> usize {
+    fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|line| line.contains("kvm")).count()
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let everything = WallConfig { signals: true, stdin: false, ..WallConfig::default() };
+    // The first time, what belongs to the process is made.
+    drop(Wall::spawn(everything).unwrap());
+    let before = (count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings());
+
+    for _ in 0..20 {
+        drop(Wall::spawn(everything).unwrap());
+    }
+    assert_eq!((count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings()), before);
+
+    let kvm = Kvm::open().expect("a host that can run guests");
+    let model = Model::of(&kvm).unwrap();
+    let image = Image::check(Blob { name: "probe".into(), bytes: host::probe_elf().into() }).unwrap();
+    let config = MachineConfig {
+        memory_mib: 16,
+        image,
+        cmdline: String::new(),
+        module: None,
+        timeout: Timeout::Wall,
+        stages: Stages::default(),
+    };
+    for _ in 0..20 {
+        let mut machine = Machine::new(&kvm, &model, &config, Vec::new()).unwrap();
+        let _ = machine.step().unwrap();
+    }
+    drop(kvm);
+    assert_eq!((count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings()), before);
+}

@@ -1,0 +1,242 @@
+//! Help for end-to-end tests: the command under test, tiny kernels made on the spot, and a run with a time limit.
+//!
+//! Nothing here needs any program but `architect` itself, so the tests run in the barest Linux there is.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use iced_x86::code_asm::CodeAssembler;
+use tempfile::TempDir;
+
+/// Longest that any one command may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where kernels made by [`kernel`] are loaded, and begin.
+pub const BASE: u64 = 0x10_0000;
+
+/// Path of the command under test: `ARCHITECT_BIN`, or the workspace's release build.
+pub fn architect_path() -> PathBuf {
+    match std::env::var_os("ARCHITECT_BIN") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/architect"),
+    }
+}
+
+/// The command under test, without arguments and without input.
+pub fn architect() -> Command {
+    let mut command = Command::new(architect_path());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its exit status; `None` if a signal killed it.
+    pub status: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs a command to its end; kills it and panics after [`PATIENCE`].
+pub fn run(command: &mut Command) -> Outcome {
+    let begin = Instant::now();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let stdout = collect(child.stdout.take());
+    let stderr = collect(child.stderr.take());
+    let status = wait(&mut child);
+    let took = begin.elapsed();
+    let text = |bytes: std::thread::JoinHandle<Vec<u8>>| {
+        String::from_utf8_lossy(&bytes.join().expect("a reader panicked")).into_owned()
+    };
+    Outcome { status: status.code(), stdout: text(stdout), stderr: text(stderr), took }
+}
+
+/// Waits for a command; kills it and panics after [`PATIENCE`].
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().expect("a child that we started") {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    panic!("the command did not end within {PATIENCE:?}");
+}
+
+fn collect(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// Boots a kernel with these further arguments.
+pub fn boot(kernel: &Kernel, arguments: &[&str]) -> Outcome {
+    run(architect().arg("boot").arg(kernel.path()).args(arguments))
+}
+
+/// A kernel file in a folder of its own, which goes away with it.
+pub struct Kernel {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Kernel {
+    /// A file with these bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("kernel.elf");
+        std::fs::write(&path, bytes).expect("space for a kernel");
+        Self { folder, path }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path for another file beside it.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// A PVH kernel from 32-bit code, which is entered at its first instruction at [`BASE`].
+pub fn kernel(code: impl FnOnce(&mut CodeAssembler)) -> Kernel {
+    Kernel::from_bytes(&Elf::new(&assemble(code)).bytes())
+}
+
+/// Assembles 32-bit code for [`BASE`].
+pub fn assemble(code: impl FnOnce(&mut CodeAssembler)) -> Vec<u8> {
+    let mut assembler = CodeAssembler::new(32).expect("32-bit code is known");
+    code(&mut assembler);
+    assembler.assemble(BASE).expect("code that can be assembled")
+}
+
+/// A loadable segment.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Physical address.
+    pub at: u64,
+    /// Bytes in the file.
+    pub bytes: Vec<u8>,
+    /// Bytes in memory.
+    pub in_memory: u64,
+}
+
+/// An ELF file, right or wrong in any way that a test wants.
+#[derive(Clone, Debug)]
+pub struct Elf {
+    /// Class: 1 is ELF32 (in name only), 2 is ELF64.
+    pub class: u8,
+    /// Byte order: 1 is little-endian.
+    pub order: u8,
+    /// File type: 2 is an executable.
+    pub kind: u16,
+    /// Machine: 62 is x86-64.
+    pub machine: u16,
+    /// Segments to load.
+    pub segments: Vec<Segment>,
+    /// Contents of the PVH note; none at all with `None`.
+    pub pvh: Option<Vec<u8>>,
+}
+
+impl Elf {
+    /// A good kernel with this code.
+    pub fn new(code: &[u8]) -> Self {
+        let segment = Segment { at: BASE, bytes: code.to_vec(), in_memory: code.len() as u64 };
+        Self {
+            class: 2,
+            order: 1,
+            kind: 2,
+            machine: 62,
+            segments: vec![segment],
+            pvh: Some((BASE as u32).to_le_bytes().to_vec()),
+        }
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> Vec<u8> {
+        let note = self.pvh.as_ref().map(|entry| {
+            let mut note = Vec::new();
+            for word in [4, entry.len() as u32, 18] {
+                note.extend(word.to_le_bytes());
+            }
+            note.extend(b"Xen\0");
+            note.extend(entry);
+            note.resize(note.len().next_multiple_of(4), 0);
+            note
+        });
+        let headers = self.segments.len() + usize::from(note.is_some());
+        let mut at = 64 + 56 * headers as u64;
+
+        let mut file = vec![0x7f, b'E', b'L', b'F', self.class, self.order, 1, 0];
+        file.resize(16, 0);
+        for half in [self.kind, self.machine, 1, 0] {
+            file.extend(half.to_le_bytes());
+        }
+        for double in [self.segments.first().map_or(0, |s| s.at), 64, 0] {
+            file.extend(double.to_le_bytes());
+        }
+        for half in [0_u16, 0, 64, 56, headers as u16, 64, 0, 0] {
+            file.extend(half.to_le_bytes());
+        }
+        let mut header = |kind: u32, place: u64, bytes: &[u8], in_memory: u64| {
+            file.extend(kind.to_le_bytes());
+            file.extend(7_u32.to_le_bytes());
+            for double in [at, place, place, bytes.len() as u64, in_memory, 4] {
+                file.extend(double.to_le_bytes());
+            }
+            at += bytes.len() as u64;
+        };
+        for segment in &self.segments {
+            header(1, segment.at, &segment.bytes, segment.in_memory);
+        }
+        if let Some(note) = &note {
+            header(4, 0, note, note.len() as u64);
+        }
+        for segment in &self.segments {
+            file.extend(&segment.bytes);
+        }
+        file.extend(note.into_iter().flatten());
+        file
+    }
+}
+
+/// A shipped scenario: in the folder that `ARCHITECT_SCENARIOS` names, or the workspace's.
+pub fn scenario(name: &str) -> PathBuf {
+    match std::env::var_os("ARCHITECT_SCENARIOS") {
+        Some(folder) => Path::new(&folder).join(name),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name),
+    }
+}
+
+/// A trace hash must be the same on every host: the first host writes it to the file that `ARCHITECT_HASH_FILE` names,
+/// the next one finds it in `ARCHITECT_HASH_EXPECT`.
+pub fn check_hash(name: &str, hash: &str) {
+    use std::io::Write;
+    if let Some(path) = std::env::var_os("ARCHITECT_HASH_FILE") {
+        let mut file =
+            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a writable file");
+        file.write_all(format!("{name} {hash}\n").as_bytes()).expect("space for a hash");
+    }
+    if let Some(path) = std::env::var_os("ARCHITECT_HASH_EXPECT") {
+        let known = std::fs::read_to_string(path).expect("the hashes of the first host");
+        let line = known.lines().find(|line| line.split(' ').next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("the first host has no hash for {name}: {known}"));
+        assert_eq!(line, format!("{name} {hash}"), "the two hosts differ");
+    }
+}

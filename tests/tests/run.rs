@@ -1,0 +1,190 @@
+//! `architect run`: scenarios, their verdicts and folders, on this machine's KVM.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tests::{Outcome, architect, check_hash, run, scenario};
+
+/// Runs a scenario with `--json` and further arguments.
+fn run_json(name: &str, arguments: &[&str]) -> (Outcome, Value) {
+    let outcome = run(architect().arg("run").arg(scenario(name)).arg("--json").args(arguments));
+    let verdict =
+        serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+    (outcome, verdict)
+}
+
+fn hash(verdict: &Value) -> String {
+    assert_eq!(verdict["repeatable"], true);
+    verdict["trace_hash"].as_str().expect("a verdict has a hash").to_owned()
+}
+
+fn events(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_leak_is_proved_and_the_collapse_survived() {
+    let home = tempfile::tempdir().unwrap();
+    let folder: PathBuf = home.path().join("run");
+    let (outcome, verdict) = run_json("demo-leak.toml", &["--out", folder.to_str().unwrap()]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(
+        verdict,
+        serde_json::from_str::<Value>(&fs::read_to_string(folder.join("verdict.json")).unwrap()).unwrap()
+    );
+    assert_eq!(verdict["outcome"], "recovered");
+    assert_eq!(verdict["incarnations"], 2);
+    assert_eq!(verdict["healthy_after_reset"], true);
+    assert_eq!(verdict["watchdog"]["nmis"], 1);
+    for beat in ["leak", "nmi", "reset"] {
+        assert_eq!(verdict["beats"][beat]["reached"], true, "{beat}");
+        assert!(verdict["beats"][beat]["evidence"].is_object(), "{beat}");
+    }
+
+    // The evidence names the frame, both who map it and where, and the address of each page-table entry.
+    let leak = &verdict["beats"]["leak"]["evidence"];
+    let mappings = leak["mappings"].as_array().unwrap();
+    assert!(mappings.len() >= 2, "{leak:#}");
+    for mapping in mappings {
+        for key in ["pid", "virtual", "entry"] {
+            assert!(mapping[key].is_string(), "{key} in {leak:#}");
+        }
+    }
+    assert_ne!(mappings[0]["pid"], mappings[1]["pid"]);
+    assert_ne!(mappings[0]["entry"], mappings[1]["entry"]);
+    assert_eq!(mappings[0]["pid"], leak["owner"]);
+    assert_eq!(mappings[1]["standing"], "uncovered");
+
+    // The ledger, made from the trace alone, agrees with what the page tables showed.
+    let leaks = &verdict["leaks"];
+    assert!(leaks["detected"].as_u64().unwrap() > 0);
+    assert_eq!((&leaks["precision"], &leaks["recall"]), (&1.0.into(), &1.0.into()), "{leaks}");
+
+    // The story is in the events, in order, and the frame was given away before the leak was found.
+    let events = events(&folder);
+    assert!(events.iter().enumerate().all(|(seq, event)| event["seq"] == seq));
+    assert_eq!(verdict["events"], events.len());
+    let at = |kind: &str| {
+        events.iter().position(|event| event["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
+    };
+    let early = events.iter().position(|event| event["kind"] == "given" && event["source"] == 2).unwrap();
+    assert!(early < at("leak-found"), "a frame was handed out early, and then found shared");
+    assert!(
+        at("watchdog-expired") < at("nmi-sent") && at("nmi-sent") < at("nmi") && at("verdict") < at("reset")
+    );
+    let console = fs::read_to_string(folder.join("console.log")).unwrap();
+    assert_eq!(console.matches("matrix: up").count(), 2);
+    assert!(console.contains("critical"), "{console}");
+    let resolved = fs::read_to_string(folder.join("scenario.toml")).unwrap();
+    assert!(resolved.contains("max-ticks") && resolved.contains("tick-entries"));
+
+    check_hash("demo-leak", &hash(&verdict));
+}
+
+#[test]
+fn a_light_load_is_clean() {
+    let (outcome, verdict) = run_json("healthy.toml", &[]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(verdict["outcome"], "healthy");
+    assert_eq!(verdict["leaks"]["detected"], 0);
+    assert_eq!(verdict["leaks"]["actual"], 0);
+    assert!(verdict["leaks"]["precision"].is_null());
+    assert_eq!(verdict["monitor"]["restarts"], 0);
+    assert_eq!(verdict["watchdog"]["nmis"], 0);
+    assert_eq!(verdict["crashes"], 0);
+    assert_eq!(verdict["incarnations"], 1);
+    assert!(verdict["healthy_after_reset"].is_null());
+    assert!(verdict["watchdog"]["pets"].as_u64().unwrap() > 0);
+    check_hash("healthy", &hash(&verdict));
+}
+
+#[test]
+fn twenty_runs_of_one_seed_give_one_hash() {
+    let once = || {
+        let (_, verdict) = run_json("demo-leak.toml", &["--set", "vm.max-ticks=250"]);
+        assert!(
+            verdict["leaks"]["detected"].as_u64().unwrap() > 0,
+            "this part of the run has the first leaks"
+        );
+        hash(&verdict)
+    };
+    let first = once();
+    for _ in 1..20 {
+        assert_eq!(once(), first);
+    }
+    check_hash("demo-leak-250", &first);
+}
+
+#[test]
+fn another_seed_gives_another_hash() {
+    let of = |seed: &str| hash(&run_json("healthy.toml", &["--set", "vm.max-ticks=100", "--seed", seed]).1);
+    assert_ne!(of("1"), of("2"));
+}
+
+#[test]
+fn a_pager_that_honours_its_quarantine_leaks_nothing() {
+    let (outcome, verdict) =
+        run_json("demo-leak.toml", &["--set", "fixes.pager=true", "--set", "vm.max-ticks=400"]);
+    assert_eq!(outcome.status, Some(1), "the scenario expects the leak");
+    assert!(outcome.stderr.contains("`leak` was not reached"), "{}", outcome.stderr);
+    assert_eq!(verdict["leaks"]["detected"], 0);
+    assert_eq!(verdict["leaks"]["actual"], 0);
+    assert_eq!(verdict["outcome"], "healthy");
+    assert_eq!(verdict["beats"]["load"]["reached"], true, "the load is as heavy as without the fix");
+}
+
+#[test]
+fn people_get_a_summary_of_the_same_run() {
+    let outcome =
+        run(architect().arg("run").arg(scenario("healthy.toml")).args(["--set", "vm.max-ticks=50"]));
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.starts_with("healthy, seed 1: healthy"), "{}", outcome.stdout);
+    assert!(outcome.stderr.is_empty(), "{}", outcome.stderr);
+}
+
+#[test]
+fn wrong_scenarios_are_refused_with_place_and_remedy() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("wrong.toml");
+    let out = home.path().join("out");
+    for (text, place) in [
+        ("name = \"x\"\n[vm]\nmemory = 8\n", "line 3, column 1"),
+        ("name = \"x\"\n[vm]\nmemory-mib = \"much\"\n", "line 3, column 14"),
+        ("name = \"x\"\n[load]\npeople = 100000\n", "load.people"),
+        ("name = \n", "line 1"),
+        ("\u{0}", "line 1"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let outcome = run(architect().arg("run").arg(&path).arg("--out").arg(&out));
+        assert_eq!(outcome.status, Some(2), "{outcome:?}");
+        for part in [place, "wrong.toml", "remedy:"] {
+            assert!(outcome.stderr.contains(part), "{part:?} not in {}", outcome.stderr);
+        }
+        assert!(!out.exists(), "a refused run leaves nothing behind");
+    }
+    let outcome = run(architect().arg("run").arg(home.path().join("none.toml")));
+    assert_eq!(outcome.status, Some(2));
+    assert!(outcome.stderr.contains("none.toml"));
+}
+
+#[test]
+fn wrong_values_on_the_command_line_are_refused() {
+    for set in ["vm.memory=8", "vm.memory-mib=much", "nonsense=1", "vm.memory-mib=1"] {
+        let outcome = run(architect().arg("run").arg(scenario("healthy.toml")).args(["--set", set]));
+        assert_eq!(outcome.status, Some(2), "{set}: {outcome:?}");
+        let key = set.split('=').next().unwrap();
+        assert!(outcome.stderr.contains(key), "{set}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_refused_before_the_guest_starts() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("file"), "").unwrap();
+    let out = home.path().join("file/run");
+    let outcome = run(architect().arg("run").arg(scenario("healthy.toml")).arg("--out").arg(&out));
+    assert_eq!(outcome.status, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("--out") && outcome.stderr.contains("remedy:"), "{}", outcome.stderr);
+}

@@ -58,7 +58,9 @@ mod shown {
     /// FXSR, SSE, SSE2.
     pub(super) const LEAF_1_EDX: u32 = 0x078b_fbfd;
     /// Leaf 1 ECX: CMPXCHG16B, x2APIC, a hypervisor is present.
-    pub(super) const LEAF_1_ECX: u32 = 1 << 13 | 1 << 21 | 1 << 31;
+    pub(super) const LEAF_1_ECX: u32 = 1 << 13 | 1 << 21 | HYPERVISOR;
+    /// Leaf 1 ECX: a hypervisor is present.
+    pub(super) const HYPERVISOR: u32 = 1 << 31;
     /// Leaf 1 EBX: 64 bytes in a cache line, one logical processor, APIC id 0.
     pub(super) const LEAF_1_EBX: u32 = 8 << 8 | 1 << 16;
     /// Leaf 0x8000_0001 EDX: SYSCALL, NX, long mode.
@@ -116,7 +118,9 @@ pub fn is_supported(supported: &[kvm_cpuid_entry2]) -> bool {
             .iter()
             .any(|leaf| leaf.function == function && leaf.ecx & ecx == ecx && leaf.edx & edx == edx)
     };
-    all(1, shown::LEAF_1_ECX, shown::LEAF_1_EDX) && all(0x8000_0001, shown::LEAF_E1_ECX, shown::LEAF_E1_EDX)
+    // Some kernels, 6.1 among them, do not list the bit that only says that there is a hypervisor.
+    all(1, shown::LEAF_1_ECX & !shown::HYPERVISOR, shown::LEAF_1_EDX)
+        && all(0x8000_0001, shown::LEAF_E1_ECX, shown::LEAF_E1_EDX)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Exits: why the processor of the guest stopped, in our own words.
 //!
 //! The raw exit is read once, in [`crate::kvm`], into an [`Exit`]; everybody else handles that. An exit is an argument
-//! of the handler ([`crate::vcpu::handle`]), so tests can hand it any exit they like. Answers to reads are written
-//! into the slice that the exit carries: for a real exit that is the page that KVM shares with us.
+//! of the handler ([`crate::vcpu::Board::handle`]), so tests can hand it any exit they like. Answers to reads are
+//! written into the slice that the exit carries: for a real exit that is the page that KVM shares with us.
 
 use abi::GuestPhys;
 

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Source: Xen "x86/HVM direct boot ABI" (`public/arch-x86/hvm/start_info.h`), version 1 of the structure. A
-//! [`Plan`] is made and checked first, then written.
+//! `Plan` is made and checked first, then written.
 
 use abi::GuestPhys;
 use abi::layout::PAGE_SIZE;

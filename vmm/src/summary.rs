@@ -24,9 +24,14 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         verdict.wall_ms / 1000.0,
     );
     let mut beats: Vec<_> = verdict.beats.reached().iter().collect();
+    if !beats.is_empty() {
+        let _ = writeln!(out, "  life:tick beat");
+    }
     beats.sort_by_key(|(beat, reached)| (reached.evidence["incarnation"].as_u64(), reached.tick, **beat));
     for (beat, reached) in beats {
-        let _ = writeln!(out, "  tick {:>6}  {:<9} {}", reached.tick, beat.name(), sentence(*beat, reached));
+        let incarnation = reached.evidence["incarnation"].as_u64().unwrap_or(0);
+        let time = format!("{incarnation}:{}", reached.tick);
+        let _ = writeln!(out, "  {time:>8}  {:<9} {}", beat.name(), sentence(*beat, reached));
     }
     let detection = &verdict.detection;
     let _ = writeln!(
@@ -71,7 +76,7 @@ fn sentence(beat: Beat, reached: &Reached) -> String {
                 let part = |key: &str| mapping[key].as_str().unwrap_or("?").to_owned();
                 let _ = write!(
                     text,
-                    "\n{:24}{} {} maps it at {} by the entry at {} ({})",
+                    "\n{:22}{} {} maps it at {} by the entry at {} ({})",
                     "",
                     part("pid"),
                     part("name"),

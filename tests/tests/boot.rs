@@ -113,7 +113,8 @@ fn the_report_counts_what_happened() {
     assert_eq!(report["serial_bytes"], 5);
     assert_eq!(report["stray"], serde_json::json!({"reads": 1, "writes": 1}));
     assert_eq!(report["watchdog"], serde_json::json!({"pets": 1, "expirations": 0}));
-    assert_eq!(report["exits"], 5 + 2 + 1 + 1);
+    // A busy host may interrupt the guest besides.
+    assert!(report["exits"].as_u64().unwrap() >= 5 + 2 + 1 + 1, "{report}");
     assert!(report["wall_ms"].as_f64().unwrap() > 0.0);
 }
 

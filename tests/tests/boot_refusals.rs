@@ -171,7 +171,9 @@ fn a_host_that_lets_us_not_use_kvm_ends_with_3() {
     let folder =
         tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let (program, kernel) = (folder.path().join("architect"), folder.path().join("kernel"));
-    std::fs::copy(architect_path(), &program).unwrap();
+    // Copied by another process: a test that starts a child meanwhile would lend it our open file, and a program that
+    // somebody can write to cannot be started.
+    assert!(std::process::Command::new("cp").arg(architect_path()).arg(&program).status().unwrap().success());
     std::fs::write(&kernel, good().bytes()).unwrap();
     std::fs::set_permissions(&kernel, std::fs::Permissions::from_mode(0o644)).unwrap();
     let nobody = || {

@@ -26,11 +26,17 @@ pub enum FrameKind {
     KernelStack = 7,
     /// Private memory of a user process.
     User = 8,
+    /// Buffers of messages in flight.
+    Buffer = 9,
+    /// The grant log of the privilege subsystem.
+    Keys = 10,
+    /// A page of state that a process shares with the kernel: its owner maps it, nobody else.
+    Shared = 11,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Unused,
         Self::Free,
         Self::Quarantined,
@@ -40,6 +46,9 @@ impl FrameKind {
         Self::Descriptor,
         Self::KernelStack,
         Self::User,
+        Self::Buffer,
+        Self::Keys,
+        Self::Shared,
     ];
 
     /// The kind with this number; `None` for numbers that no kernel writes.
@@ -59,12 +68,18 @@ impl FrameKind {
             Self::Descriptor => "descriptor",
             Self::KernelStack => "kernel-stack",
             Self::User => "user",
+            Self::Buffer => "buffer",
+            Self::Keys => "keys",
+            Self::Shared => "shared",
         }
     }
 
     /// Whether the frame holds the kernel's own state, which ring 3 must never reach.
     pub const fn is_kernel(self) -> bool {
-        matches!(self, Self::Kernel | Self::PageTable | Self::Descriptor | Self::KernelStack)
+        matches!(
+            self,
+            Self::Kernel | Self::PageTable | Self::Descriptor | Self::KernelStack | Self::Buffer | Self::Keys
+        )
     }
 }
 
@@ -96,6 +111,6 @@ mod tests {
             assert_eq!(kind as usize, number);
             assert_eq!(FrameKind::from_raw(number as u8), Some(kind));
         }
-        assert_eq!(FrameKind::from_raw(9), None);
+        assert_eq!(FrameKind::from_raw(12), None);
     }
 }

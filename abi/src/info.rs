@@ -7,7 +7,7 @@ use crate::{GuestPhys, Pid};
 /// Marks an info block: "MATRIXKI".
 pub const INFO_MAGIC: u64 = u64::from_le_bytes(*b"MATRIXKI");
 /// Version of everything in this crate; both sides refuse another's.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// [`Info::quirks`]: SYSCALL from ring 3 arrived as a page fault at the entry point (see the guest's page-fault entry).
 pub const QUIRK_SYSCALL_FAULTS: u32 = 1;
@@ -104,6 +104,28 @@ pub struct Info {
     pub last_pet: u64,
     /// Ticks without a pet after which an NMI means the worst.
     pub watchdog_ticks: u64,
+    /// Flow table: `flow_slots` entries of [`crate::flow::Flow`].
+    pub flow_table: GuestPhys,
+    /// Gateway: `gate_slots` entries of [`crate::flow::Gate`], those who wait first, in their order.
+    pub gate_table: GuestPhys,
+    /// Service table: `service_slots` entries of [`crate::service::Service`].
+    pub service_table: GuestPhys,
+    /// Grant log: [`crate::syscall::Grant`]s in a frame of kind `keys`; zero until there is one.
+    pub grant_log: GuestPhys,
+    /// Entries in the flow table.
+    pub flow_slots: u32,
+    /// Entries in the gateway's table.
+    pub gate_slots: u32,
+    /// Processes that wait at the gateway now.
+    pub gate_waiting: u32,
+    /// Entries in the service table.
+    pub service_slots: u32,
+    /// Buffers of messages in use.
+    pub buffers_used: u32,
+    /// Buffers that can be had at most.
+    pub buffers_limit: u32,
+    /// Commands of the host that were carried out or refused.
+    pub commands_taken: u64,
     /// Counters since boot.
     pub counters: Counters,
 }
@@ -136,6 +158,50 @@ pub struct Counters {
     pub pets: u64,
     /// Frames taken out of quarantine before their epoch had ended.
     pub early_reuses: u64,
+    /// Bursts that processes have run.
+    pub bursts: u64,
+    /// Sum over all bursts of what the prediction was wrong by, in kernel entries.
+    pub misjudged: u64,
+    /// Timer interrupts that the scheduler has acknowledged.
+    pub acknowledged: u64,
+    /// Timer interrupts that came while the last one was not yet acknowledged.
+    pub missed: u64,
+    /// Page faults that were mended by giving a frame.
+    pub faults: u64,
+    /// Times that free frames fell below the low-water mark.
+    pub low_water: u64,
+    /// Processes ended for their memory.
+    pub out_of_memory: u64,
+    /// Transfers through the gateway.
+    pub transfers: u64,
+    /// Bytes that went through it.
+    pub transferred: u64,
+    /// Transfers that had to wait.
+    pub gated: u64,
+    /// Datagrams sent.
+    pub datagrams: u64,
+    /// Datagrams collected with a wrong checksum.
+    pub damaged: u64,
+    /// Signals delivered.
+    pub signals: u64,
+    /// Phone calls.
+    pub phones: u64,
+    /// System calls of ABI version 1.
+    pub calls_v1: u64,
+    /// System calls of ABI version 2.
+    pub calls_v2: u64,
+    /// System calls and messages that the Agents' kernel half has tapped.
+    pub taps: u64,
+    /// Processes tagged as violators.
+    pub tagged: u64,
+    /// Keys granted.
+    pub granted: u64,
+    /// Requests for keys that were refused.
+    pub withheld: u64,
+    /// Services started again.
+    pub restarts: u64,
+    /// Reads of another process's memory by root.
+    pub examined: u64,
 }
 
 /// The second part of the info block's page, at [`FROM_HOST`]: the host writes it, the guest reads it.
@@ -148,6 +214,29 @@ pub struct FromHost {
     pub reserved: u32,
     /// Records that the host has taken out of the ring.
     pub trace_tail: u64,
+    /// Commands ever given; command n is at `commands[n % COMMAND_SLOTS]`. The guest takes them at its next tick, and
+    /// says in [`Info::commands_taken`] how far it has come: the host gives no more than fit in between.
+    pub commands_given: u64,
+    /// The commands.
+    pub commands: [Command; COMMAND_SLOTS],
+}
+
+/// Commands that can wait to be taken.
+pub const COMMAND_SLOTS: usize = 16;
+
+/// [`Command::what`]: ends a process, whoever it is.
+pub const COMMAND_KILL: u32 = 1;
+/// [`Command::what`]: starts a service again that is no more.
+pub const COMMAND_RESTART: u32 = 2;
+
+/// What the host wants done at the next tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Command {
+    /// `COMMAND_*`.
+    pub what: u32,
+    /// The pid to kill, or the place in the service table.
+    pub subject: u32,
 }
 
 /// Offset of [`FromHost`] in the info block's page.

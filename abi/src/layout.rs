@@ -26,6 +26,8 @@ pub const KERNEL_PHYS: u64 = 0x10_0000;
 pub const USER_TEXT: u64 = 0x40_0000;
 /// Program data, zeroed at start.
 pub const USER_DATA: u64 = 0x50_0000;
+/// The page of state that an Agent shares with the kernel.
+pub const USER_STATE: u64 = 0x5e_0000;
 /// Lowest address that the stack may grow to.
 pub const USER_STACK: u64 = 0x5f_0000;
 /// One past the stack's highest byte.
@@ -76,7 +78,12 @@ pub const PORT_FILL: u16 = 0xfc;
 pub const I8042_RESET: u8 = 0xfe;
 
 const _: () = {
-    assert!(USER_TEXT < USER_DATA && USER_DATA < USER_STACK && USER_STACK < USER_STACK_TOP);
+    assert!(
+        USER_TEXT < USER_DATA
+            && USER_DATA < USER_STATE
+            && USER_STATE + PAGE_SIZE <= USER_STACK
+            && USER_STACK < USER_STACK_TOP
+    );
     assert!(USER_STACK_TOP <= USER_WINDOWS);
     assert!(USER_WINDOWS + (WINDOW_SLOTS * LOAN_PAGES) as u64 * PAGE_SIZE <= USER_HEAP);
     assert!(USER_HEAP < USER_HEAP_END && USER_END < 1 << 30);

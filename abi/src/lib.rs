@@ -1,7 +1,8 @@
 //! The contract between the Matrix (the guest kernel) and the Architect (the VMM that watches it).
 //!
 //! Everything that both sides must agree on stands here and nowhere else: addresses and ports ([`layout`]), the
-//! tables that the guest publishes for an outside reader ([`info`], [`process`], [`frame`], [`loan`]), the
+//! tables that the guest publishes for an outside reader ([`info`], [`process`], [`frame`], [`loan`], [`flow`], [`service`],
+//! [`agents`]), the
 //! event records ([`trace`]), the system calls ([`syscall`]) and the boot module ([`module`]).
 //!
 //! All shared structures are `#[repr(C)]`, little-endian by way of the x86-64 machine, without padding, and
@@ -10,12 +11,15 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod agents;
+pub mod flow;
 pub mod frame;
 pub mod info;
 pub mod layout;
 pub mod loan;
 pub mod module;
 pub mod process;
+pub mod service;
 pub mod syscall;
 pub mod trace;
 

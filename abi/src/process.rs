@@ -34,11 +34,17 @@ pub enum State {
     Waiting = 7,
     /// Ended; waiting for its parent to ask.
     Zombie = 8,
+    /// Waiting at the gateway, for a buffer that its data can pass in.
+    Gated = 9,
+    /// Waiting for a datagram.
+    Collecting = 10,
+    /// The scheduler's process, waiting for the timer's interrupt.
+    Attending = 11,
 }
 
 impl State {
     /// All states, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Embryo,
         Self::Ready,
         Self::Running,
@@ -48,6 +54,9 @@ impl State {
         Self::AwaitingReply,
         Self::Waiting,
         Self::Zombie,
+        Self::Gated,
+        Self::Collecting,
+        Self::Attending,
     ];
 
     /// The state with this number; `None` for numbers that no kernel writes.
@@ -67,6 +76,9 @@ impl State {
             Self::AwaitingReply => "awaiting-reply",
             Self::Waiting => "waiting",
             Self::Zombie => "zombie",
+            Self::Gated => "gated",
+            Self::Collecting => "collecting",
+            Self::Attending => "attending",
         }
     }
 }
@@ -130,20 +142,40 @@ pub struct Descriptor {
     pub ring: u8,
     /// Scheduling priority; a smaller number runs first.
     pub priority: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// The priority that it is scheduled by: its own, or one that it was lent.
+    pub effective: u8,
     /// Label for people, padded with zeros. Nothing is decided by it.
     pub name: [u8; 16],
     /// Virtual tick at which it last entered the kernel.
     pub seen: u64,
-    /// Kernel entries it has made.
+    /// Kernel entries it has made: its CPU time, in the unit of the virtual clock.
     pub entries: u64,
+    /// Tick since which it is in its present state.
+    pub since: u64,
+    /// Ticks that it has spent waiting for others: for a receiver, a reply, a datagram, the gateway, the CPU.
+    pub waited: u64,
+    /// Whom it waits for; [`Pid::NONE`] if that is nobody in particular.
+    pub peer: Pid,
+    /// Kernel entries that the scheduler expects its next burst to last, times 16.
+    pub predicted: u32,
+    /// Bursts that it has run, from getting the CPU to waiting for something.
+    pub bursts: u32,
+    /// Sum over its bursts of what the prediction was wrong by, in kernel entries.
+    pub misjudged: u32,
+    /// Page faults that were mended.
+    pub faults: u32,
+    /// Messages sent and received, replies included.
+    pub messages: u32,
+    /// Frames given to it and not yet taken back, its descriptor not counted.
+    pub frames: u32,
+    /// Place in the service table plus one; 0 for others.
+    pub service: u32,
     /// The saved registers, valid while it does not run.
     pub context: Context,
 }
 
 const _: () = {
-    assert!(size_of::<Descriptor>() == 64 + 176);
+    assert!(size_of::<Descriptor>() == 112 + 176);
     assert!((core::mem::offset_of!(Descriptor, context) + size_of::<Context>()).is_multiple_of(16));
 };
 

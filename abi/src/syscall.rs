@@ -4,6 +4,10 @@
 //! [`Error`] by number), results in RDI, RSI, RDX, R10, R8, R9; RCX and R11 are lost, as `SYSCALL` has it
 //! (AMD64 APM vol. 3). User processes and kernel processes use the same calls.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::Pid;
+
 macro_rules! calls {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal;)+) => {
         /// A system call.
@@ -33,10 +37,11 @@ calls! {
     /// `(port, word0, word1, loan address, loan bytes, timeout ticks)` to `(word0, word1)`: sends, lends, waits for
     /// the reply. A timeout of 0 waits for ever.
     Call = 3;
-    /// `(port)` to `(sender, word0, word1, window address, loan bytes)`: waits for a message on a port it has bound.
+    /// `(port, timeout ticks)` to `(sender, word0, word1, window address, loan bytes, uid)`: waits for a message on a
+    /// port it has bound.
     Receive = 4;
-    /// `(sender, word0, word1, port)`: answers and ends the loan; with a port other than 0, also waits for the next
-    /// message there, with the results of [`Call::Receive`]. The CPU goes straight to the sender.
+    /// `(sender, word0, word1, port, timeout ticks)`: answers and ends the loan; with a port other than 0, also waits
+    /// for the next message there, with the results of [`Call::Receive`]. The CPU goes straight to the sender.
     Reply = 5;
     /// `(port)`: binds a port to the caller; below 1024 for root only.
     Bind = 6;
@@ -54,8 +59,36 @@ calls! {
     Kill = 12;
     /// `(what)` to `(value)`: asks for one number, see [`Query`].
     Query = 13;
-    /// `(pid, keys)`: grants keys; for kernel processes only.
+    /// `(pid, keys wanted, keys)`: grants keys and logs it; for kernel processes only.
     Grant = 14;
+    /// `(port, address, bytes, timeout ticks)`: sends a datagram of up to [`DATAGRAM_BYTES`] to a port, through the
+    /// gateway into a buffer. Waits only if there is no buffer, or the port's queue is full.
+    Post = 15;
+    /// `(port, address, capacity, timeout ticks)` to `(sender, bytes, sequence, uid)`: waits for a datagram on a port
+    /// it has bound, and has it written to `address`. What does not fit is lost.
+    Collect = 16;
+    /// `(handler, top of the return stack, address the handler returns to)`: says what to do on a signal. The return
+    /// stack is the caller's, 16-byte aligned; the return address is written to its top once, here. 0 for the handler
+    /// takes it back.
+    Handle = 17;
+    /// `(pid, number)`: sends a signal; for root, the parent, and processes of the same uid. Without a handler the
+    /// number [`SIGNAL_END`] ends the process and others are forgotten.
+    Signal = 18;
+    /// `()`: what the code at the handler's return address calls: goes on where the signal came.
+    Return = 19;
+    /// `(function, argument)` to `(result)`: runs a piece of the caller's code in kernel context. Needs
+    /// [`Keys::PHONE`] and a return stack, see [`Call::Handle`].
+    Phone = 20;
+    /// `(result)`: ends a phone call; in kernel context only.
+    HangUp = 21;
+    /// `(pid, address, buffer, bytes)`: reads up to 256 bytes of another process's memory; for root only.
+    Examine = 22;
+    /// `(class)` to `(address)`: maps a page of state shared with the Agents' kernel half; needs [`Keys::AGENT`].
+    Attach = 23;
+    /// `(pid, heuristic, score)`: tags a process as a violator and kills it; needs [`Keys::AGENT`].
+    Tag = 24;
+    /// `()`: acknowledges the timer's interrupt, does what is due, waits for the next; for the scheduler's process.
+    Acknowledge = 25;
 }
 
 /// Why a call was refused, in RAX.
@@ -76,6 +109,8 @@ pub enum Error {
     BadAddress = 6,
     /// The port or the child does not exist.
     NotFound = 7,
+    /// A signal came while the caller waited.
+    Interrupted = 8,
 }
 
 impl Error {
@@ -89,6 +124,7 @@ impl Error {
             5 => Self::Exhausted,
             6 => Self::BadAddress,
             7 => Self::NotFound,
+            8 => Self::Interrupted,
             _ => return None,
         })
     }
@@ -157,9 +193,48 @@ impl Load {
 pub struct Keys;
 
 impl Keys {
-    /// May pet the watchdog.
+    /// May pet the watchdog. For root.
     pub const WATCHDOG: u32 = 1;
+    /// May have code run in kernel context. For uids below [`FIRST_PERSON`].
+    pub const PHONE: u32 = 2;
+    /// May look into system calls and messages, and kill violators. For root.
+    pub const AGENT: u32 = 4;
 }
+
+/// Uids from here on are people's; below are those of the system.
+pub const FIRST_PERSON: u32 = 1000;
+/// Most bytes in a datagram.
+pub const DATAGRAM_BYTES: u64 = 240;
+/// The signal that ends a process which does not handle it.
+pub const SIGNAL_END: u64 = 15;
+/// The first number of the system calls of ABI version 1 (see `guest-kernel/src/shims.rs`).
+pub const VERSION_1: u64 = 0x1000;
+/// The first number of those of ABI version 2.
+pub const VERSION_2: u64 = 0x2000;
+
+/// An entry in the grant log: the log is a ring of [`GRANT_SLOTS`] in one frame, and entry n of all is at
+/// `n % GRANT_SLOTS`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Grant {
+    /// Number of the entry, from 1.
+    pub serial: u32,
+    /// To whom.
+    pub pid: Pid,
+    /// The keys asked for.
+    pub wanted: u32,
+    /// The keys granted.
+    pub granted: u32,
+    /// When.
+    pub tick: u64,
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// Entries in the grant log.
+pub const GRANT_SLOTS: usize = 128;
+
+const _: () = assert!(size_of::<Grant>() * GRANT_SLOTS == 4096);
 
 /// The port of the privilege subsystem: `(keys)` to `(keys granted)`.
 pub const PORT_KEYS: u64 = 1;

@@ -116,6 +116,34 @@ kinds! {
     /// The NMI handler's verdict: 1 is critical.
     Verdict = 20, "verdict", Number("critical"), Number("alive"), Number("crashes");
 
+    /// A datagram went into the network's buffers.
+    Datagram = 21, "datagram", Number("port"), Process("to"), Number("sequence");
+    /// A datagram was collected whose checksum is not the one it was sent with.
+    Damaged = 22, "damaged", Number("port"), Process("from"), Number("sequence");
+    /// A process waits at the gateway: `place` is its place in the queue, from 1.
+    Gated = 23, "gated", Number("place"), Number("bytes"), Nothing;
+    /// Free frames have fallen below the low-water mark.
+    LowWater = 24, "low-water", Number("free"), Number("mark"), Nothing;
+    /// There was no frame left at all: this process was ended for those it had.
+    OutOfMemory = 25, "out-of-memory", Number("frames"), Process("asked-by"), Nothing;
+    /// A signal was sent.
+    Signal = 26, "signal", Number("number"), Process("by"), Nothing;
+    /// A piece of the caller's code runs in kernel context (`on` is 1), or has ended (0).
+    Phone = 27, "phone", Number("on"), Hex("function"), Nothing;
+    /// A system call of an older version was made.
+    OldCall = 28, "old-call", Number("call"), Number("version"), Nothing;
+    /// An Agent has found a violator: `heuristic` is one of [`crate::agents::Heuristic`].
+    Tagged = 29, "tagged", Number("heuristic"), Process("by"), Number("score");
+    /// An Agent was given its state page.
+    Attached = 30, "attached", Number("class"), Hex("frame"), Nothing;
+    /// A service was started again: `service` is its place in the service table.
+    Restarted = 31, "restarted", Number("service"), Process("before"), Number("restarts");
+    /// The timer's interrupt came while the last one was not yet acknowledged.
+    Missed = 32, "missed-tick", Nothing, Number("missed"), Nothing;
+    /// A priority was lent to a process (`effective` below its own), or taken back.
+    Boosted = 33, "boosted", Number("effective"), Process("by"), Nothing;
+    /// Memory of another process was read by root.
+    Examined = 34, "examined", Number("bytes"), Process("by"), Hex("address");
     /// The VMM has started the guest: `incarnation` counts from 1.
     Start = 0x100, "start", Number("incarnation"), Number("seed"), Nothing;
     /// An audit found a frame shared that should not be: `pid` owns it, `other` also maps it.
@@ -136,6 +164,10 @@ kinds! {
     Panic = 0x108, "panic", Nothing, Nothing, Nothing;
     /// An audit could not read the guest's tables: they are damaged.
     Blind = 0x109, "blind", Nothing, Nothing, Nothing;
+    /// The monitor takes a process for wedged and has it killed: it has waited for so many ticks.
+    MonitorKill = 0x10a, "monitor-kill", Number("waited"), Nothing, Nothing;
+    /// The monitor has a service started again that is no more.
+    MonitorRestart = 0x10b, "monitor-restart", Number("service"), Nothing, Nothing;
 }
 
 #[cfg(test)]

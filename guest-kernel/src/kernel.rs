@@ -1,8 +1,10 @@
 //! The kernel's state, its entry point, and the virtual clock below the scheduler.
 
+use abi::flow::{Flow, Gate};
 use abi::info::{Doorbell, HOST_LISTENS, Info};
 use abi::loan::Loan;
 use abi::process::{PROCESS_SLOTS, VECTOR_SYSCALL};
+use abi::service::{SERVICE_SLOTS, Service};
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
@@ -19,6 +21,10 @@ use crate::timers::Timers;
 
 /// Loans that can be open at once.
 pub const LOAN_SLOTS: usize = 256;
+/// Entries in the flow table.
+pub const FLOW_SLOTS: usize = 256;
+/// Places at the gateway.
+pub const GATE_SLOTS: usize = 32;
 /// Records in the trace ring.
 pub const TRACE_SLOTS: usize = 1024;
 
@@ -35,6 +41,12 @@ pub struct Tables {
     pub loans: &'static mut [Loan; LOAN_SLOTS],
     /// The trace.
     pub ring: &'static mut [Record; TRACE_SLOTS],
+    /// The flows.
+    pub flows: &'static mut [Flow; FLOW_SLOTS],
+    /// Who waits at the gateway.
+    pub gates: &'static mut [Gate; GATE_SLOTS],
+    /// The services.
+    pub services: &'static mut [Service; SERVICE_SLOTS],
 }
 
 /// The kernel. Entries are serial: one CPU, no interrupts while it runs.
@@ -44,7 +56,10 @@ pub struct Kernel<H> {
     pub info: &'static mut Info,
     pub(crate) processes: &'static mut [u32; PROCESS_SLOTS],
     pub(crate) loans: &'static mut [Loan; LOAN_SLOTS],
-    ring: &'static mut [Record; TRACE_SLOTS],
+    pub(crate) ring: &'static mut [Record; TRACE_SLOTS],
+    pub(crate) flows: &'static mut [Flow; FLOW_SLOTS],
+    pub(crate) gates: &'static mut [Gate; GATE_SLOTS],
+    pub(crate) services: &'static mut [Service; SERVICE_SLOTS],
     pub(crate) pager: Pager,
     pub(crate) module: Module,
     pub(crate) params: Params,
@@ -76,13 +91,16 @@ impl<H: Hardware> Kernel<H> {
         kernel_root: Frame,
     ) -> Self {
         let left = params.tick_entries;
-        let Tables { info, processes, loans, ring } = tables;
+        let Tables { info, processes, loans, ring, flows, gates, services } = tables;
         let mut kernel = Self {
             hw,
             info,
             processes,
             loans,
             ring,
+            flows,
+            gates,
+            services,
             pager,
             module,
             params,
@@ -137,6 +155,7 @@ impl<H: Hardware> Kernel<H> {
         if features & HOST_LISTENS != 0 {
             self.hw.ring(Doorbell::Tick.value(GuestPhys(0)));
         }
+        self.take_commands();
         let now = self.info.tick;
         while let Some(slot) = self.timers.expire(now) {
             self.expired(slot);

@@ -20,9 +20,11 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
 pub mod faults;
+pub mod gateway;
 pub mod hardware;
 pub mod ipc;
 pub mod kernel;
@@ -30,11 +32,17 @@ pub mod kernel;
 pub mod keys;
 pub mod loans;
 pub mod module;
+pub mod network;
+pub mod oracle;
 pub mod pager;
 pub mod params;
+pub mod phones;
 pub mod process;
 pub mod queue;
 pub mod scheduler;
+pub mod services;
+pub mod shims;
+pub mod signals;
 pub mod space;
 pub mod syscalls;
 pub mod timers;

@@ -209,6 +209,7 @@ impl<H: Hardware> Kernel<H> {
         process.d.parent = parent;
         process.d.uid = uid;
         process.d.priority = priority;
+        process.d.effective = priority;
         process.d.state = State::Embryo as u8;
         Ok(pid.slot())
     }

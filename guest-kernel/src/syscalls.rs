@@ -29,7 +29,7 @@ impl<H: Hardware> Kernel<H> {
             (context.rax, [context.rdi, context.rsi, context.rdx, context.r10, context.r8, context.r9]);
         let result = match Call::from_raw(number) {
             Some(call) => self.carry_out(slot, call, arguments),
-            None => Err(Error::Invalid),
+            None => self.old_call(slot, number).map(|()| Done::Answered),
         };
         match result {
             Ok(Done::Answered) => {}
@@ -112,6 +112,29 @@ impl<H: Hardware> Kernel<H> {
                 self.end(victim, 256);
             }
             Call::Query => return self.query(slot, first, second).map(Done::Value),
+            Call::Post => self.post(slot)?,
+            Call::Collect => self.collect(slot)?,
+            Call::Handle => {
+                self.handle(slot, first, second, third)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Signal => {
+                self.signal(slot, first, second)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Return => self.return_from_signal(slot)?,
+            Call::Phone => self.phone(slot, first, second)?,
+            Call::HangUp => self.hang_up(slot, first)?,
+            Call::Examine => {
+                self.examine(slot, first, second, third, fourth)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Attach => return self.attach(slot, first).map(Done::Value),
+            Call::Tag => {
+                self.tag(slot, first, second, third)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Acknowledge => self.acknowledge(slot)?,
             Call::Grant => {
                 let process = self.process(slot);
                 let by = process.d.pid;

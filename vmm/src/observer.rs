@@ -52,7 +52,8 @@ impl Observer {
 
     /// Writes the host's part of the info page.
     fn tell(&self, memory: &GuestMemory) {
-        let words = FromHost { features: HOST_LISTENS | HOST_FILLS, reserved: 0, trace_tail: self.tail };
+        let words =
+            FromHost { features: HOST_LISTENS | HOST_FILLS, trace_tail: self.tail, ..FromHost::default() };
         // The page was read, so it is there.
         let _ = memory.write(self.info_at.add(FROM_HOST), words.as_bytes());
     }

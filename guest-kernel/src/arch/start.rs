@@ -5,11 +5,13 @@
 use core::cell::UnsafeCell;
 use core::fmt::Write;
 
+use abi::flow::{Flow, Gate};
 use abi::frame::FrameEntry;
 use abi::info::{Doorbell, INFO_MAGIC, Info, VERSION};
 use abi::layout::{DIRECT_MAP, KERNEL_BASE, MAX_MEMORY, PAGE_SIZE, PORT_DOORBELL};
 use abi::loan::Loan;
 use abi::process::PROCESS_SLOTS;
+use abi::service::{SERVICE_NONE, SERVICE_SLOTS, Service};
 use abi::trace::Record;
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::FromBytes;
@@ -18,7 +20,7 @@ use super::machine::{HostSide, Machine};
 use super::serial::Line;
 use super::{entry, machine, port, serial, tables};
 use crate::hardware::Hardware;
-use crate::kernel::{Kernel, LOAN_SLOTS, TRACE_SLOTS, Tables};
+use crate::kernel::{FLOW_SLOTS, GATE_SLOTS, Kernel, LOAN_SLOTS, TRACE_SLOTS, Tables};
 use crate::module::Module;
 use crate::pager::Pager;
 use crate::params::{Params, number};
@@ -76,6 +78,9 @@ struct Shared {
     ring: UnsafeCell<[Record; TRACE_SLOTS]>,
     loans: UnsafeCell<[Loan; LOAN_SLOTS]>,
     processes: UnsafeCell<[u32; PROCESS_SLOTS]>,
+    flows: UnsafeCell<[Flow; FLOW_SLOTS]>,
+    gates: UnsafeCell<[Gate; GATE_SLOTS]>,
+    services: UnsafeCell<[Service; SERVICE_SLOTS]>,
 }
 
 #[repr(C, align(4096))]
@@ -108,6 +113,25 @@ static SHARED: Shared = Shared {
         }; LOAN_SLOTS],
     ),
     processes: UnsafeCell::new([0; PROCESS_SLOTS]),
+    flows: UnsafeCell::new(
+        [Flow { from: Pid::NONE, to: Pid::NONE, port: 0, last: 0, messages: 0, damaged: 0, bytes: 0 };
+            FLOW_SLOTS],
+    ),
+    gates: UnsafeCell::new([Gate { pid: Pid::NONE, bytes: 0, since: 0, sequence: 0 }; GATE_SLOTS]),
+    services: UnsafeCell::new(
+        [Service {
+            pid: Pid::NONE,
+            program: 0,
+            uid: 0,
+            restarts: 0,
+            argument: 0,
+            started: 0,
+            warm: 0,
+            priority: 0,
+            state: SERVICE_NONE,
+            reserved: [0; 10],
+        }; SERVICE_SLOTS],
+    ),
 };
 static IMAGE_TABLES_PAGES: ImageTables = ImageTables(UnsafeCell::new([[0; 512]; IMAGE_TABLES]));
 
@@ -177,6 +201,9 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
             processes: &mut *SHARED.processes.get(),
             loans: &mut *SHARED.loans.get(),
             ring: &mut *SHARED.ring.get(),
+            flows: &mut *SHARED.flows.get(),
+            gates: &mut *SHARED.gates.get(),
+            services: &mut *SHARED.services.get(),
         }
     };
     // SAFETY: the info page lives for ever and only the host writes its second part.
@@ -198,10 +225,16 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
         frame_table: first.base(),
         loan_table: physical(SHARED.loans.get()),
         trace_ring: physical(SHARED.ring.get()),
+        flow_table: physical(SHARED.flows.get()),
+        gate_table: physical(SHARED.gates.get()),
+        service_table: physical(SHARED.services.get()),
         process_slots: PROCESS_SLOTS as u32,
         frames: frames as u32,
         loan_slots: LOAN_SLOTS as u32,
         trace_slots: TRACE_SLOTS as u32,
+        flow_slots: FLOW_SLOTS as u32,
+        gate_slots: GATE_SLOTS as u32,
+        service_slots: SERVICE_SLOTS as u32,
         ..*tables.info
     };
     // From here on the host fills frames for us, if there is one.

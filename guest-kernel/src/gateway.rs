@@ -1,0 +1,2 @@
+//! The gateway: the one way by which data passes between the memory of user processes and that of the kernel. (In the
+//! story: the Trainman.)

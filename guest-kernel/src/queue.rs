@@ -76,9 +76,24 @@ impl Queue {
     /// Nobody waits.
     pub const EMPTY: Self = Self { first: 0, last: 0 };
 
+    /// Who waits longest; 0 for nobody.
+    pub const fn first(&self) -> usize {
+        self.first as usize
+    }
+
     /// Whether nobody waits.
     pub const fn is_empty(&self) -> bool {
         self.first == 0
+    }
+}
+
+#[cfg(test)]
+impl Links {
+    /// Who waits in a queue, the first first.
+    pub(crate) fn members(&self, queue: Queue) -> std::vec::Vec<usize> {
+        let next = |slot: &usize| Some(usize::from(self.next[*slot])).filter(|slot| *slot != 0);
+        let all = core::iter::successors(Some(usize::from(queue.first)).filter(|slot| *slot != 0), next);
+        all.take(PROCESS_SLOTS).collect()
     }
 }
 

@@ -8,12 +8,10 @@ fn main() {
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return;
     }
+    // The kernel and the programs are linked in two runs, see `vmm/build.rs`.
     if std::env::var_os("CARGO_FEATURE_KERNEL").is_some() {
         println!("cargo::rustc-link-arg-bin=matrix=-T{here}/kernel.ld");
-    }
-    if std::env::var_os("CARGO_FEATURE_PROGRAMS").is_some() {
-        for program in ["nursery", "watchdogd", "front", "store", "client", "batch"] {
-            println!("cargo::rustc-link-arg-bin={program}=-T{here}/program.ld");
-        }
+    } else if std::env::var_os("CARGO_FEATURE_PROGRAMS").is_some() {
+        println!("cargo::rustc-link-arg-bins=-T{here}/program.ld");
     }
 }

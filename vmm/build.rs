@@ -15,9 +15,6 @@ use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use zerocopy::IntoBytes;
 
 const TARGET: &str = "x86_64-unknown-none";
-/// In the order of the boot module.
-const PROGRAMS: [&str; 6] = ["nursery", "watchdogd", "front", "store", "client", "batch"];
-
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
@@ -26,14 +23,15 @@ fn main() {
     }
     let guest = Guest { root, target_dir: out.join("guest") };
 
+    let programs = guest.programs();
     let mut arguments = vec!["--features", "programs"];
-    for program in PROGRAMS {
+    for program in &programs {
         arguments.extend(["--bin", program]);
     }
     guest.cargo(&arguments, None);
     let module = out.join("matrix.module");
-    fs::write(&module, pack(&PROGRAMS.map(|name| (name, guest.binary(name)))))
-        .expect("OUT_DIR can be written");
+    let programs: Vec<_> = programs.iter().map(|name| (name.as_str(), guest.binary(name))).collect();
+    fs::write(&module, pack(&programs)).expect("OUT_DIR can be written");
 
     guest.cargo(&["--features", "kernel", "--bin", "matrix"], Some(&module));
     let image = out.join("matrix.elf");
@@ -51,6 +49,19 @@ struct Guest {
 }
 
 impl Guest {
+    /// The programs, in the order of the boot module: by name.
+    fn programs(&self) -> Vec<String> {
+        let folder = self.root.join("guest-kernel/src/programs");
+        let files = fs::read_dir(folder).expect("the folder of the programs is there");
+        let paths = files.map(|file| file.expect("the folder can be read").path());
+        let mut names: Vec<String> = paths
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
     fn binary(&self, name: &str) -> PathBuf {
         self.target_dir.join(TARGET).join("release").join(name)
     }

@@ -176,7 +176,9 @@ mod tests {
         assert_eq!(clock("clock=apic"), Clock::Apic);
         assert_eq!(clock("clock=apic clock=sundial"), Clock::Apic);
         assert_eq!(clock("clock=apic clock=virtual"), Clock::Virtual);
-        for (line, us) in [("tick-us=0", 100), ("tick-us=99999999999999999", 1_000_000), ("tick-us=2000", 2000)] {
+        for (line, us) in
+            [("tick-us=0", 100), ("tick-us=99999999999999999", 1_000_000), ("tick-us=2000", 2000)]
+        {
             assert_eq!(Params::parse(line.as_bytes()).tick_us, us);
         }
         assert!(Params::parse(b"fix.priorities=1").fix_priorities);

@@ -348,3 +348,84 @@ impl Ready {
         self.queues.iter().enumerate().map(|(place, queue)| (place / CLASSES, place % CLASSES, *queue))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::vec::Vec;
+
+    #[test]
+    fn urgent_ones_come_first_then_short_ones_and_equals_in_turn() {
+        let (mut links, mut ready) = (Links::new(), Ready::new());
+        for (slot, priority, class) in [(1, 3, 1), (2, 1, 3), (3, 3, 1), (4, 200, 0), (5, 3, 0)] {
+            ready.push(&mut links, slot, Ready::place(priority, class));
+        }
+        assert!(ready.any_at(1) && !ready.any_at(0) && ready.any_at(255));
+        let order: [_; 6] = core::array::from_fn(|_| ready.pop(&mut links));
+        assert_eq!(order, [Some(2), Some(5), Some(1), Some(3), Some(4), None]);
+        assert!(!ready.any_at(255));
+    }
+
+    #[test]
+    fn bursts_belong_to_the_class_of_the_nearest_number_of_entries() {
+        let classes = [0, 1, 2, 3, 4, 8, 9, 1000].map(|entries| class(entries * 16));
+        assert_eq!(classes, [0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!([class(23), class(24), class(u32::MAX)], [0, 1, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_prediction_of_equal_bursts_is_right_to_a_sixteenth_of_an_entry(
+            start in 0u32..=LONGEST_BURST as u32 * 16, entries in 0u32..1000
+        ) {
+            let mut predicted = start;
+            let mut wrong = predicted.abs_diff(entries * 16);
+            for _ in 0..40 {
+                predicted = predict(predicted, entries * 16);
+                // Half the error, rounded, each time.
+                prop_assert!(predicted.abs_diff(entries * 16) <= wrong.div_ceil(2));
+                wrong = predicted.abs_diff(entries * 16);
+            }
+            prop_assert!(wrong <= 1);
+            prop_assert_eq!(class(predicted), class(entries * 16));
+        }
+
+        #[test]
+        fn a_prediction_lies_between_the_last_one_and_what_came(predicted in any::<u32>(), entries in 0..LONGEST_BURST) {
+            let actual = entries as u32 * 16;
+            let next = predict(predicted, actual);
+            prop_assert!(next >= predicted.min(actual).min(u32::MAX / 2) && next <= predicted.max(actual));
+        }
+
+        #[test]
+        fn the_ready_queues_are_deques_searched_in_order(
+            steps in prop::collection::vec((0u8..4, 0u8..10, 0..CLASSES, 1usize..30), 0..300)
+        ) {
+            let (mut links, mut ready) = (Links::new(), Ready::new());
+            let mut model: Vec<VecDeque<usize>> = (0..PRIORITIES * CLASSES).map(|_| VecDeque::new()).collect();
+            for (what, priority, class, slot) in steps {
+                let place = Ready::place(priority, class);
+                match what {
+                    0 | 1 if !model.iter().any(|queue| queue.contains(&slot)) => {
+                        ready.push(&mut links, slot, place);
+                        model[place].push_back(slot);
+                    }
+                    2 => prop_assert_eq!(ready.pop(&mut links), model.iter_mut().find_map(VecDeque::pop_front)),
+                    _ => {
+                        let there = model[place].iter().position(|each| *each == slot);
+                        prop_assert_eq!(ready.remove(&mut links, slot, place), there.is_some());
+                        there.map(|at| model[place].remove(at));
+                    }
+                }
+                for (priority, class, queue) in ready.queues() {
+                    let members: Vec<_> = model[priority * CLASSES + class].iter().copied().collect();
+                    prop_assert_eq!(links.members(queue), members);
+                }
+                let any = model[..=Ready::place(priority, CLASSES - 1)].iter().any(|queue| !queue.is_empty());
+                prop_assert_eq!(ready.any_at(priority), any);
+            }
+        }
+    }
+}

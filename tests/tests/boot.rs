@@ -114,7 +114,7 @@ fn the_report_counts_what_happened() {
     assert_eq!(report["stray"], serde_json::json!({"reads": 1, "writes": 1}));
     assert_eq!(report["watchdog"], serde_json::json!({"pets": 1, "expirations": 0}));
     // A busy host may interrupt the guest besides.
-    assert!(report["exits"].as_u64().unwrap() >= 5 + 2 + 1 + 1, "{report}");
+    assert!(report["exits"].as_u64().unwrap() > 5 + 2 + 1, "{report}");
     assert!(report["wall_ms"].as_f64().unwrap() > 0.0);
 }
 

@@ -252,8 +252,8 @@ extern "C" fn enter() {
 
 /// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively
 /// in a ring that may not enter the kernel's pages. The signature is unmistakable: an instruction fetch from ring 3, a
-/// protection violation, at the entry point itself, with RCX and R11 as SYSCALL leaves them. Elsewhere nothing ever
-/// jumps there from ring 3 but an attacker, who gains a system call by it. Costs other hosts one comparison a fault.
+/// protection violation, at the entry point itself; RCX and R11 are as SYSCALL leaves them. Elsewhere nothing ever
+/// jumps there from ring 3 but an attacker, who gains a system call by it. Costs other hosts one comparison an entry.
 fn mend_syscall_fault(kernel: &mut machine::GuestKernel) {
     const FETCH_FROM_USER: u64 = 0x15;
     let context = machine::current_context(kernel);

@@ -20,6 +20,10 @@ pub trait Hardware {
     fn load_root(&mut self, root: Frame);
     /// Says in which descriptor the next kernel entry saves its registers, and from which it resumes.
     fn resume_from(&mut self, descriptor: Frame);
+    /// Has the timer's interrupt delivered again; where the clock is the APIC's.
+    fn end_interrupt(&mut self) {}
+    /// Waits for the timer's interrupt, and takes it; where the clock is the APIC's.
+    fn wait_for_interrupt(&mut self) {}
     /// The address of the last page fault.
     fn fault_address(&self) -> u64;
     /// Writes to the doorbell port.

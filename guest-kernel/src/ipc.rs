@@ -81,9 +81,9 @@ impl<H: Hardware> Kernel<H> {
 
     /// Sends a message and waits for the reply.
     pub(crate) fn call(&mut self, slot: usize) -> Result<(), Error> {
-        let context = self.process(slot).d.context;
-        let (number, timeout) = (context.rdi, context.r9);
-        self.lendable(slot, context.r10, context.r8)?;
+        let context = &self.process(slot).d.context;
+        let (number, timeout, at, bytes) = (context.rdi, context.r9, context.r10, context.r8);
+        self.lendable(slot, at, bytes)?;
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         let owner = self.ports.bound[place].owner;
         if owner == self.process(slot).d.pid {
@@ -104,7 +104,8 @@ impl<H: Hardware> Kernel<H> {
                 }
             }
         } else {
-            self.block(slot, State::Sending);
+            self.wait_for(slot, State::Sending, owner);
+            self.current = 0;
             self.links.push(&mut self.ports.bound[place].senders, slot);
         }
         Ok(())
@@ -155,10 +156,8 @@ impl<H: Hardware> Kernel<H> {
         context.r10 = window;
         context.r8 = message.bytes;
         context.r9 = u64::from(uid);
-        let process = self.process(sender);
-        process.d.state = State::AwaitingReply as u8;
-        process.peer = server_pid;
-        process.loan = loan;
+        self.process(sender).loan = loan;
+        self.wait_for(sender, State::AwaitingReply, server_pid);
         self.info.counters.messages += 1;
         let number = self.ports.bound[place].number;
         self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));
@@ -168,7 +167,7 @@ impl<H: Hardware> Kernel<H> {
     /// Answers a sender; with a port, waits for the next message there.
     pub(crate) fn reply(&mut self, slot: usize) -> Result<(), Error> {
         let me = self.process(slot);
-        let (pid, context) = (me.d.pid, me.d.context);
+        let (pid, context) = (me.d.pid, &me.d.context);
         let (to, words, number) = (Pid(context.rdi as u32), [context.rsi, context.rdx], context.r10);
         let next = match number {
             0 => None,
@@ -182,7 +181,7 @@ impl<H: Hardware> Kernel<H> {
         };
         let waits = self.find(to).filter(|sender| {
             let process = self.process(*sender);
-            process.d.state == State::AwaitingReply as u8 && process.peer == pid
+            process.d.state == State::AwaitingReply as u8 && process.d.peer == pid
         });
         let Some(sender) = waits else {
             // The sender gave up or died. Whoever serves on must not stumble over that.
@@ -234,7 +233,7 @@ impl<H: Hardware> Kernel<H> {
     /// The timer of a process has expired, whatever it waits for.
     pub(crate) fn expired(&mut self, slot: usize) {
         let process = self.process(slot);
-        let (pid, place, peer) = (process.d.pid, process.port as usize, process.peer);
+        let (pid, place, peer) = (process.d.pid, process.port as usize, process.d.peer);
         let loan = core::mem::take(&mut process.loan);
         match State::from_raw(process.d.state) {
             Some(State::Sleeping) => self.wake(slot, 0, [0; 2]),
@@ -284,7 +283,7 @@ impl<H: Hardware> Kernel<H> {
                 continue;
             }
             let process = self.process(other);
-            if process.d.state == State::AwaitingReply as u8 && process.peer == pid {
+            if process.d.state == State::AwaitingReply as u8 && process.d.peer == pid {
                 process.loan = 0;
                 self.wake(other, Error::Dead as u64, [0; 2]);
             }

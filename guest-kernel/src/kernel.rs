@@ -12,8 +12,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::hardware::Hardware;
 use crate::ipc::Ports;
 use crate::module::Module;
+use crate::oracle::TimerInterrupt;
 use crate::pager::Pager;
-use crate::params::Params;
+use crate::params::{Clock, Params};
 use crate::process::{Process, Slots};
 use crate::queue::Links;
 use crate::scheduler::Ready;
@@ -30,6 +31,8 @@ pub const TRACE_SLOTS: usize = 1024;
 
 /// The vector of a page fault.
 const VECTOR_PAGE_FAULT: u64 = 14;
+/// The vector of the APIC's timer, the first that is no exception's.
+pub(crate) const VECTOR_TIMER: u64 = 32;
 
 /// Tables that the host reads, at fixed places in guest memory.
 pub struct Tables {
@@ -72,8 +75,10 @@ pub struct Kernel<H> {
     pub(crate) current: usize,
     /// Somebody more urgent is ready, or the running process has had its share.
     pub(crate) preempt: bool,
-    /// Kernel entries until the next tick.
+    /// Kernel entries until the next tick; where the APIC has the clock, never less.
     left: u32,
+    /// Who attends to the timer's interrupt.
+    pub(crate) timer: TimerInterrupt,
     pub(crate) first_free_loan: usize,
     pub(crate) loan_serial: u32,
     pub(crate) spawn_serial: u64,
@@ -112,6 +117,7 @@ impl<H: Hardware> Kernel<H> {
             current: 0,
             preempt: false,
             left,
+            timer: TimerInterrupt::default(),
             first_free_loan: 0,
             loan_serial: 0,
             spawn_serial: 0,
@@ -131,23 +137,40 @@ impl<H: Hardware> Kernel<H> {
         let (slot, tick) = (self.current, self.info.tick);
         let process = self.process(slot);
         process.d.entries += 1;
-        process.d.seen = tick;
-        let vector = process.d.context.vector;
-        self.left -= 1;
-        if self.left == 0 {
-            self.tick(1);
+        let (vector, pid) = (process.d.context.vector, process.d.pid);
+        if vector != VECTOR_TIMER {
+            process.d.seen = tick;
         }
-        match vector {
-            VECTOR_SYSCALL => self.system_call(slot),
-            VECTOR_PAGE_FAULT => self.page_fault(slot),
-            _ => self.fault(slot, vector as u32, 0),
+        self.pass_time(pid, vector);
+        // The host may have had the process ended at the tick.
+        if self.current == slot {
+            match vector {
+                VECTOR_SYSCALL => self.system_call(slot),
+                VECTOR_PAGE_FAULT => self.page_fault(slot),
+                VECTOR_TIMER => {}
+                _ => self.fault(slot, vector as u32, 0),
+            }
         }
         if self.preempt || self.current == 0 {
             self.schedule();
         }
     }
 
-    /// Virtual time moves on: the doorbell, then the timers that are due.
+    /// The clock, below the scheduler as a hardware timer would be. The virtual one counts kernel entries, all but those
+    /// that serve the timer itself: they would raise the next interrupt while they acknowledge the last.
+    fn pass_time(&mut self, pid: Pid, vector: u64) {
+        if vector == VECTOR_TIMER {
+            self.hw.end_interrupt();
+            self.tick(1);
+        } else if self.params.clock == Clock::Virtual && pid != self.timer.attendant {
+            self.left -= 1;
+            if self.left == 0 {
+                self.tick(1);
+            }
+        }
+    }
+
+    /// Time moves on: the doorbell, the host's commands, then the timer's interrupt.
     pub(crate) fn tick(&mut self, ticks: u64) {
         self.left = self.params.tick_entries;
         // A program may sleep until the end of time, which stands still then.
@@ -157,18 +180,18 @@ impl<H: Hardware> Kernel<H> {
             self.hw.ring(Doorbell::Tick.value(GuestPhys(0)));
         }
         self.take_commands();
-        let now = self.info.tick;
-        while let Some(slot) = self.timers.expire(now) {
-            self.expired(slot);
-        }
-        self.end_share();
+        self.timer_interrupt();
     }
 
-    /// Nobody can run: take down what is pending, then jump to the next timer.
+    /// Nobody can run: take down what is pending, then jump to the next timer, or wait for the real one.
     pub(crate) fn idle(&mut self) {
         self.info.current = Pid::NONE;
         self.hw.load_root(self.kernel_root);
         self.teardown_all();
+        if self.params.clock == Clock::Apic {
+            self.hw.wait_for_interrupt();
+            return self.tick(1);
+        }
         let now = self.info.tick;
         let ticks = self.timers.next_due().map_or(1, |due| due.saturating_sub(now).max(1));
         self.tick(ticks);
@@ -186,11 +209,13 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// The process in a slot that has one.
+    #[inline]
     pub(crate) fn process(&mut self, slot: usize) -> &mut Process {
         let frame = Frame(u64::from(self.processes[slot]));
         Self::process_in(&mut self.hw, frame)
     }
 
+    #[inline]
     pub(crate) fn process_in(hw: &mut H, frame: Frame) -> &mut Process {
         let bytes = hw.page(frame).as_mut_bytes();
         match Process::mut_from_prefix(bytes) {

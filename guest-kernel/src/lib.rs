@@ -8,7 +8,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`kernel`] | entry, ticks, idle time |
-//! | [`scheduler`] | who runs next, switch and hand-off (the Oracle, to be) |
+//! | [`scheduler`], [`oracle`] | who runs next, switch and hand-off; the process that attends to the timer (the Oracle) |
 //! | [`ipc`], [`loans`] | ports, messages, frames on loan (the Merovingian) |
 //! | [`pager`], [`space`] | frames, quarantine, page tables |
 //! | [`process`] | birth, death, reaping |

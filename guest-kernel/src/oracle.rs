@@ -1,13 +1,89 @@
 //! The scheduler's process: acknowledges the timer's interrupt and does what is due. (In the story: the Oracle.)
+//!
+//! The clock raises the interrupt, whoever runs; a process of its own, the most urgent of all, attends to it: it has the
+//! timers that are due expire, and lifts those who have waited too long. Until it has acknowledged an interrupt the next
+//! ones are held back and only counted. A kernel in which nobody attends (it is young, or a test's) does the same work
+//! on the spot.
+//!
+//! The reason for a process: what is due may be much, and is then accounted for and ordered like all other work,
+//! instead of stretching somebody's system call.
 
+use abi::Pid;
+use abi::process::State;
 use abi::syscall::Error;
+use abi::trace::Kind;
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
 
+/// The timer's interrupt.
+#[derive(Default)]
+pub struct TimerInterrupt {
+    /// Who attends to it; [`Pid::NONE`] until somebody does.
+    pub attendant: Pid,
+    /// It was raised and is not yet acknowledged.
+    pub raised: bool,
+}
+
 impl<H: Hardware> Kernel<H> {
+    /// The clock raises the timer's interrupt.
+    pub(crate) fn timer_interrupt(&mut self) {
+        let pid = self.timer.attendant;
+        if pid == Pid::NONE {
+            self.do_what_is_due();
+            self.end_share();
+            return;
+        }
+        if self.timer.raised {
+            self.info.counters.missed += 1;
+            let missed = self.info.counters.missed;
+            self.emit(Kind::Missed, pid, 0, missed, 0);
+            return;
+        }
+        self.timer.raised = true;
+        if let Some(slot) = self.find(pid)
+            && self.process(slot).d.state == State::Attending as u8
+        {
+            // An interrupt asks nobody's leave: whoever runs is preempted, and has had its share.
+            self.make_ready(slot);
+            self.preempt = true;
+        }
+    }
+
     /// Acknowledges the timer's interrupt, does what is due, waits for the next.
-    pub(crate) fn acknowledge(&mut self, _slot: usize) -> Result<(), Error> {
-        Err(Error::Invalid)
+    pub(crate) fn acknowledge(&mut self, slot: usize) -> Result<(), Error> {
+        let process = self.process(slot);
+        let (pid, ring) = (process.d.pid, process.d.ring);
+        if ring != 0 || (self.timer.attendant != Pid::NONE && self.timer.attendant != pid) {
+            return Err(Error::Denied);
+        }
+        self.timer.attendant = pid;
+        self.process(slot).d.context.rax = 0;
+        if self.timer.raised {
+            self.timer.raised = false;
+            self.info.counters.acknowledged += 1;
+            self.do_what_is_due();
+        }
+        self.block(slot, State::Attending);
+        Ok(())
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = self.info.tick;
+        while let Some(slot) = self.timers.expire(now) {
+            self.expired(slot);
+        }
+        if self.params.fix_priorities {
+            self.lift_the_old();
+        }
+    }
+}
+
+/// The process. Its one argument is its own pid.
+#[cfg(feature = "kernel")]
+pub(crate) extern "C" fn run(_me: u64) -> ! {
+    let system = crate::user::System(crate::arch::user::kernel_call);
+    loop {
+        system.acknowledge().expect("nobody else attends to the timer");
     }
 }

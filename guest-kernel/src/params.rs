@@ -11,15 +11,30 @@ pub const DEFAULT_START: &[u8] =
 /// Longest start list kept, bytes.
 const START_LEN: usize = 512;
 
+/// What drives guest time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The guest's own kernel entries: a run is repeatable.
+    Virtual,
+    /// The local APIC's timer: real preemption.
+    Apic,
+}
+
 /// The parameters, with their defaults filled in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Params {
     /// Seed of everything that is chosen.
     pub seed: u64,
-    /// Kernel entries in a tick.
+    /// Where ticks come from.
+    pub clock: Clock,
+    /// Kernel entries in a tick of the virtual clock.
     pub tick_entries: u32,
+    /// Microseconds in a tick of the APIC's timer.
+    pub tick_us: u32,
     /// The pager's fix: the quarantine is honoured, teardown is forced under pressure.
     pub fix_pager: bool,
+    /// The priorities' fix: inheritance, and ageing of those who wait for the CPU.
+    pub fix_priorities: bool,
     /// Load parameters, in the order of [`Load::NAMES`].
     pub load: [u64; Load::NAMES.len()],
     start: [u8; START_LEN],
@@ -46,8 +61,11 @@ impl Params {
     pub fn parse(line: &[u8]) -> Self {
         let mut params = Self {
             seed: 1,
+            clock: Clock::Virtual,
             tick_entries: 16,
+            tick_us: 10_000,
             fix_pager: false,
+            fix_priorities: false,
             load: [6, 20, 2, 200, 4, 2, 400, 2],
             start: [0; START_LEN],
             start_len: 0,
@@ -67,11 +85,21 @@ impl Params {
             self.set_start(value);
             return;
         }
+        if key == b"clock" {
+            match value {
+                b"apic" => self.clock = Clock::Apic,
+                b"virtual" => self.clock = Clock::Virtual,
+                _ => {}
+            }
+            return;
+        }
         let Some(number) = number(value) else { return };
         match key {
             b"seed" => self.seed = number,
             b"tick-entries" => self.tick_entries = (number as u32).max(1),
+            b"tick-us" => self.tick_us = number.clamp(100, 1_000_000) as u32,
             b"fix.pager" => self.fix_pager = number != 0,
+            b"fix.priorities" => self.fix_priorities = number != 0,
             _ => {
                 if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
                     self.load[at] = number;
@@ -127,6 +155,7 @@ mod tests {
     fn the_defaults_hold_for_an_empty_line() {
         let params = Params::parse(b"");
         assert_eq!(params.seed, 1);
+        assert_eq!((params.clock, params.fix_priorities), (Clock::Virtual, false));
         assert_eq!(params.start().count(), 5);
     }
 
@@ -139,6 +168,20 @@ mod tests {
         let start: Vec<_> = params.start().collect();
         assert_eq!(start.len(), 1);
         assert_eq!((start[0].program, start[0].count, start[0].argument), (&b"front"[..], 2, &b"2000"[..]));
+    }
+
+    #[test]
+    fn a_clock_is_one_of_two_and_its_tick_neither_nothing_nor_for_ever() {
+        let clock = |line: &str| Params::parse(line.as_bytes()).clock;
+        assert_eq!(clock("clock=apic"), Clock::Apic);
+        assert_eq!(clock("clock=apic clock=sundial"), Clock::Apic);
+        assert_eq!(clock("clock=apic clock=virtual"), Clock::Virtual);
+        for (line, us) in
+            [("tick-us=0", 100), ("tick-us=99999999999999999", 1_000_000), ("tick-us=2000", 2000)]
+        {
+            assert_eq!(Params::parse(line.as_bytes()).tick_us, us);
+        }
+        assert!(Params::parse(b"fix.priorities=1").fix_priorities);
     }
 
     proptest! {

@@ -5,6 +5,8 @@
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
+//! The one place where a state changes is `Kernel::set_state`.
+//!
 //! The fourth place of the design bug: a dead process's frames go back to the pager at once, into quarantine.
 
 use abi::frame::FrameKind;
@@ -18,11 +20,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
 use crate::pager::Chain;
+use crate::params::Clock;
 use crate::queue::{Links, Queue};
+use crate::scheduler::{PRIORITIES, UNKNOWN_BURST};
 use crate::space::{DATA, NoMemory, RODATA, TEXT};
 
-/// Bit 1 of RFLAGS is always set; interrupts stay off: the virtual clock has none.
+/// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and its processes.
 const RFLAGS: u64 = 2;
+/// RFLAGS.IF, for ring 3 where there is an interrupt to be had: the virtual clock has none.
+const INTERRUPTS: u64 = 1 << 9;
 
 /// A process as the kernel sees it: the part that the host reads, then the kernel's own.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -30,8 +36,10 @@ const RFLAGS: u64 = 2;
 pub struct Process {
     /// What the host may read.
     pub d: Descriptor,
-    /// Whose reply it awaits.
-    pub peer: Pid,
+    /// Levels by which it was lifted for its age, until it has had the CPU.
+    pub lifted: u16,
+    /// The queue of those who wait for the CPU that it is in, plus one; 0 if it is in none.
+    pub queued: u16,
     /// The port it waits at: place in the port table.
     pub port: u32,
     /// The loan that its present call makes, see [`crate::loans::LoanRef`].
@@ -56,6 +64,10 @@ pub struct Process {
     zombies: Queue,
     /// What it ended with.
     pub status: u64,
+    /// Kernel entries it had made when its present burst began.
+    pub burst_from: u64,
+    /// How many wait for it, by the priority that they lend it; kept where priorities are inherited.
+    pub lent: [u8; PRIORITIES],
 }
 
 /// Slots of the process table: which are free, and the generation of each.
@@ -162,11 +174,12 @@ impl<H: Hardware> Kernel<H> {
         }
         self.spawn_serial += 1;
         let seed = mix(self.params.seed, self.spawn_serial);
+        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
         let process = self.process(slot);
         process.d.context = Context {
             rip: program.entry,
             cs: u64::from(USER_CS),
-            rflags: RFLAGS,
+            rflags: RFLAGS | interrupts,
             rsp: USER_STACK_TOP - 8,
             ss: u64::from(USER_SS),
             rdi: birth.argument,
@@ -211,6 +224,7 @@ impl<H: Hardware> Kernel<H> {
             }
         };
         self.processes[pid.slot()] = frame.0 as u32;
+        let now = self.info.tick;
         let process = self.process(pid.slot());
         process.d.magic = DESCRIPTOR_MAGIC;
         process.d.pid = pid;
@@ -219,6 +233,8 @@ impl<H: Hardware> Kernel<H> {
         process.d.priority = priority;
         process.d.effective = priority;
         process.d.state = State::Embryo as u8;
+        process.d.since = now;
+        process.d.predicted = UNKNOWN_BURST;
         Ok(pid.slot())
     }
 
@@ -254,11 +270,11 @@ impl<H: Hardware> Kernel<H> {
     /// parent has asked for the status.
     pub(crate) fn end(&mut self, slot: usize, status: u64) {
         let process = self.process(slot);
-        let (pid, parent, priority) = (process.d.pid, process.d.parent, process.d.priority);
+        let (pid, parent) = (process.d.pid, process.d.parent);
         let loan = core::mem::take(&mut process.loan);
         let state = State::from_raw(process.d.state);
         match state {
-            Some(State::Ready) => drop(self.ready.remove(&mut self.links, slot, priority)),
+            Some(State::Ready) => self.leave_ready(slot),
             Some(State::Sending) => self.leave_port(slot),
             Some(State::AwaitingReply) => self.end_loan(loan),
             _ => {}
@@ -268,7 +284,7 @@ impl<H: Hardware> Kernel<H> {
             self.current = 0;
             self.hw.load_root(self.kernel_root);
         }
-        self.process(slot).d.state = State::Zombie as u8;
+        self.set_state(slot, State::Zombie);
         self.process(slot).status = status;
         self.drop_borrowed(slot);
         self.close_ports(slot);

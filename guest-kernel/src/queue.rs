@@ -76,6 +76,11 @@ impl Queue {
     /// Nobody waits.
     pub const EMPTY: Self = Self { first: 0, last: 0 };
 
+    /// Who waits longest; 0 for nobody.
+    pub const fn first(&self) -> usize {
+        self.first as usize
+    }
+
     /// Whether nobody waits.
     pub const fn is_empty(&self) -> bool {
         self.first == 0

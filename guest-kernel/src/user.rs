@@ -134,6 +134,11 @@ impl System {
         self.make(Call::Query, [Query::Load as u64, which as u64, 0, 0, 0, 0]).map_or(0, |r| r[0])
     }
 
+    /// Acknowledges the timer's interrupt and waits for the next; for the scheduler's process.
+    pub fn acknowledge(self) -> Result<(), Error> {
+        self.make(Call::Acknowledge, [0; 6]).map(drop)
+    }
+
     /// Grants keys; for kernel processes.
     pub fn grant(self, to: Pid, keys: u32) -> Result<(), Error> {
         self.make(Call::Grant, [u64::from(to.0), u64::from(keys), 0, 0, 0, 0]).map(drop)

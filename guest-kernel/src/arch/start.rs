@@ -274,6 +274,9 @@ fn populate(kernel: &mut machine::GuestKernel) {
         if kernel.params.fix_pager { "careful" } else { "fast" }
     );
     kernel
+        .spawn_kernel(b"oracle", crate::oracle::run as *const () as u64, 0)
+        .expect("no memory for a kernel process");
+    kernel
         .spawn_kernel(b"keys", crate::keys::run as *const () as u64, 1)
         .expect("no memory for a kernel process");
     let params = kernel.params.clone();

@@ -29,7 +29,7 @@ struct Seen {
     parent: Pid,
     state: State,
     ring: u8,
-    priority: u8,
+    effective: u8,
     program: u32,
     root: Frame,
     peer: Pid,
@@ -81,10 +81,10 @@ fn processes(kernel: &mut K) -> Vec<Seen> {
             parent: d.parent,
             state: State::from_raw(d.state).expect("a state"),
             ring: d.ring,
-            priority: d.priority,
+            effective: d.effective,
             program: d.program,
             root: process.root(),
-            peer: process.peer,
+            peer: d.peer,
             port: process.port as usize,
             loan: process.loan,
             pending: process.pending,
@@ -139,9 +139,9 @@ fn waiting(kernel: &mut K, all: &[Seen]) {
         assert!(what(process), "{} waits in the wrong queue", process.pid);
         assert_eq!(queued[slot].replace(state), None, "{} waits twice", process.pid);
     };
-    for (priority, queue) in kernel.ready.queues().into_iter().enumerate() {
+    for (priority, _, queue) in kernel.ready.queues() {
         for slot in kernel.links.members(queue) {
-            enqueue(slot, State::Ready, &|p| usize::from(p.priority).min(PRIORITIES - 1) == priority);
+            enqueue(slot, State::Ready, &|p| usize::from(p.effective).min(PRIORITIES - 1) == priority);
         }
     }
     let mut owners = BTreeMap::new();

@@ -194,7 +194,7 @@ fn business(m: &mut Matrix, [root, front, back]: [Pid; 3], what: u8, pick: usize
     }
     let waits = |slot: &&usize| {
         let process = m.kernel.process(**slot);
-        process.d.state == State::AwaitingReply as u8 && process.peer == me
+        process.d.state == State::AwaitingReply as u8 && process.d.peer == me
     };
     let waiter = all.iter().find(waits).copied();
     let waiter = waiter.map_or(0, |slot| u64::from(m.kernel.process(slot).d.pid.0));

@@ -138,7 +138,7 @@ impl World {
             Word::Somebody(nth) => (!all.is_empty()).then(|| all[nth % all.len()]),
             Word::Waiter => all.into_iter().find(|slot| {
                 let process = m.kernel.process(*slot);
-                process.d.state == State::AwaitingReply as u8 && process.peer == me
+                process.d.state == State::AwaitingReply as u8 && process.d.peer == me
             }),
         };
         pid.map_or(0, |slot| u64::from(m.kernel.process(slot).d.pid.0))

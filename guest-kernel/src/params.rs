@@ -20,6 +20,8 @@ pub struct Params {
     pub tick_entries: u32,
     /// The pager's fix: the quarantine is honoured, teardown is forced under pressure.
     pub fix_pager: bool,
+    /// Free frames below which the pager warns and people are no longer started.
+    pub low_water: u32,
     /// Load parameters, in the order of [`Load::NAMES`].
     pub load: [u64; Load::NAMES.len()],
     start: [u8; START_LEN],
@@ -48,6 +50,7 @@ impl Params {
             seed: 1,
             tick_entries: 16,
             fix_pager: false,
+            low_water: 32,
             load: [6, 20, 2, 200, 4, 2, 400, 2],
             start: [0; START_LEN],
             start_len: 0,
@@ -72,6 +75,7 @@ impl Params {
             b"seed" => self.seed = number,
             b"tick-entries" => self.tick_entries = (number as u32).max(1),
             b"fix.pager" => self.fix_pager = number != 0,
+            b"low-water" => self.low_water = u32::try_from(number).unwrap_or(u32::MAX),
             _ => {
                 if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
                     self.load[at] = number;

@@ -6,9 +6,7 @@
 
 use abi::GuestVirt;
 use abi::frame::FrameKind;
-use abi::layout::{
-    PAGE_SIZE, USER_DATA, USER_HEAP, USER_HEAP_END, USER_STACK, USER_STACK_TOP, USER_WINDOWS,
-};
+use abi::layout::{PAGE_SIZE, USER_DATA, USER_HEAP, USER_HEAP_END, USER_STACK, USER_STACK_TOP, USER_WINDOWS};
 use abi::process::State;
 use abi::trace::Kind;
 

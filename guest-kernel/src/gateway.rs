@@ -142,10 +142,4 @@ impl<H: Hardware> Kernel<H> {
         }
         Ok((frame_of(entry), (at % PAGE_SIZE / 8) as usize))
     }
-
-    /// Gives the process a page that is reserved for it and not there yet; says whether the page is there now.
-    // For the merge: demand paging has the real one in faults.rs; this one goes.
-    pub(crate) fn page_in(&mut self, slot: usize, page: GuestVirt) -> bool {
-        self.entry(slot, page) & PRESENT != 0
-    }
 }

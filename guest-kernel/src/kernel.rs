@@ -80,8 +80,6 @@ pub struct Kernel<H> {
     pub(crate) kernel_root: Frame,
     /// A page that somebody has reserved could not be given during the present system call.
     pub(crate) starved: bool,
-    /// Whoever runs is on the phone, in ring 0. False while the kernel itself runs.
-    pub(crate) on_phone: bool,
     /// Where a function that was called by phone returns to.
     pub(crate) phone_end: u64,
 }
@@ -123,7 +121,6 @@ impl<H: Hardware> Kernel<H> {
             spawn_serial: 0,
             kernel_root,
             starved: false,
-            on_phone: false,
             phone_end: 0,
         };
         kernel.pager.watch(kernel.params.low_water);
@@ -138,7 +135,6 @@ impl<H: Hardware> Kernel<H> {
     /// resumes whoever was chosen.
     pub fn enter(&mut self) {
         self.info.entries += 1;
-        self.on_phone = false;
         let (slot, tick) = (self.current, self.info.tick);
         let process = self.process(slot);
         process.d.entries += 1;
@@ -156,7 +152,6 @@ impl<H: Hardware> Kernel<H> {
         if self.preempt || self.current == 0 {
             self.schedule();
         }
-        self.on_phone = self.process(self.current).phone.active != 0;
     }
 
     /// Virtual time moves on: the doorbell, then the timers that are due.

@@ -44,6 +44,11 @@ pub struct Phone {
 }
 
 impl<H: Hardware> Kernel<H> {
+    /// Whether the one that runs is on the phone, in ring 0.
+    pub fn is_on_phone(&mut self) -> bool {
+        self.process(self.current).phone.active != 0
+    }
+
     /// Picks up: the caller's function runs in ring 0.
     pub(crate) fn phone(&mut self, slot: usize, function: u64, argument: u64) -> Result<(), Error> {
         let process = self.process(slot);

@@ -125,7 +125,10 @@ impl<H: Hardware> Kernel<H> {
         self.process(slot).set_frames(chain);
         self.publish_frames();
         self.emit(Kind::Given, pid, kind as u32, frame.0, source as u64);
-        self.hw.zero(frame);
+        match kind {
+            FrameKind::PageTable => self.hw.zero_table(frame),
+            _ => self.hw.zero(frame),
+        }
         Ok(frame)
     }
 

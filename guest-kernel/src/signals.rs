@@ -7,11 +7,11 @@
 //!
 //! A signal ends whatever its receiver waits for, with [`Error::Interrupted`].
 
+use abi::Pid;
 use abi::layout::{USER_END, USER_TEXT};
 use abi::process::{Context, State};
 use abi::syscall::{Error, SIGNAL_END};
 use abi::trace::Kind;
-use abi::Pid;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::gateway::UserPtr;

@@ -65,7 +65,10 @@ impl<H: Hardware> Kernel<H> {
         if self.pager.is_alarming() {
             self.low_water();
         }
-        self.hw.zero(frame);
+        match kind {
+            FrameKind::PageTable => self.hw.zero_table(frame),
+            _ => self.hw.zero(frame),
+        }
         Ok(frame)
     }
 

@@ -1,10 +1,10 @@
 //! System calls: checks arguments, refuses what is not allowed, counts both.
 
+use abi::Pid;
 use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
 use abi::process::State;
 use abi::syscall::{Call, Error, Keys, Query};
 use abi::trace::Kind;
-use abi::Pid;
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;

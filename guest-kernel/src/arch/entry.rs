@@ -6,7 +6,7 @@
 //! the process to resume are popped from *its* descriptor. A fault from ring 0 outside of that is a bug and a panic.
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::info::QUIRK_SYSCALL_FAULTS;
 use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
@@ -27,6 +27,8 @@ static CONTEXT: AtomicU64 = AtomicU64::new(0);
 static CONTEXT_END: AtomicU64 = AtomicU64::new(0);
 /// The stack pointer of a process between `SYSCALL` and the moment when it is saved.
 static CALLER_RSP: AtomicU64 = AtomicU64::new(0);
+/// Whether whoever runs is on the phone, in ring 0. Never while the kernel itself runs.
+static ON_PHONE: AtomicBool = AtomicBool::new(false);
 
 global_asm!(
     r#"
@@ -270,25 +272,22 @@ pub(super) fn leave() -> ! {
 
 /// What the stubs call, on the kernel stack, with the process's registers saved in its descriptor.
 extern "C" fn enter() {
+    ON_PHONE.store(false, Ordering::Relaxed);
     machine::with_kernel(|kernel| {
         mend_syscall_fault(kernel);
         kernel.enter();
+        ON_PHONE.store(kernel.is_on_phone(), Ordering::Relaxed);
     });
 }
 
 /// A fault in ring 0: of a process's function that was called by phone, or the kernel's own, which is the end. The
-/// kernel itself says which: while it runs nobody is on the phone. Comes back with the fault in the place of a fault of
+/// kernel's own state says which: while it runs nobody is on the phone. Comes back with the fault in the place of a fault of
 /// ring 3, for [`enter`] to judge.
 extern "C" fn fault_in_ring_0(frame: &Context) {
-    let phones = machine::with_kernel(|kernel| {
-        if kernel.on_phone {
-            *machine::current_context(kernel) = *frame;
-        }
-        kernel.on_phone
-    });
-    if !phones {
+    if !ON_PHONE.load(Ordering::Relaxed) {
         panic::fault_in_kernel(frame);
     }
+    machine::with_kernel(|kernel| *machine::current_context(kernel) = *frame);
 }
 
 /// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively

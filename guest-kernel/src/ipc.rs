@@ -291,3 +291,12 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 }
+
+#[cfg(test)]
+impl Ports {
+    /// The ports that are bound: place in the table, number, owner, and who waits there.
+    pub(crate) fn list(&self) -> impl Iterator<Item = (usize, u64, Pid, Queue)> {
+        let open = self.bound[..self.count].iter().enumerate().filter(|(_, port)| port.number != 0);
+        open.map(|(place, port)| (place, port.number, port.owner, port.senders))
+    }
+}

@@ -150,7 +150,8 @@ impl<H: Hardware> Kernel<H> {
     /// Virtual time moves on: the doorbell, then the timers that are due.
     pub(crate) fn tick(&mut self, ticks: u64) {
         self.left = self.params.tick_entries;
-        self.info.tick += ticks;
+        // A program may sleep until the end of time, which stands still then.
+        self.info.tick = self.info.tick.saturating_add(ticks);
         let (features, _) = self.hw.host();
         if features & HOST_LISTENS != 0 {
             self.hw.ring(Doorbell::Tick.value(GuestPhys(0)));

@@ -12,7 +12,7 @@
 //! | [`ipc`], [`loans`] | ports, messages, frames on loan (the Merovingian) |
 //! | [`pager`], [`space`] | frames, quarantine, page tables |
 //! | [`process`] | birth, death, reaping |
-//! | [`keys`] | the privilege subsystem, a kernel process (the Keymaster) |
+//! | `keys` | the privilege subsystem, a kernel process (the Keymaster) |
 //! | [`syscalls`], [`faults`] | what a kernel entry asks for |
 //! | [`params`], [`module`] | command line and boot module |
 #![no_std]
@@ -45,6 +45,8 @@ pub mod shims;
 pub mod signals;
 pub mod space;
 pub mod syscalls;
+#[cfg(test)]
+mod testing;
 pub mod timers;
 #[cfg(target_os = "none")]
 pub mod user;

@@ -116,6 +116,14 @@ impl Process {
     }
 }
 
+#[cfg(test)]
+impl Process {
+    /// Its dead children that wait to be asked for.
+    pub(crate) fn zombies(&self) -> Queue {
+        self.zombies
+    }
+}
+
 /// What a new user process is to be.
 #[derive(Clone, Copy)]
 pub struct Birth {

@@ -83,6 +83,16 @@ impl Queue {
 }
 
 #[cfg(test)]
+impl Links {
+    /// Who waits in a queue, the first first.
+    pub(crate) fn members(&self, queue: Queue) -> std::vec::Vec<usize> {
+        let next = |slot: &usize| Some(usize::from(self.next[*slot])).filter(|slot| *slot != 0);
+        let all = core::iter::successors(Some(usize::from(queue.first)).filter(|slot| *slot != 0), next);
+        all.take(PROCESS_SLOTS).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -121,6 +121,14 @@ impl<H: Hardware> Kernel<H> {
 }
 
 #[cfg(test)]
+impl Ready {
+    /// The queues, the most urgent first.
+    pub(crate) fn queues(&self) -> [Queue; PRIORITIES] {
+        self.queues
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

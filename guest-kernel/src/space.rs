@@ -127,7 +127,10 @@ impl<H: Hardware> Kernel<H> {
                 (table, (page.0 >> 12 & 511) as usize)
             }
         };
-        self.hw.page(table).0[index] = frame.base().0 | flags;
+        let before = core::mem::replace(&mut self.hw.page(table).0[index], frame.base().0 | flags);
+        if before & PRESENT != 0 && slot == self.current {
+            self.hw.flush_page(page);
+        }
         Ok(())
     }
 

@@ -74,6 +74,16 @@ impl Default for Timers {
 }
 
 #[cfg(test)]
+impl Timers {
+    /// All timers, as slot and tick, in the order in which they will expire.
+    pub(crate) fn list(&self) -> std::vec::Vec<(usize, u64)> {
+        let next = |slot: &usize| Some(usize::from(self.next[*slot])).filter(|slot| *slot != 0);
+        let all = core::iter::successors(Some(usize::from(self.first)).filter(|slot| *slot != 0), next);
+        all.take(PROCESS_SLOTS).map(|slot| (slot, self.due[slot])).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,0 +1,24 @@
+//! The kernel on the host: a machine made of plain memory, a test in the place of the programs, and what must hold
+//! after every kernel entry, whatever the programs do.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `machine` | a [`Hardware`](crate::hardware::Hardware) of plain memory, with a translation cache that is never forgiving |
+//! | `matrix` | a kernel on it, and a test that acts as the program that runs |
+//! | `invariants` | what must hold after every kernel entry, read from the tables and page tables themselves |
+//! | `messages`, `lending` | calls, replies, time-outs; loans, windows, late accesses |
+//! | `lives`, `faults` | birth, death, waiting for children; faults, the stack, the heap |
+//! | `rights` | what is refused to whom |
+//! | `quarantine` | epochs, pressure, the pager's fix and the bug without it |
+//! | `clock` | ticks, timers, idle time, the trace ring |
+
+mod clock;
+mod faults;
+mod invariants;
+mod lending;
+mod lives;
+mod machine;
+mod matrix;
+mod messages;
+mod quarantine;
+mod rights;

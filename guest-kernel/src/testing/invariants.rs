@@ -1,0 +1,384 @@
+//! What must hold after every kernel entry. Everything is read from the tables and page tables themselves, by other
+//! ways than the kernel's own.
+
+use std::collections::BTreeMap;
+use std::vec;
+use std::vec::Vec;
+
+use abi::frame::FrameKind;
+use abi::layout::{
+    LOAN_PAGES, PAGE_SIZE, USER_DATA, USER_HEAP, USER_HEAP_END, USER_TEXT, USER_WINDOWS, WINDOW_SLOTS,
+};
+use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
+use abi::process::{DESCRIPTOR_MAGIC, PROCESS_SLOTS, State};
+use abi::{Frame, GuestVirt, Pid};
+
+use super::machine::FakeMachine;
+use super::matrix::{FIRST, KERNEL_ROOT, MODULE, MODULE_PAGES};
+use crate::kernel::Kernel;
+use crate::scheduler::PRIORITIES;
+use crate::space::{DATA, RODATA, TEXT, frame_of};
+
+type K = Kernel<FakeMachine>;
+
+/// What a process says of itself.
+#[derive(Clone, Copy)]
+struct Seen {
+    slot: usize,
+    pid: Pid,
+    parent: Pid,
+    state: State,
+    ring: u8,
+    priority: u8,
+    program: u32,
+    root: Frame,
+    peer: Pid,
+    port: usize,
+    loan: u32,
+    pending: u32,
+    windows: u64,
+    spare: u32,
+    serves: bool,
+    children: u32,
+}
+
+/// Looks at everything.
+pub(super) fn check(kernel: &mut K) {
+    let all = processes(kernel);
+    running(kernel, &all);
+    waiting(kernel, &all);
+    timers(kernel, &all);
+    loans(kernel, &all);
+    frames(kernel, &all);
+    for process in all.iter().filter(|process| process.ring == 3 && process.state != State::Zombie) {
+        space(kernel, process);
+    }
+    let current = kernel.hw.space(kernel.hw.root);
+    assert_eq!(kernel.hw.stale_translation(&current), None, "a stale translation is cached");
+    let untouched = |page: &u32| {
+        let words = &kernel.hw.frame(Frame(u64::from(MODULE + page))).0;
+        words.iter().all(|word| *word == u64::from(*page))
+    };
+    assert!((1..MODULE_PAGES).all(|page| untouched(&page)), "a program's text was written to");
+}
+
+/// Every descriptor is where its pid says, and families agree about their members.
+fn processes(kernel: &mut K) -> Vec<Seen> {
+    let slots = (0..PROCESS_SLOTS).filter(|slot| kernel.processes[*slot] != 0).collect::<Vec<_>>();
+    let mut all = Vec::new();
+    for slot in slots {
+        let frame = Frame(u64::from(kernel.processes[slot]));
+        let process = kernel.process(slot);
+        let d = &process.d;
+        assert_eq!(
+            (d.magic, d.pid.slot()),
+            (DESCRIPTOR_MAGIC, slot),
+            "the descriptor of slot {slot} is damaged"
+        );
+        all.push(Seen {
+            slot,
+            pid: d.pid,
+            parent: d.parent,
+            state: State::from_raw(d.state).expect("a state"),
+            ring: d.ring,
+            priority: d.priority,
+            program: d.program,
+            root: process.root(),
+            peer: process.peer,
+            port: process.port as usize,
+            loan: process.loan,
+            pending: process.pending,
+            windows: process.windows,
+            spare: process.spare,
+            serves: process.serves != 0,
+            children: process.children,
+        });
+        let entry = kernel.pager.entry(frame).expect("its frame exists");
+        let pid = all[all.len() - 1].pid;
+        assert_eq!((entry.kind, entry.owner), (FrameKind::Descriptor as u8, pid), "the descriptor of {pid}");
+    }
+    for process in &all {
+        let pid = process.pid;
+        assert_ne!(process.state, State::Embryo, "{pid} was never born");
+        if process.parent != Pid::NONE {
+            assert!(find(&all, process.parent).is_some(), "{pid} belongs to a parent that is dead");
+        }
+        if process.state == State::Zombie {
+            assert!(process.parent != Pid::NONE, "nobody will ask for {pid}");
+            assert_eq!((process.root, process.loan, process.pending), (Frame(0), 0, 0), "{pid} holds on");
+        } else {
+            let children = all.iter().filter(|child| child.parent == pid).count();
+            assert_eq!(process.children as usize, children, "children of {pid}");
+        }
+    }
+    let alive = all.iter().filter(|process| process.state != State::Zombie).count();
+    assert_eq!(kernel.info.alive as usize, alive, "processes alive");
+    all
+}
+
+/// The process with this pid, if it is alive.
+fn find(all: &[Seen], pid: Pid) -> Option<&Seen> {
+    all.iter().find(|process| process.pid == pid && process.state != State::Zombie)
+}
+
+/// One process runs, in its own address space, and the machine will resume it.
+fn running(kernel: &mut K, all: &[Seen]) {
+    let running: Vec<_> = all.iter().filter(|process| process.state == State::Running).collect();
+    assert_eq!(running.len(), 1, "processes that run");
+    assert_eq!((running[0].slot, running[0].pid), (kernel.current, kernel.info.current));
+    assert_eq!(kernel.hw.root, running[0].root, "it runs in another's address space");
+    assert_eq!(kernel.hw.resumed.0, u64::from(kernel.processes[kernel.current]), "another is resumed");
+}
+
+/// Whoever waits is in the one queue where it will be found, and in no other.
+fn waiting(kernel: &mut K, all: &[Seen]) {
+    let mut queued = [None; PROCESS_SLOTS];
+    let mut enqueue = |slot: usize, state: State, what: &dyn Fn(&Seen) -> bool| {
+        let process = all.iter().find(|process| process.slot == slot).expect("a queue holds processes only");
+        assert_eq!(process.state, state, "{} waits in the wrong place", process.pid);
+        assert!(what(process), "{} waits in the wrong queue", process.pid);
+        assert_eq!(queued[slot].replace(state), None, "{} waits twice", process.pid);
+    };
+    for (priority, queue) in kernel.ready.queues().into_iter().enumerate() {
+        for slot in kernel.links.members(queue) {
+            enqueue(slot, State::Ready, &|p| usize::from(p.priority).min(PRIORITIES - 1) == priority);
+        }
+    }
+    let mut owners = BTreeMap::new();
+    for (place, number, owner, senders) in kernel.ports.list() {
+        let server = find(all, owner).expect("the owner of a port is alive");
+        assert!(server.serves, "{owner} has port {number}");
+        assert_eq!(owners.insert(place, owner), None);
+        assert!(server.state != State::Receiving || server.port != place || senders.is_empty());
+        for slot in kernel.links.members(senders) {
+            enqueue(slot, State::Sending, &|p| p.port == place && p.loan == 0);
+        }
+    }
+    for parent in all.iter().filter(|process| process.state != State::Zombie) {
+        let zombies = kernel.process(parent.slot).zombies();
+        for slot in kernel.links.members(zombies) {
+            enqueue(slot, State::Zombie, &|p| p.parent == parent.pid);
+        }
+        assert!(parent.state != State::Waiting || zombies.is_empty(), "{} waits in vain", parent.pid);
+    }
+    for process in all {
+        let expected = match process.state {
+            State::Ready | State::Sending | State::Zombie => Some(process.state),
+            _ => None,
+        };
+        assert_eq!(queued[process.slot], expected, "{} waits where nobody finds it", process.pid);
+        match process.state {
+            State::Receiving => assert_eq!(owners.get(&process.port), Some(&process.pid)),
+            State::AwaitingReply => {
+                assert!(find(all, process.peer).is_some(), "{} awaits a dead one's reply", process.pid);
+                assert_eq!(owners.get(&process.port), Some(&process.peer));
+            }
+            _ => assert_eq!(process.loan, 0, "{} lends without a call", process.pid),
+        }
+    }
+}
+
+/// Timers are in order, none is overdue, and none runs for somebody who does not wait.
+fn timers(kernel: &K, all: &[Seen]) {
+    let (now, timers) = (kernel.info.tick, kernel.timers.list());
+    assert!(timers.is_sorted_by_key(|(_, due)| *due));
+    assert!(timers.iter().all(|(_, due)| *due > now || now == u64::MAX), "a timer is overdue");
+    for (nth, (slot, _)) in timers.iter().enumerate() {
+        let process = all.iter().find(|process| process.slot == *slot).expect("timers are for processes");
+        let waits =
+            matches!(process.state, State::Sleeping | State::Sending | State::AwaitingReply | State::Waiting);
+        assert!(waits, "a timer runs for {} in state {}", process.pid, process.state.name());
+        assert!(timers[..nth].iter().all(|(other, _)| other != slot), "{} has two timers", process.pid);
+    }
+    for process in all.iter().filter(|process| process.state == State::Sleeping) {
+        assert!(timers.iter().any(|(slot, _)| *slot == process.slot), "{} sleeps for ever", process.pid);
+    }
+}
+
+/// Every loan has the two that it says, every window its loan; ended ones wait in their borrower's list.
+fn loans(kernel: &mut K, all: &[Seen]) {
+    let mut windows = [0u64; PROCESS_SLOTS];
+    let mut draining = 0;
+    for (index, loan) in kernel.loans.iter().enumerate().filter(|(_, loan)| loan.state != LOAN_NONE) {
+        let borrower = find(all, loan.borrower).expect("the borrower is alive");
+        assert!((1..=LOAN_PAGES as u32).contains(&loan.pages));
+        let (place, rest) = (window_place(loan.window), loan.window.0 % (LOAN_PAGES as u64 * PAGE_SIZE));
+        assert!(place < WINDOW_SLOTS && rest == 0, "the window of loan {} is out of place", loan.id);
+        assert_eq!(windows[borrower.slot] & (1 << place), 0, "two loans share a window");
+        windows[borrower.slot] |= 1 << place;
+        let lender = all.iter().filter(|process| process.loan as usize == index + 1);
+        let lender: Vec<_> = lender.map(|process| (process.pid, process.peer)).collect();
+        if loan.state == LOAN_ACTIVE {
+            assert_eq!(lender, vec![(loan.lender, loan.borrower)], "loan {} has no end", loan.id);
+        } else {
+            assert_eq!((loan.state, lender.len()), (LOAN_DRAINING, 0));
+            draining += 1;
+        }
+    }
+    for process in all.iter().filter(|process| process.state != State::Zombie) {
+        assert_eq!(process.windows, windows[process.slot], "windows of {}", process.pid);
+        let mut next = process.pending;
+        while next != 0 {
+            let Loan { state, borrower, next: after, .. } = kernel.loans[next as usize - 1];
+            assert_eq!((state, borrower), (LOAN_DRAINING, process.pid), "pending of {}", process.pid);
+            draining -= 1;
+            assert!(draining >= 0, "a loan is pending twice");
+            next = after;
+        }
+    }
+    assert_eq!(draining, 0, "an ended loan is forgotten");
+    let pending = all.iter().filter(|process| process.pending != 0).count();
+    assert_eq!(kernel.info.pending_spaces as usize, pending, "address spaces with something pending");
+    assert!(pending != 0 || kernel.info.quarantined == 0, "the epoch did not end");
+}
+
+/// No frame is lost and none has two owners.
+fn frames(kernel: &mut K, all: &[Seen]) {
+    let total = kernel.info.frames;
+    let mut counts = [0u32; FrameKind::ALL.len()];
+    for number in 0..total {
+        let entry = kernel.pager.entry(Frame(u64::from(number))).expect("the table has all frames");
+        let kind = FrameKind::from_raw(entry.kind).expect("a kind");
+        counts[kind as usize] += 1;
+        let taken = if number < FIRST {
+            Some(FrameKind::Kernel)
+        } else {
+            (MODULE..MODULE + MODULE_PAGES).contains(&number).then_some(FrameKind::Program)
+        };
+        match taken {
+            Some(taken) => assert_eq!(kind, taken, "frame {number:#x} was given away"),
+            None => assert!(kind != FrameKind::Kernel && kind != FrameKind::Program),
+        }
+        let owned = matches!(
+            kind,
+            FrameKind::PageTable | FrameKind::Descriptor | FrameKind::KernelStack | FrameKind::User
+        );
+        assert_eq!(owned, entry.owner != Pid::NONE, "frame {number:#x} is {kind:?} of {}", entry.owner);
+    }
+    let count = |kind: FrameKind| counts[kind as usize];
+    let (free, quarantined) = (kernel.pager.free_frames(), kernel.pager.quarantined());
+    assert_eq!(count(FrameKind::Free) + count(FrameKind::Unused), free, "free frames");
+    assert_eq!(count(FrameKind::Quarantined), quarantined, "quarantined frames");
+    let published = (kernel.info.free_frames, kernel.info.quarantined, kernel.info.epoch);
+    assert_eq!(published, (free, quarantined, kernel.pager.epoch()), "what the host is told");
+    let mut held = vec![false; total as usize];
+    let mut owned = all.len() as u32;
+    for process in all {
+        let mut next = kernel.process(process.slot).frames().first;
+        while next != 0 {
+            let entry = kernel.pager.entry(Frame(u64::from(next))).expect("a chain holds frames");
+            assert_eq!(entry.owner, process.pid, "frame {next:#x} belongs to another");
+            assert_ne!(entry.kind, FrameKind::Descriptor as u8, "descriptors are in no chain");
+            assert!(!core::mem::replace(&mut held[next as usize], true), "frame {next:#x} is owned twice");
+            owned += 1;
+            next = entry.next;
+        }
+    }
+    assert_eq!(free + quarantined + owned + FIRST + MODULE_PAGES, total, "frames were lost");
+    assert!(!kernel.params.fix_pager || kernel.info.counters.early_reuses == 0, "the quarantine was broken");
+}
+
+/// An address space maps what its owner may reach, and nothing else.
+fn space(kernel: &mut K, process: &Seen) {
+    let pid = process.pid;
+    let own = |kernel: &K, frame: Frame, kind: FrameKind| {
+        let entry = kernel.pager.entry(frame).expect("there is such a frame");
+        assert_eq!((entry.kind, entry.owner), (kind as u8, pid), "{frame:?} in the space of {pid}");
+    };
+    let space = kernel.hw.space(process.root);
+    for table in &space.tables {
+        own(kernel, *table, FrameKind::PageTable);
+    }
+    let given = kernel.process(process.slot).frames().first;
+    let chain = |next: &u32| kernel.pager.entry(Frame(u64::from(*next))).map(|e| e.next).filter(|n| *n != 0);
+    let chain = core::iter::successors(Some(given), chain);
+    let is_table = |frame: &u32| {
+        kernel.pager.entry(Frame(u64::from(*frame))).is_some_and(|e| e.kind == FrameKind::PageTable as u8)
+    };
+    assert_eq!(chain.filter(is_table).count(), space.tables.len(), "page tables of {pid}");
+    let (mine, kernels) = (&kernel.hw.frame(process.root).0, &kernel.hw.frame(KERNEL_ROOT).0);
+    assert_eq!(mine[256..], kernels[256..], "the kernel's half of {pid}");
+
+    let program = *kernel.module.program(process.program as usize).expect("it was started");
+    let mut program_pages = 0;
+    let mut private = Vec::new();
+    let mut windows = BTreeMap::new();
+    for (page, entry) in &space.pages {
+        let (frame, flags) = (frame_of(*entry), entry & !0x000f_ffff_ffff_f000);
+        match page.0 {
+            USER_TEXT..USER_DATA => {
+                let nth = ((page.0 - USER_TEXT) / PAGE_SIZE) as u32;
+                let rights = if nth < program.text_pages { TEXT } else { RODATA };
+                assert_eq!((frame, flags), (kernel.module.frame(program.text_page + nth), rights));
+                program_pages += 1;
+            }
+            USER_DATA..USER_WINDOWS | USER_HEAP..USER_HEAP_END => {
+                own(kernel, frame, FrameKind::User);
+                assert_eq!(flags, DATA, "{page} of {pid}");
+                private.push(frame);
+            }
+            USER_WINDOWS..USER_HEAP => {
+                assert_eq!(flags, DATA, "{page} of {pid}");
+                windows.insert(page.0, frame);
+            }
+            _ => panic!("{pid} has {page} mapped"),
+        }
+    }
+    assert_eq!(program_pages, program.text_pages + program.rodata_pages);
+    let mapped = private.len();
+    private.sort();
+    private.dedup();
+    assert_eq!(private.len(), mapped, "{pid} has a frame twice");
+
+    for loan in kernel.loans.iter().filter(|loan| loan.state != LOAN_NONE && loan.borrower == pid) {
+        for nth in 0..loan.pages as usize {
+            let frame = windows.remove(&(loan.window.0 + nth as u64 * PAGE_SIZE));
+            assert_eq!(frame, Some(Frame(u64::from(loan.frames[nth]))), "the window of loan {}", loan.id);
+        }
+    }
+    if !windows.is_empty() {
+        let spare = Frame(u64::from(process.spare));
+        own(kernel, spare, FrameKind::User);
+        assert!(windows.values().all(|frame| *frame == spare), "{pid} has a window without a loan");
+    }
+    reachable(kernel, pid);
+}
+
+/// Behind a window are frames of its lender; or, once the lender is dead, frames that nobody else has been given.
+fn reachable(kernel: &mut K, borrower: Pid) {
+    for index in 0..kernel.loans.len() {
+        let loan = kernel.loans[index];
+        if loan.state == LOAN_NONE || loan.borrower != borrower {
+            continue;
+        }
+        let lender = kernel.find(loan.lender).filter(|slot| {
+            let process = kernel.process(*slot);
+            process.d.state != State::Zombie as u8
+        });
+        for nth in 0..loan.pages as usize {
+            let frame = Frame(u64::from(loan.frames[nth]));
+            let entry = kernel.pager.entry(frame).expect("there is such a frame");
+            match lender {
+                Some(slot) => {
+                    assert_eq!((entry.kind, entry.owner), (FrameKind::User as u8, loan.lender), "{frame:?}");
+                    let source = kernel.entry(slot, loan.source.add(nth as u64 * PAGE_SIZE));
+                    assert_eq!(frame_of(source), frame, "the source of loan {}", loan.id);
+                }
+                None if kernel.info.counters.early_reuses == 0 => {
+                    assert_eq!(
+                        entry.kind,
+                        FrameKind::Quarantined as u8,
+                        "{frame:?} is reachable through the dead window of loan {} and given to {}",
+                        loan.id,
+                        entry.owner
+                    );
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn window_place(window: GuestVirt) -> usize {
+    ((window.0 - USER_WINDOWS) / (LOAN_PAGES as u64 * PAGE_SIZE)) as usize
+}

@@ -16,7 +16,8 @@ use zerocopy::IntoBytes;
 
 const TARGET: &str = "x86_64-unknown-none";
 /// In the order of the boot module.
-const PROGRAMS: [&str; 6] = ["nursery", "watchdogd", "front", "store", "client", "batch"];
+const PROGRAMS: [&str; 9] =
+    ["nursery", "watchdogd", "front", "store", "client", "batch", "chatter", "echo", "neo"];
 
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");

@@ -4,6 +4,8 @@
 
 use abi::syscall::Load;
 
+use crate::buffers::MOST_BUFFERS;
+
 /// What is started at boot unless the command line says otherwise.
 pub const DEFAULT_START: &[u8] =
     b"watchdogd:1:0:1:14,nursery:1:0:3:client,store:1:100:2:2100,front:2:100:3:2000,batch:1:1000:5:8";
@@ -20,6 +22,10 @@ pub struct Params {
     pub tick_entries: u32,
     /// The pager's fix: the quarantine is honoured, teardown is forced under pressure.
     pub fix_pager: bool,
+    /// The priorities' fix: inheritance and ageing.
+    pub fix_priorities: bool,
+    /// Buffers of datagrams at most.
+    pub buffers: u32,
     /// Load parameters, in the order of [`Load::NAMES`].
     pub load: [u64; Load::NAMES.len()],
     start: [u8; START_LEN],
@@ -48,6 +54,8 @@ impl Params {
             seed: 1,
             tick_entries: 16,
             fix_pager: false,
+            fix_priorities: false,
+            buffers: 128,
             load: [6, 20, 2, 200, 4, 2, 400, 2],
             start: [0; START_LEN],
             start_len: 0,
@@ -72,6 +80,8 @@ impl Params {
             b"seed" => self.seed = number,
             b"tick-entries" => self.tick_entries = (number as u32).max(1),
             b"fix.pager" => self.fix_pager = number != 0,
+            b"fix.priorities" => self.fix_priorities = number != 0,
+            b"buffers" => self.buffers = number.clamp(1, MOST_BUFFERS as u64) as u32,
             _ => {
                 if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
                     self.load[at] = number;
@@ -146,6 +156,7 @@ mod tests {
         fn any_line_is_survived(line in prop::collection::vec(any::<u8>(), 0..900)) {
             let params = Params::parse(&line);
             prop_assert!(params.tick_entries > 0);
+            prop_assert!((1..=MOST_BUFFERS as u32).contains(&params.buffers));
             let _ = params.start().count();
         }
     }

@@ -5,6 +5,7 @@
 //! peer, past the scheduler and so past the teardown, because a message should not pay for it. That is the second
 //! place of the design bug: a busy server is entered by hand-off almost always.
 
+use abi::Pid;
 use abi::process::{DESCRIPTOR_MAGIC, State};
 
 use crate::hardware::Hardware;
@@ -111,6 +112,13 @@ impl<H: Hardware> Kernel<H> {
             let priority = self.process(self.current).d.priority;
             self.preempt |= self.ready.any_at(priority);
         }
+    }
+
+    /// A process waits for something that `peer` could do.
+    pub(crate) fn wait_for(&mut self, slot: usize, state: State, peer: Pid) {
+        let process = self.process(slot);
+        process.d.state = state as u8;
+        process.d.peer = peer;
     }
 
     /// The running process waits for something; somebody else must be found.

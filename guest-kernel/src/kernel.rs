@@ -9,6 +9,7 @@ use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::buffers::Buffers;
 use crate::hardware::Hardware;
 use crate::ipc::Ports;
 use crate::module::Module;
@@ -71,6 +72,9 @@ pub struct Kernel<H> {
     pub(crate) ready: Ready,
     pub(crate) timers: Timers,
     pub(crate) ports: Ports,
+    pub(crate) buffers: Buffers,
+    /// Transfers ever asked for.
+    pub(crate) transfer_serial: u64,
     /// The slot that runs; 0 while nobody does.
     pub(crate) current: usize,
     /// Somebody more urgent is ready, or the running process has had its share.
@@ -100,6 +104,7 @@ impl<H: Hardware> Kernel<H> {
         kernel_root: Frame,
     ) -> Self {
         let left = params.tick_entries;
+        let buffers = Buffers::new(params.buffers);
         let Tables { info, processes, loans, ring, flows, gates, services } = tables;
         let mut kernel = Self {
             hw,
@@ -118,6 +123,8 @@ impl<H: Hardware> Kernel<H> {
             ready: Ready::new(),
             timers: Timers::new(),
             ports: Ports::new(),
+            buffers,
+            transfer_serial: 0,
             current: 0,
             preempt: false,
             left,
@@ -131,6 +138,7 @@ impl<H: Hardware> Kernel<H> {
         };
         kernel.pager.watch(kernel.params.low_water);
         kernel.info.watchdog_ticks = kernel.params.load[abi::syscall::Load::Watchdog as usize];
+        kernel.info.buffers_limit = kernel.params.buffers;
         kernel.publish_frames();
         let (frames, seed) = (u64::from(kernel.info.frames), kernel.params.seed);
         kernel.emit(Kind::Boot, Pid::NONE, abi::info::VERSION, frames, seed);

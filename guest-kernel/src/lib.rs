@@ -10,6 +10,8 @@
 //! | [`kernel`] | entry, ticks, idle time |
 //! | [`scheduler`], [`oracle`] | who runs next, switch and hand-off; the process that attends to the timer (the Oracle) |
 //! | [`ipc`], [`loans`] | ports, messages, frames on loan (the Merovingian) |
+//! | [`network`], [`buffers`], [`flows`] | datagrams, their buffers, who sends to whom (the Merovingian) |
+//! | [`gateway`] | data between user memory and the kernel (the Trainman) |
 //! | [`pager`], [`space`] | frames, quarantine, page tables |
 //! | [`process`] | birth, death, reaping |
 //! | `keys` | the privilege subsystem, a kernel process (the Keymaster) |
@@ -23,7 +25,9 @@ extern crate std;
 pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
+pub mod buffers;
 pub mod faults;
+pub mod flows;
 pub mod gateway;
 pub mod hardware;
 pub mod ipc;

@@ -82,6 +82,12 @@ pub struct Process {
     pub phone: Phone,
     /// Its signals.
     pub signals: Signals,
+    /// Number of the transfer that it has asked for and that is not done; 0 for none.
+    pub asked: u64,
+    /// When it asked.
+    pub asked_at: u64,
+    /// Until when it will wait for it; `u64::MAX` for ever.
+    pub patient_until: u64,
 }
 
 /// Slots of the process table: which are free, and the generation of each.
@@ -290,6 +296,7 @@ impl<H: Hardware> Kernel<H> {
             Some(State::Ready) => self.leave_ready(slot),
             Some(State::Sending) => self.leave_port(slot),
             Some(State::AwaitingReply) => self.end_loan(loan),
+            Some(State::Gated) => self.leave_gateway(slot),
             _ => {}
         }
         self.timers.cancel(slot);
@@ -302,6 +309,8 @@ impl<H: Hardware> Kernel<H> {
         self.drop_borrowed(slot);
         self.close_ports(slot);
         self.free_frames(slot, pid);
+        // Its buffers and frames are there for others, and so is the room that it may have been let in for.
+        self.open_gates();
         self.orphan_children(slot, pid);
         self.info.alive -= 1;
         if status == 0 {

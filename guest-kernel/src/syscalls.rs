@@ -81,7 +81,7 @@ impl<H: Hardware> Kernel<H> {
                 self.block(slot, State::Sleeping);
             }
             Call::Call => self.call(slot)?,
-            Call::Receive => self.receive(slot, first)?,
+            Call::Receive => self.receive(slot, first, second)?,
             Call::Reply => self.reply(slot)?,
             Call::Bind => {
                 self.bind(slot, first)?;

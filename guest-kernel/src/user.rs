@@ -2,7 +2,7 @@
 
 use abi::Pid;
 use abi::layout::PAGE_SIZE;
-use abi::syscall::{Call, Error, Load, PORT_KEYS, Query};
+use abi::syscall::{Call, DAMAGED, Error, Load, PORT_KEYS, Query};
 
 pub use crate::arch::user::{privilege, read_word, restorer, stop, system_call, write_word};
 
@@ -31,7 +31,22 @@ pub struct Received {
     pub uid: u32,
 }
 
-/// A buffer to lend with a call: page-aligned address and bytes.
+/// A datagram that was collected.
+#[derive(Clone, Copy)]
+pub struct Collected {
+    /// Who sent it.
+    pub sender: Pid,
+    /// Its bytes, as far as there was room for them.
+    pub bytes: u64,
+    /// Its number among all.
+    pub sequence: u64,
+    /// Its checksum is not the one that it was sent with.
+    pub damaged: bool,
+    /// The sender's uid.
+    pub uid: u32,
+}
+
+/// A buffer: address and bytes. To be lent with a call it begins a page; for a datagram a word is enough.
 #[derive(Clone, Copy)]
 pub struct Lend {
     /// First page.
@@ -76,6 +91,32 @@ impl System {
     /// Waits for a message.
     pub fn receive(self, port: u64) -> Result<Received, Error> {
         self.make(Call::Receive, [port, 0, 0, 0, 0, 0]).map(received)
+    }
+
+    /// Waits for a message, at most `timeout` ticks.
+    pub fn receive_within(self, port: u64, timeout: u64) -> Result<Received, Error> {
+        self.make(Call::Receive, [port, timeout, 0, 0, 0, 0]).map(received)
+    }
+
+    /// Answers.
+    pub fn reply(self, to: Pid, words: [u64; 2]) -> Result<(), Error> {
+        self.make(Call::Reply, [u64::from(to.0), words[0], words[1], 0, 0, 0]).map(drop)
+    }
+
+    /// Sends a datagram from `data`, waiting for room at most `timeout` ticks (0: for ever).
+    pub fn post(self, port: u64, data: Lend, timeout: u64) -> Result<(), Error> {
+        self.make(Call::Post, [port, data.at, data.bytes, timeout, 0, 0]).map(drop)
+    }
+
+    /// Waits for a datagram, at most `timeout` ticks (0: for ever), and has it written to `data`.
+    pub fn collect(self, port: u64, data: Lend, timeout: u64) -> Result<Collected, Error> {
+        self.make(Call::Collect, [port, data.at, data.bytes, timeout, 0, 0]).map(|results| Collected {
+            sender: Pid(results[0] as u32),
+            bytes: results[1],
+            sequence: results[2] & !DAMAGED,
+            damaged: results[2] & DAMAGED != 0,
+            uid: results[3] as u32,
+        })
     }
 
     /// Answers, and waits for the next message.

@@ -49,6 +49,7 @@ pub(super) fn check(kernel: &mut K) {
     waiting(kernel, &all);
     timers(kernel, &all);
     loans(kernel, &all);
+    super::network::check(kernel);
     frames(kernel, &all);
     for process in all.iter().filter(|process| process.ring == 3 && process.state != State::Zombie) {
         space(kernel, process);
@@ -185,8 +186,7 @@ fn timers(kernel: &K, all: &[Seen]) {
     assert!(timers.iter().all(|(_, due)| *due > now || now == u64::MAX), "a timer is overdue");
     for (nth, (slot, _)) in timers.iter().enumerate() {
         let process = all.iter().find(|process| process.slot == *slot).expect("timers are for processes");
-        let waits =
-            matches!(process.state, State::Sleeping | State::Sending | State::AwaitingReply | State::Waiting);
+        let waits = !matches!(process.state, State::Embryo | State::Ready | State::Running | State::Zombie);
         assert!(waits, "a timer runs for {} in state {}", process.pid, process.state.name());
         assert!(timers[..nth].iter().all(|(other, _)| other != slot), "{} has two timers", process.pid);
     }
@@ -274,7 +274,9 @@ fn frames(kernel: &mut K, all: &[Seen]) {
             next = entry.next;
         }
     }
-    assert_eq!(free + quarantined + owned + FIRST + MODULE_PAGES, total, "frames were lost");
+    let buffers = count(FrameKind::Buffer);
+    assert_eq!(buffers, kernel.buffers.frames(), "frames of buffers");
+    assert_eq!(free + quarantined + owned + buffers + FIRST + MODULE_PAGES, total, "frames were lost");
     assert!(!kernel.params.fix_pager || kernel.info.counters.early_reuses == 0, "the quarantine was broken");
 }
 

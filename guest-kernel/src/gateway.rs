@@ -24,7 +24,9 @@ use abi::trace::Kind;
 use abi::{GuestVirt, Pid};
 
 use crate::hardware::Hardware;
+use crate::ipc::PORTS;
 use crate::kernel::{GATE_SLOTS, Kernel};
+use crate::network::PORT_DATAGRAMS;
 use crate::space::{PRESENT, USER, WRITE, frame_of};
 
 /// Most bytes in one transfer.
@@ -215,7 +217,7 @@ impl<H: Hardware> Kernel<H> {
         Ok(())
     }
 
-    /// Enters somebody into the queue at the place that is due to him; `None` if it is full.
+    /// Enters somebody into the queue at the place that is due to it; `None` if it is full.
     fn admit(&mut self, gate: Gate) -> Option<usize> {
         let waiting = self.info.gate_waiting as usize;
         if waiting >= GATE_SLOTS {
@@ -261,8 +263,8 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// There may be room: as many as it is for try again, and all whose port is no more. To let in one too many does no
-    /// harm, he comes back to his old place; one too few would wait for nothing.
+    /// There may be room: as many try again as it is for, and all whose port is no more. To let in one too many does no
+    /// harm, it comes back to its old place; one too few would wait for nothing.
     pub(crate) fn open_gates(&mut self) {
         if self.info.gate_waiting == 0 {
             return;
@@ -271,6 +273,7 @@ impl<H: Hardware> Kernel<H> {
         if self.buffers.may_grow() && self.pager.free_frames() + self.pager.quarantined() > 0 {
             room += 1;
         }
+        let mut let_in = [0; PORTS];
         let mut nth = 0;
         while nth < self.info.gate_waiting as usize {
             let slot = self.gates[nth].pid.slot();
@@ -278,11 +281,14 @@ impl<H: Hardware> Kernel<H> {
             let (number, place) = (process.d.context.rdi, process.port as usize);
             let port = &self.ports.bound[place];
             let gone = port.number != number;
-            if !gone && (room == 0 || port.mail.is_full()) {
-                nth += 1;
-                continue;
+            if !gone {
+                if room == 0 || port.mail.count() + let_in[place] >= PORT_DATAGRAMS {
+                    nth += 1;
+                    continue;
+                }
+                room -= 1;
+                let_in[place] += 1;
             }
-            room -= u32::from(!gone);
             self.dismiss(nth);
             self.timers.cancel(slot);
             self.process(slot).d.context.rip -= SYSCALL_BYTES;

@@ -15,7 +15,7 @@ use crate::network::Mail;
 use crate::queue::Queue;
 
 /// Ports that can be bound at once.
-const PORTS: usize = 64;
+pub const PORTS: usize = 64;
 /// Ports below this one are for root.
 pub const PRIVILEGED: u64 = 1024;
 

@@ -175,11 +175,9 @@ fn a_dead_one_leaves_its_place_and_what_it_was_let_in_for() {
 
 #[test]
 fn the_queue_is_bounded() {
-    let (mut m, server, filler) = full(TIMELESS);
-    m.act(filler, Call::Sleep, &[500]);
+    let (mut m, _, filler) = full(TIMELESS);
     let all: Vec<Pid> = (0..GATE_SLOTS).map(|_| talker(&mut m, 1000, 4)).collect();
-    m.turn_to(server);
-    m.act(server, Call::Sleep, &[1000]);
+    m.act(filler, Call::Sleep, &[500]);
     for pid in &all {
         post(&mut m, *pid, 1);
         assert_eq!(m.state(*pid), Some(State::Gated));
@@ -291,12 +289,12 @@ proptest! {
         m.watchful = false;
         let slot = pid.slot();
         let to = UserPtr::new(USER_DATA + PAGE_SIZE - 384 + at * 8, bytes).expect("it is user memory");
-        for word in 0..128 {
+        for word in 0..192 {
             m.write(USER_DATA + PAGE_SIZE - 512 + word * 8, u64::MAX).expect("it has data");
         }
         let sum = m.kernel.copy_out(slot, to, &content).expect("it is there");
         let memory = |m: &mut Matrix| -> Vec<u8> {
-            let words = (0..128).map(|word| m.peek(pid, USER_DATA + PAGE_SIZE - 512 + word * 8).expect("it is there"));
+            let words = (0..192).map(|word| m.peek(pid, USER_DATA + PAGE_SIZE - 512 + word * 8).expect("it is there"));
             words.flat_map(u64::to_le_bytes).collect()
         };
         let seen = memory(&mut m);

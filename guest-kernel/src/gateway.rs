@@ -291,9 +291,7 @@ impl<H: Hardware> Kernel<H> {
             }
             self.dismiss(nth);
             self.timers.cancel(slot);
-            let process = self.process(slot);
-            process.d.context.rip -= SYSCALL_BYTES;
-            process.d.peer = Pid::NONE;
+            self.process(slot).d.context.rip -= SYSCALL_BYTES;
             self.make_ready(slot);
         }
     }

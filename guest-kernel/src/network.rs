@@ -223,7 +223,6 @@ impl<H: Hardware> Kernel<H> {
             self.process(slot).d.context.rax = error as u64;
         }
         self.timers.cancel(slot);
-        self.process(slot).d.peer = Pid::NONE;
         self.make_ready(slot);
     }
 

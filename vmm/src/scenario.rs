@@ -3,7 +3,7 @@
 //! Every key is described in `scenarios/README.md`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use devices::watchdog::{Stages, WatchdogAction};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -28,6 +28,9 @@ pub struct Scenario {
     /// What the people do.
     #[serde(default)]
     pub load: Load,
+    /// The monitor.
+    #[serde(default)]
+    pub monitor: MonitorKeys,
     /// The watchdog.
     #[serde(default)]
     pub watchdog: WatchdogKeys,
@@ -51,6 +54,11 @@ pub struct VmKeys {
     pub max_ticks: u64,
     /// Kernel entries in a tick.
     pub tick_entries: u32,
+    /// Guests that run at once, each by itself and from the same seed.
+    pub vms: u32,
+    /// A boot module in place of the one in the image; as given in a file, relative to that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<PathBuf>,
 }
 
 /// What guest time is made of.
@@ -59,6 +67,8 @@ pub struct VmKeys {
 pub enum Clock {
     /// Kernel entries: a run is a function of image, scenario and seed.
     Virtual,
+    /// The local APIC's timer, in real time: no two runs are the same.
+    Apic,
 }
 
 /// Which defects are mended.
@@ -67,6 +77,12 @@ pub enum Clock {
 pub struct Fixes {
     /// The quarantine is honoured, teardown forced under pressure.
     pub pager: bool,
+    /// The Agents look at some of what passes, not at everything.
+    pub ids: bool,
+    /// The monitor holds back while the load is high.
+    pub monitor: bool,
+    /// The scheduler lends priorities and lifts who has waited long.
+    pub priorities: bool,
 }
 
 /// What the people do.
@@ -87,6 +103,22 @@ pub struct Load {
     pub work_ticks: u64,
     /// Front servers that the clients choose from: ports 2000 and up.
     pub fronts: u32,
+    /// Buffers of datagrams that the network can have at once.
+    pub buffers: u32,
+}
+
+/// The monitor, see [`crate::monitor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MonitorKeys {
+    /// Whether there is one. The audits take place without it as well.
+    pub enabled: bool,
+    /// Ticks between two looks at processes and services.
+    pub period_ticks: u64,
+    /// Looks without progress after which a process is taken for wedged.
+    pub missed_before_restart: u64,
+    /// Ready processes above which a monitor that is mended holds back.
+    pub max_load: u32,
 }
 
 /// The watchdog.
@@ -141,7 +173,14 @@ pub struct Expect {
 
 impl Default for VmKeys {
     fn default() -> Self {
-        Self { memory_mib: 32, clock: Clock::Virtual, max_ticks: 2000, tick_entries: 16 }
+        Self {
+            memory_mib: 32,
+            clock: Clock::Virtual,
+            max_ticks: 2000,
+            tick_entries: 16,
+            vms: 1,
+            module: None,
+        }
     }
 }
 
@@ -155,7 +194,14 @@ impl Default for Load {
             requests: 4,
             work_ticks: 2,
             fronts: 2,
+            buffers: 128,
         }
+    }
+}
+
+impl Default for MonitorKeys {
+    fn default() -> Self {
+        Self { enabled: true, period_ticks: 8, missed_before_restart: 6, max_load: 8 }
     }
 }
 
@@ -243,7 +289,14 @@ impl Scenario {
                 "give the path of a TOML file such as those in scenarios/",
             ))
         })?;
-        Self::parse(&text, &path.display().to_string(), seed, sets)
+        let mut scenario = Self::parse(&text, &path.display().to_string(), seed, sets)?;
+        if let Some(module) = &mut scenario.vm.module {
+            // What stands in a file is seen from there; what is typed, from where it is typed.
+            let typed = sets.iter().any(|(key, _)| key == "vm.module");
+            let seen = if typed { module.clone() } else { path.with_file_name(&*module) };
+            *module = std::path::absolute(&seen).unwrap_or(seen);
+        }
+        Ok(scenario)
     }
 
     /// The same from its text; `place` names it in messages.
@@ -289,6 +342,7 @@ impl Scenario {
         range("vm.memory-mib", self.vm.memory_mib.into(), 3, 1024)?;
         range("vm.max-ticks", self.vm.max_ticks, 1, u32::MAX.into())?;
         range("vm.tick-entries", self.vm.tick_entries.into(), 1, 1_000_000)?;
+        range("vm.vms", self.vm.vms.into(), 1, 256)?;
         range("load.people", self.load.people.into(), 0, 200)?;
         range("load.spawn-rate", self.load.spawn_rate.into(), 1, 100)?;
         range("load.message-pages", self.load.message_pages.into(), 1, abi::layout::LOAN_PAGES as u64)?;
@@ -296,6 +350,10 @@ impl Scenario {
         range("load.requests", self.load.requests, 1, u32::MAX.into())?;
         range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
         range("load.fronts", self.load.fronts.into(), 1, 16)?;
+        range("load.buffers", self.load.buffers.into(), 1, 4096)?;
+        range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
+        range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
+        range("monitor.max-load", self.monitor.max_load.into(), 0, 256)?;
         range("watchdog.timeout-ticks", self.watchdog.timeout_ticks, 4, u32::MAX.into())?;
         for (at, program) in self.program.iter().enumerate() {
             let key = |key: &str| format!("program[{at}].{key}");
@@ -349,13 +407,21 @@ impl Scenario {
 
     /// The kernel's command line.
     pub fn command_line(&self) -> String {
-        let load = &self.load;
+        let (load, fixes) = (&self.load, &self.fixes);
+        let clock = match self.vm.clock {
+            Clock::Virtual => "",
+            Clock::Apic => "clock=apic ",
+        };
         format!(
-            "seed={} tick-entries={} fix.pager={} watchdog-ticks={} people={} spawn-every={} pages={} patience={} \
-             rounds={} work={} fronts={} start={}",
+            "seed={} {clock}tick-entries={} fix.pager={} fix.ids={} fix.monitor={} fix.priorities={} \
+             watchdog-ticks={} people={} spawn-every={} pages={} patience={} rounds={} work={} fronts={} buffers={} \
+             start={}",
             self.seed,
             self.vm.tick_entries,
-            u8::from(self.fixes.pager),
+            u8::from(fixes.pager),
+            u8::from(fixes.ids),
+            u8::from(fixes.monitor),
+            u8::from(fixes.priorities),
             self.watchdog.timeout_ticks,
             load.people,
             100 / load.spawn_rate,
@@ -364,6 +430,7 @@ impl Scenario {
             load.requests,
             load.work_ticks,
             load.fronts,
+            load.buffers,
             self.start_list(),
         )
     }
@@ -455,6 +522,10 @@ mod tests {
             ("name = ", ["line 1", "test.toml"]),
             ("name = \"x\"\n[vm]\nmemory-mib = 1", ["vm.memory-mib", "3 to 1024"]),
             ("name = \"x\"\n[load]\nmessage-pages = 5", ["load.message-pages", "1 to 4"]),
+            ("name = \"x\"\n[vm]\nvms = 0", ["vm.vms", "1 to 256"]),
+            ("name = \"x\"\n[monitor]\nperiod = 3", ["line 3, column 1", "period-ticks"]),
+            ("name = \"x\"\n[monitor]\nperiod-ticks = 0", ["monitor.period-ticks", "1 to"]),
+            ("name = \"x\"\n[fixes]\neverything = true", ["line 3, column 1", "priorities"]),
             ("name = \"x\"\n[[program]]\nprogram = \"a b\"", ["program[0].program", "letters"]),
             ("name = \"x\"\n[[program]]\nprogram = \"p\"\nports = [1, 2]", ["program[0].ports", "one port"]),
         ] {
@@ -472,6 +543,33 @@ mod tests {
         let scenario = with(&[("vm.memory-mib", "24"), ("fixes.pager", "true"), ("name", "y")]).unwrap();
         assert_eq!((scenario.vm.memory_mib, scenario.fixes.pager, scenario.name.as_str()), (24, true, "y"));
         assert_eq!(scenario.seed, 9);
+    }
+
+    #[test]
+    fn every_fix_reaches_the_kernel_by_its_name() {
+        for fix in ["pager", "ids", "monitor", "priorities"] {
+            let off = with(&[]).unwrap().command_line();
+            let on = with(&[(&format!("fixes.{fix}"), "true")]).unwrap().command_line();
+            assert!(off.contains(&format!(" fix.{fix}=0 ")), "{off}");
+            assert_eq!(on, off.replace(&format!("fix.{fix}=0"), &format!("fix.{fix}=1")));
+        }
+    }
+
+    #[test]
+    fn the_clock_is_told_where_it_is_not_the_usual_one() {
+        assert!(!with(&[]).unwrap().command_line().contains("clock="));
+        assert!(with(&[("vm.clock", "apic")]).unwrap().command_line().contains(" clock=apic "));
+    }
+
+    #[test]
+    fn a_module_is_seen_from_the_scenario_or_from_where_it_is_typed() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x.toml");
+        std::fs::write(&path, "name = \"x\"\nvm.module = \"my.module\"\n").unwrap();
+        assert_eq!(Scenario::read(&path, None, &[]).unwrap().vm.module, Some(home.path().join("my.module")));
+        let sets = [("vm.module".to_owned(), "my.module".to_owned())];
+        let here = std::env::current_dir().unwrap().join("my.module");
+        assert_eq!(Scenario::read(&path, None, &sets).unwrap().vm.module, Some(here));
     }
 
     #[test]

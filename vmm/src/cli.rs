@@ -92,7 +92,7 @@ pub struct RunArgs {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub sets: Vec<(String, String)>,
     /// So many guests at once, each by itself and from the same seed; --out then has a folder for each
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub vms: Option<u32>,
     /// Write the run's files into this folder
     #[arg(long, value_name = "DIR")]

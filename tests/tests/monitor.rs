@@ -85,16 +85,20 @@ fn who_waits_for_a_wedged_server_is_killed_and_services_are_started_again() {
     let uids: BTreeMap<_, _> =
         of("spawn").iter().map(|event| (event["pid"].as_str(), number(&event["uid"]))).collect();
 
-    // Each order is carried out before anything else of that process is heard.
+    // Each order is carried out in its own tick.
     let kills = of("monitor-kill");
     assert_eq!(number(&verdict["monitor"]["kills"]), kills.len() as u64);
+    let done = of("kill");
+    assert_eq!(done.len(), kills.len());
     for order in &kills {
         assert!(number(&order["waited"]) > 48, "{order}");
-        let next = events[number(&order["seq"]) as usize + 1..]
-            .iter()
-            .find(|e| e["pid"] == order["pid"] && e["kind"] != "monitor-restart");
-        let next = next.unwrap_or_else(|| panic!("no event after {order}"));
-        assert!(next["kind"] == "kill" && next["by"].is_null(), "{next} after {order}");
+        let carried_out = done.iter().any(|kill| {
+            kill["by"].is_null()
+                && kill["pid"] == order["pid"]
+                && kill["tick"] == order["tick"]
+                && number(&kill["seq"]) > number(&order["seq"])
+        });
+        assert!(carried_out, "{order}");
     }
     let victims: Vec<_> = kills.iter().map(|order| uids[&order["pid"].as_str()]).collect();
     assert!(victims.contains(&100) && victims.contains(&1000), "servers and clients: {victims:?}");

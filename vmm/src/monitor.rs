@@ -172,7 +172,9 @@ mod tests {
 
     fn crowd(tick: u64, ready: usize) -> Guest {
         let mut guest = guest(tick);
-        (1..=ready).for_each(|slot| drop(add(&mut guest, slot, 3, State::Ready, tick)));
+        for slot in 1..=ready {
+            add(&mut guest, slot, 3, State::Ready, tick);
+        }
         guest
     }
 

@@ -1,7 +1,9 @@
 //! Several guests at once, and guests by a clock of real time.
 
+use std::time::Duration;
+
 use serde_json::Value;
-use tests::{architect, events, hash, run, run_json, scenario};
+use tests::{architect, events, hash, run, run_json, scenario, wait};
 
 const SHORT: [&str; 2] = ["--set", "vm.max-ticks=200"];
 
@@ -66,4 +68,26 @@ fn a_guest_by_real_time_is_healthy_and_has_no_hash() {
     let events = events(&out);
     assert!(events.iter().all(|event| event["real_time"] == true));
     assert!(events.iter().any(|event| event["kind"] == "pet"), "somebody lives");
+}
+
+#[test]
+fn guests_ended_by_a_signal_leave_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("run");
+    let arguments = ["--vms", "2", "--set", "vm.max-ticks=1000000", "--out", out.to_str().unwrap()];
+    let mut command = architect();
+    command.arg("run").arg(scenario("healthy.toml")).args(arguments);
+    let mut child = command.spawn().unwrap();
+    // Once a guest has written to its console, signals are looked after.
+    let written =
+        |vm| std::fs::metadata(out.join(format!("vm-0{vm}/console.log"))).is_ok_and(|f| f.len() > 0);
+    let running = || (0..2).all(written);
+    while !running() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert!(!out.exists(), "neither a guest's folder nor the one above");
 }

@@ -100,6 +100,15 @@ fn several(lab: &Laboratory<'_>, vms: u32, args: &RunArgs) -> Result<Result<Vec<
         ends.collect()
     });
 
+    // Whoever ends a run from outside wants no document; guests that had come to their end have their own.
+    let signal = ends.iter().find_map(|end| match end {
+        Ok(End::Signal(number)) => Some(status_of_signal(*number)),
+        _ => None,
+    });
+    if let Some(status) = signal {
+        return Ok(Err(status));
+    }
+
     let document = overview(lab.scenario, &names, &ends, begin.elapsed());
     let document_text = format!("{document:#}\n");
     if let Some(folder) = &mut folder {
@@ -115,25 +124,20 @@ fn several(lab: &Laboratory<'_>, vms: u32, args: &RunArgs) -> Result<Result<Vec<
     }
 
     let mut disappointments = Vec::new();
-    let (mut worst, mut signal) = (None, None);
+    let mut worst: Option<Error> = None;
     for (name, end) in names.iter().zip(ends) {
         match end {
             Ok(End::Verdict(verdict)) => {
                 let all = verdict.disappointments();
                 disappointments.extend(all.into_iter().map(|what| format!("{name}: {what}")));
             }
-            Ok(End::Signal(number)) => signal = Some(status_of_signal(number)),
-            Err(error) if worst.as_ref().is_none_or(|w: &Error| w.exit_status() < error.exit_status()) => {
+            Err(error) if worst.as_ref().is_none_or(|w| w.exit_status() < error.exit_status()) => {
                 worst = Some(error);
             }
-            Err(_) => {}
+            Ok(End::Signal(_)) | Err(_) => {}
         }
     }
-    match (signal, worst) {
-        (Some(status), _) => Ok(Err(status)),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok(Ok(disappointments)),
-    }
+    worst.map_or(Ok(Ok(disappointments)), Err)
 }
 
 fn verdicts<'v, 's>(ends: &'v [Result<End<'s>, Error>]) -> Vec<Option<&'v Verdict<'s>>> {
@@ -151,7 +155,7 @@ fn overview(scenario: &Scenario, names: &[String], ends: &[Result<End<'_>, Error
             let status = u8::from(!verdict.disappointments().is_empty());
             json!({"vm": name, "status": status, "verdict": verdict.to_json()})
         }
-        Ok(End::Signal(number)) => json!({"vm": name, "status": status_of_signal(*number), "signal": number}),
+        Ok(End::Signal(number)) => json!({"vm": name, "status": status_of_signal(*number)}),
         Err(error) => json!({"vm": name, "status": error.exit_status(), "error": error.to_string()}),
     };
     let list: Vec<_> = names.iter().zip(ends).map(of).collect();

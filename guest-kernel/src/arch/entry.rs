@@ -14,6 +14,7 @@ use abi::process::{Context, VECTOR_SYSCALL};
 
 use super::machine::{self, Stack};
 use super::port;
+use crate::kernel::VECTOR_TIMER;
 
 /// Size of the kernel's one stack, bytes.
 pub(super) const KERNEL_STACK_SIZE: usize = 16384;
@@ -127,6 +128,23 @@ fault_entry:
     call {fault_in_kernel}
     ud2
 
+    // The APIC's timer. From ring 3 an entry like any other; in ring 0 only where the kernel waits for it.
+    .globl timer_entry
+timer_entry:
+    test byte ptr [rsp + 8], 3
+    jz 1f
+    push 0
+    push {vector_timer}
+    jmp save_and_enter
+1:
+    inc dword ptr [rip + {idle_ticks}]
+    iretq
+
+    // An interrupt that is none. From ring 3 it has been pushed where the next entry will push, and is forgotten.
+    .globl spurious_entry
+spurious_entry:
+    iretq
+
     // NMI and double fault have stacks of their own and may come at any instruction.
     .globl nmi_entry
 nmi_entry:
@@ -195,6 +213,8 @@ fault_stubs:
     kernel_ss = const KERNEL_SS,
     kernel_cs = const KERNEL_CS,
     vector_syscall = const VECTOR_SYSCALL,
+    vector_timer = const VECTOR_TIMER,
+    idle_ticks = sym super::apic::IDLE_TICKS,
     stack = sym KERNEL_STACK,
     stack_size = const KERNEL_STACK_SIZE,
     enter = sym enter,

@@ -14,6 +14,9 @@ pub trait Hardware {
     fn page(&mut self, frame: Frame) -> &mut Page;
     /// Fills a frame with zeros.
     fn zero(&mut self, frame: Frame);
+    /// The same for a frame that is to be a page table. Where the processor's translations are kept by a host that only
+    /// sees what the guest itself writes, nobody else can empty a page table.
+    fn zero_table(&mut self, frame: Frame);
     /// Forgets the cached translation of one page of the running address space.
     fn flush_page(&mut self, page: GuestVirt);
     /// Makes `root` the running address space and forgets all cached translations of processes.

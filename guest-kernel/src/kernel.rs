@@ -83,6 +83,10 @@ pub struct Kernel<H> {
     pub(crate) loan_serial: u32,
     pub(crate) spawn_serial: u64,
     pub(crate) kernel_root: Frame,
+    /// A page that somebody has reserved could not be given during the present system call.
+    pub(crate) starved: bool,
+    /// Where a function that was called by phone returns to.
+    pub(crate) phone_end: u64,
 }
 
 impl<H: Hardware> Kernel<H> {
@@ -122,7 +126,10 @@ impl<H: Hardware> Kernel<H> {
             loan_serial: 0,
             spawn_serial: 0,
             kernel_root,
+            starved: false,
+            phone_end: 0,
         };
+        kernel.pager.watch(kernel.params.low_water);
         kernel.info.watchdog_ticks = kernel.params.load[abi::syscall::Load::Watchdog as usize];
         kernel.publish_frames();
         let (frames, seed) = (u64::from(kernel.info.frames), kernel.params.seed);

@@ -4,7 +4,7 @@
 //! correct in itself.
 
 #[cfg(feature = "kernel")]
-use abi::syscall::{Keys, PORT_KEYS};
+use abi::syscall::{FIRST_PERSON, Keys, PORT_KEYS};
 
 #[cfg(feature = "kernel")]
 use crate::user::System;
@@ -17,7 +17,12 @@ pub(crate) extern "C" fn run(_me: u64) -> ! {
     let mut message = system.receive(PORT_KEYS).expect("the port is bound");
     loop {
         let wanted = message.words[0] as u32;
-        let granted = if message.uid == 0 { wanted & Keys::WATCHDOG } else { 0 };
+        let entitled = match message.uid {
+            0 => Keys::WATCHDOG | Keys::PHONE,
+            1..FIRST_PERSON => Keys::PHONE,
+            _ => 0,
+        };
+        let granted = wanted & entitled;
         if granted != 0 {
             // The sender waits for this reply: it can only be missing if it was killed meanwhile.
             let _ = system.grant(message.sender, granted);

@@ -23,7 +23,8 @@ use crate::space::{DATA, PRESENT, USER, WRITE, frame_of};
 pub type LoanRef = u32;
 
 impl<H: Hardware> Kernel<H> {
-    /// The frames behind a buffer that its owner wants to lend: whole pages, all mapped writable.
+    /// The frames behind a buffer that its owner wants to lend: whole pages, all writable. Those that are reserved and
+    /// not there yet are given now: a loan is of frames.
     pub(crate) fn lendable(&mut self, slot: usize, at: u64, bytes: u64) -> Result<[u32; LOAN_PAGES], Error> {
         if !at.is_multiple_of(PAGE_SIZE) || bytes > LOAN_PAGES as u64 * PAGE_SIZE {
             return Err(Error::Invalid);
@@ -31,7 +32,10 @@ impl<H: Hardware> Kernel<H> {
         let mut frames = [0; LOAN_PAGES];
         for (page, frame) in frames.iter_mut().take(bytes.div_ceil(PAGE_SIZE) as usize).enumerate() {
             let at = at.checked_add(page as u64 * PAGE_SIZE).ok_or(Error::BadAddress)?;
-            let entry = self.entry(slot, GuestVirt(at));
+            let mut entry = self.entry(slot, GuestVirt(at));
+            if entry & PRESENT == 0 && self.page_in(slot, GuestVirt(at)) {
+                entry = self.entry(slot, GuestVirt(at));
+            }
             let borrowed = (USER_WINDOWS..USER_HEAP).contains(&at);
             if entry & (PRESENT | WRITE | USER) != PRESENT | WRITE | USER || borrowed {
                 return Err(Error::BadAddress);

@@ -7,6 +7,10 @@
 //! The design bug, third of its places: when the free list is empty, [`Pager::take`] hands out the oldest quarantined
 //! frame without asking whether its epoch has ended. The reason was a good one: a pager that waits for other
 //! subsystems can deadlock with them, and the oldest frame's window is almost surely gone. Almost.
+//!
+//! Below the *low-water mark* the pager warns, once until there is twice as much again, and people are no longer
+//! started; when nothing is left at all, neither free nor in quarantine, a process that has much is ended for it (see
+//! [`crate::faults`]).
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, Pid};
@@ -35,6 +39,10 @@ pub struct Pager {
     free_frames: u32,
     quarantined: u32,
     epoch: u32,
+    /// The low-water mark.
+    mark: u32,
+    /// The mark until it has been warned of; then 0 until there is enough again.
+    warning: u32,
 }
 
 /// A chain of frames that belong to one process, in the order in which they were given. Empty when `first` is 0.
@@ -67,6 +75,8 @@ impl Pager {
             free_frames,
             quarantined: 0,
             epoch: 1,
+            mark: 0,
+            warning: 0,
         }
     }
 
@@ -80,6 +90,31 @@ impl Pager {
     /// Frames that can be had without touching the quarantine.
     pub fn free_frames(&self) -> u32 {
         self.free_frames
+    }
+
+    /// Sets the low-water mark.
+    pub fn watch(&mut self, mark: u32) {
+        (self.mark, self.warning) = (mark, mark);
+    }
+
+    /// The low-water mark.
+    pub fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// Whether there is less than the low-water mark.
+    pub fn is_scarce(&self) -> bool {
+        self.free_frames < self.mark
+    }
+
+    /// Whether there is less than the low-water mark and nobody has been told yet.
+    pub fn is_alarming(&self) -> bool {
+        self.free_frames < self.warning
+    }
+
+    /// The alarm has been given.
+    pub fn alarmed(&mut self) {
+        self.warning = 0;
     }
 
     /// Frames in quarantine.
@@ -160,6 +195,9 @@ impl Pager {
             entry.next = self.free;
             self.free = number;
             self.free_frames += 1;
+            if self.free_frames > self.mark.saturating_mul(2) {
+                self.warning = self.mark;
+            }
         }
     }
 

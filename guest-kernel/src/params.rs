@@ -35,6 +35,8 @@ pub struct Params {
     pub fix_pager: bool,
     /// The priorities' fix: inheritance, and ageing of those who wait for the CPU.
     pub fix_priorities: bool,
+    /// Free frames below which the pager warns and people are no longer started.
+    pub low_water: u32,
     /// Load parameters, in the order of [`Load::NAMES`].
     pub load: [u64; Load::NAMES.len()],
     start: [u8; START_LEN],
@@ -66,6 +68,7 @@ impl Params {
             tick_us: 10_000,
             fix_pager: false,
             fix_priorities: false,
+            low_water: 32,
             load: [6, 20, 2, 200, 4, 2, 400, 2],
             start: [0; START_LEN],
             start_len: 0,
@@ -100,6 +103,7 @@ impl Params {
             b"tick-us" => self.tick_us = number.clamp(100, 1_000_000) as u32,
             b"fix.pager" => self.fix_pager = number != 0,
             b"fix.priorities" => self.fix_priorities = number != 0,
+            b"low-water" => self.low_water = u32::try_from(number).unwrap_or(u32::MAX),
             _ => {
                 if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
                     self.load[at] = number;

@@ -7,12 +7,15 @@
 //!
 //! The one place where a state changes is `Kernel::set_state`.
 //!
+//! A new process has page tables and its program's text, which all instances share; data, stack and heap are only
+//! reserved and come page by page, when they are first touched (see [`crate::faults`]).
+//!
 //! The fourth place of the design bug: a dead process's frames go back to the pager at once, into quarantine.
 
 use abi::frame::FrameKind;
-use abi::layout::{KERNEL_CS, KERNEL_SS, PAGE_SIZE, USER_CS, USER_DATA, USER_SS, USER_STACK_TOP, USER_TEXT};
+use abi::layout::{KERNEL_CS, KERNEL_SS, PAGE_SIZE, USER_CS, USER_SS, USER_STACK_TOP, USER_TEXT};
 use abi::process::{Context, DESCRIPTOR_MAGIC, Descriptor, PROCESS_SLOTS, State};
-use abi::syscall::Error;
+use abi::syscall::{Error, FIRST_PERSON};
 use abi::trace::Kind;
 use abi::{Frame, GuestVirt, Pid};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -21,9 +24,14 @@ use crate::hardware::Hardware;
 use crate::kernel::Kernel;
 use crate::pager::Chain;
 use crate::params::Clock;
+use crate::phones::Phone;
 use crate::queue::{Links, Queue};
 use crate::scheduler::{PRIORITIES, UNKNOWN_BURST};
-use crate::space::{DATA, NoMemory, RODATA, TEXT};
+use crate::signals::{Signals, USER_FLAGS};
+use crate::space::{NoMemory, RODATA, TEXT};
+
+/// The status of a process that was ended by others.
+pub const KILLED: u64 = 256;
 
 /// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and its processes.
 const RFLAGS: u64 = 2;
@@ -68,6 +76,12 @@ pub struct Process {
     pub burst_from: u64,
     /// How many wait for it, by the priority that they lend it; kept where priorities are inherited.
     pub lent: [u8; PRIORITIES],
+    /// Pages of data.
+    pub data: u32,
+    /// Its phone calls.
+    pub phone: Phone,
+    /// Its signals.
+    pub signals: Signals,
 }
 
 /// Slots of the process table: which are free, and the generation of each.
@@ -162,24 +176,28 @@ impl<H: Hardware> Kernel<H> {
     /// Starts a program of the boot module.
     pub fn spawn(&mut self, birth: Birth) -> Result<Pid, Error> {
         let program = *self.module.program(birth.program).ok_or(Error::NotFound)?;
+        if birth.uid >= FIRST_PERSON && self.pager.is_scarce() {
+            return Err(Error::Exhausted);
+        }
         let slot = self.embryo(birth.parent, birth.uid, birth.priority).map_err(|_| Error::Exhausted)?;
         let process = self.process(slot);
         let pid = process.d.pid;
         process.d.program = birth.program as u32;
         process.d.name = program.name;
         process.d.ring = 3;
+        process.data = program.data_pages;
         if self.build_image(slot, &program).is_err() {
             self.recycle(slot);
             return Err(Error::Exhausted);
         }
         self.spawn_serial += 1;
         let seed = mix(self.params.seed, self.spawn_serial);
-        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
+        let rflags = self.user_rflags(0);
         let process = self.process(slot);
         process.d.context = Context {
             rip: program.entry,
             cs: u64::from(USER_CS),
-            rflags: RFLAGS | interrupts,
+            rflags,
             rsp: USER_STACK_TOP - 8,
             ss: u64::from(USER_SS),
             rdi: birth.argument,
@@ -189,6 +207,12 @@ impl<H: Hardware> Kernel<H> {
         };
         self.born(slot, birth.parent);
         Ok(pid)
+    }
+
+    /// The flags that ring 3 gets, of those it wants: its own, and interrupts where there is a clock that has them.
+    pub fn user_rflags(&self, wanted: u64) -> u64 {
+        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
+        (wanted & USER_FLAGS & !INTERRUPTS) | RFLAGS | interrupts
     }
 
     /// Starts a kernel process: ring 0, a stack of its own, the kernel's address space.
@@ -246,12 +270,7 @@ impl<H: Hardware> Kernel<H> {
             let frame = self.module.frame(program.text_page + page);
             self.map(slot, GuestVirt(USER_TEXT + u64::from(page) * PAGE_SIZE), frame, flags)?;
         }
-        for page in 0..program.data_pages {
-            let frame = self.give(slot, FrameKind::User)?;
-            self.map(slot, GuestVirt(USER_DATA + u64::from(page) * PAGE_SIZE), frame, DATA)?;
-        }
-        let stack = self.give(slot, FrameKind::User)?;
-        self.map(slot, GuestVirt(USER_STACK_TOP - PAGE_SIZE), stack, DATA)
+        Ok(())
     }
 
     fn born(&mut self, slot: usize, parent: Pid) {
@@ -318,6 +337,7 @@ impl<H: Hardware> Kernel<H> {
         }
         let process = self.process(slot);
         process.set_frames(Chain::default());
+        process.d.frames = 0;
         // Its page tables are no more: nobody must follow them.
         process.d.root = 0;
     }

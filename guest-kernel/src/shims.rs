@@ -1,13 +1,167 @@
 //! Compatibility shims: system calls of older versions. (In the story: vampires, version 1, and ghosts, version 2.)
+//!
+//! Old programs make the calls that their version had, numbered from [`VERSION_1`] and [`VERSION_2`] on, and never
+//! notice that the kernel has changed. The registers are used as by the present calls.
+//!
+//! The design's defect: the shims were ported, not rewritten. They do what the kernel of their version did, straight to
+//! the structures that are now somebody else's. The reason was a good one: what nobody touches keeps working, and nobody
+//! is left who could say what an old program relies on. Each layering violation stands at its place below; used as it
+//! was meant, and with memory to spare, none of them does harm.
 
-use abi::syscall::Error;
+use abi::frame::FrameKind;
+use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
+use abi::process::State;
+use abi::syscall::{Error, VERSION_1, VERSION_2};
+use abi::trace::Kind;
+use abi::{GuestVirt, Pid};
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
+use crate::pager::Source;
+use crate::scheduler::PRIORITIES;
+use crate::space::{DATA, PRESENT, USER, WRITE};
+
+/// Version 1, `(status)`: ends the caller.
+pub const V1_EXIT: u64 = VERSION_1;
+/// Version 1, `(ticks)`: sleeps.
+pub const V1_SLEEP: u64 = VERSION_1 + 1;
+/// Version 1, `(address)` to `(address)`: moves the end of the heap up to `address`, rounded up to a page; gives where it
+/// was. 0 only asks.
+pub const V1_BRK: u64 = VERSION_1 + 2;
+/// Version 1, `(steps)`: makes the caller so much less urgent.
+pub const V1_NICE: u64 = VERSION_1 + 3;
+/// Version 2, `(status)`: ends the caller.
+pub const V2_EXIT: u64 = VERSION_2;
+/// Version 2, `()`: lets others run.
+pub const V2_YIELD: u64 = VERSION_2 + 1;
+/// Version 2, `(pid, word)`: gives a word to a process that waits for a message. No reply is awaited.
+pub const V2_POST_WORD: u64 = VERSION_2 + 2;
+/// Version 2, `(pid)` to `(state, kernel entries, uid)`: how a process is.
+pub const V2_STAT: u64 = VERSION_2 + 3;
 
 impl<H: Hardware> Kernel<H> {
     /// A system call whose number is none of this version's.
-    pub(crate) fn old_call(&mut self, _slot: usize, _number: u64) -> Result<(), Error> {
-        Err(Error::Invalid)
+    pub(crate) fn old_call(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        if process.d.ring != 3 {
+            return Err(Error::Invalid);
+        }
+        let (pid, first, second) = (process.d.pid, process.d.context.rdi, process.d.context.rsi);
+        let version = match number {
+            V1_EXIT..=V1_NICE => 1,
+            V2_EXIT..=V2_STAT => 2,
+            _ => return Err(Error::Invalid),
+        };
+        match version {
+            1 => self.info.counters.calls_v1 += 1,
+            _ => self.info.counters.calls_v2 += 1,
+        }
+        self.emit(Kind::OldCall, pid, number as u32, version, 0);
+        match number {
+            V1_EXIT | V2_EXIT => {
+                self.emit(Kind::Exit, pid, first as u32, 0, 0);
+                self.end(slot, first);
+                return Ok(());
+            }
+            V1_SLEEP => {
+                self.process(slot).d.context.rax = 0;
+                let due = self.info.tick.saturating_add(first.max(1));
+                self.timers.set(slot, due);
+                self.block(slot, State::Sleeping);
+                return Ok(());
+            }
+            V1_BRK => self.old_brk(slot, first)?,
+            V1_NICE => self.old_nice(slot, first),
+            V2_YIELD => self.preempt = true,
+            V2_POST_WORD => self.old_post_word(slot, first, second)?,
+            _ => self.old_stat(slot, first)?,
+        }
+        self.process(slot).d.context.rax = 0;
+        Ok(())
+    }
+
+    /// Layering violation: takes frames and writes page-table entries itself, as when there was no demand paging. The
+    /// frames are not in the process's account, so that who is ended for want of memory is never the one that has these,
+    /// and it takes them whatever the low-water mark says.
+    fn old_brk(&mut self, slot: usize, address: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let (pid, from) = (process.d.pid, u64::from(process.heap));
+        let end = USER_HEAP + from * PAGE_SIZE;
+        let to = match address {
+            0 => from,
+            _ if address < end || address > USER_HEAP_END => return Err(Error::Invalid),
+            _ => (address - USER_HEAP).div_ceil(PAGE_SIZE),
+        };
+        for page in from..to {
+            let page = GuestVirt(USER_HEAP + page * PAGE_SIZE);
+            let directory = abi::Frame(u64::from(self.process(slot).directory));
+            let at = (page.0 >> 21) as usize;
+            let entry = self.hw.page(directory).0[at];
+            let table = match entry & PRESENT {
+                0 => {
+                    let table = self.old_frame(slot, pid, FrameKind::PageTable)?;
+                    self.hw.page(directory).0[at] = table.base().0 | PRESENT | WRITE | USER;
+                    table
+                }
+                _ => crate::space::frame_of(entry),
+            };
+            let frame = self.old_frame(slot, pid, FrameKind::User)?;
+            self.hw.page(table).0[(page.0 >> 12 & 511) as usize] = frame.base().0 | DATA;
+            self.process(slot).heap += 1;
+        }
+        self.process(slot).d.context.rdi = end;
+        Ok(())
+    }
+
+    /// What version 1 had for a pager: only what is free, straight from the list. The ledger still learns of it.
+    fn old_frame(&mut self, slot: usize, pid: Pid, kind: FrameKind) -> Result<abi::Frame, Error> {
+        if self.pager.free_frames() == 0 {
+            return Err(Error::Exhausted);
+        }
+        let (frame, source) = self.pager.take(kind, pid).ok_or(Error::Exhausted)?;
+        debug_assert!(source != Source::Early);
+        let mut chain = self.process(slot).frames();
+        self.pager.chain(&mut chain, frame);
+        self.process(slot).set_frames(chain);
+        self.publish_frames();
+        self.emit(Kind::Given, pid, kind as u32, frame.0, source as u64);
+        match kind {
+            FrameKind::PageTable => self.hw.zero_table(frame),
+            _ => self.hw.zero(frame),
+        }
+        Ok(frame)
+    }
+
+    /// Layering violation: writes the priority into the descriptor, and the queues of the scheduler are not told. That is
+    /// well as long as only who runs, and so is in no queue, does it to itself; a priority that was lent is lost.
+    fn old_nice(&mut self, slot: usize, steps: u64) {
+        let process = self.process(slot);
+        let last = PRIORITIES as u64 - 1;
+        let priority = u64::from(process.d.priority).saturating_add(steps).min(last) as u8;
+        (process.d.priority, process.d.effective) = (priority, priority);
+    }
+
+    /// Layering violation: writes straight into the saved registers of whoever waits for a message, on whatever port,
+    /// past IPC: nobody counts it, taps it or finds it in the flow table, and a reply to it is for nobody.
+    fn old_post_word(&mut self, slot: usize, pid: u64, word: u64) -> Result<(), Error> {
+        let (me, uid) = (self.process(slot).d.pid, self.process(slot).d.uid);
+        let to = u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
+        if self.process(to).d.state != State::Receiving as u8 {
+            return Err(Error::NotFound);
+        }
+        self.wake(to, 0, [u64::from(me.0), word]);
+        let context = &mut self.process(to).d.context;
+        (context.rdx, context.r10, context.r8, context.r9) = (0, 0, 0, u64::from(uid));
+        Ok(())
+    }
+
+    /// Layering violation: reads the descriptor of whatever process is named, and nobody asks whether it may be known.
+    fn old_stat(&mut self, slot: usize, pid: u64) -> Result<(), Error> {
+        let of = u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
+        let d = &self.process(of).d;
+        let (state, entries, uid) = (u64::from(d.state), d.entries, u64::from(d.uid));
+        let context = &mut self.process(slot).d.context;
+        (context.rdi, context.rsi, context.rdx) = (state, entries, uid);
+        Ok(())
     }
 }

@@ -45,7 +45,9 @@ impl<H: Hardware> Kernel<H> {
         let frame = self.give_loose(pid, kind)?;
         let mut chain = self.process(slot).frames();
         self.pager.chain(&mut chain, frame);
-        self.process(slot).set_frames(chain);
+        let process = self.process(slot);
+        process.set_frames(chain);
+        process.d.frames += 1;
         Ok(frame)
     }
 
@@ -60,8 +62,22 @@ impl<H: Hardware> Kernel<H> {
         }
         self.publish_frames();
         self.emit(Kind::Given, pid, kind as u32, frame.0, source as u64);
-        self.hw.zero(frame);
+        if self.pager.is_alarming() {
+            self.low_water();
+        }
+        match kind {
+            FrameKind::PageTable => self.hw.zero_table(frame),
+            _ => self.hw.zero(frame),
+        }
         Ok(frame)
+    }
+
+    #[cold]
+    fn low_water(&mut self) {
+        self.pager.alarmed();
+        self.info.counters.low_water += 1;
+        let (free, mark) = (self.pager.free_frames(), self.pager.mark());
+        self.emit(Kind::LowWater, abi::Pid::NONE, 0, u64::from(free), u64::from(mark));
     }
 
     /// Takes a frame back, into quarantine while any window is still to be taken down.
@@ -117,21 +133,23 @@ impl<H: Hardware> Kernel<H> {
         frame: Frame,
         flags: u64,
     ) -> Result<(), NoMemory> {
-        let (table, index) = match self.slot_of(slot, page) {
-            Some(found) => found,
-            None => {
-                let table = self.give(slot, FrameKind::PageTable)?;
-                let directory = Frame(u64::from(self.process(slot).directory));
-                self.hw.page(directory).0[(page.0 >> 21 & 511) as usize] =
-                    table.base().0 | PRESENT | WRITE | USER;
-                (table, (page.0 >> 12 & 511) as usize)
-            }
-        };
+        let (table, index) = self.table_for(slot, page)?;
         let before = core::mem::replace(&mut self.hw.page(table).0[index], frame.base().0 | flags);
         if before & PRESENT != 0 && slot == self.current {
             self.hw.flush_page(page);
         }
         Ok(())
+    }
+
+    /// The page table and index for a user page; the table is built if there is none.
+    pub(crate) fn table_for(&mut self, slot: usize, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
+        if let Some(found) = self.slot_of(slot, page) {
+            return Ok(found);
+        }
+        let table = self.give(slot, FrameKind::PageTable)?;
+        let directory = Frame(u64::from(self.process(slot).directory));
+        self.hw.page(directory).0[(page.0 >> 21 & 511) as usize] = table.base().0 | PRESENT | WRITE | USER;
+        Ok((table, (page.0 >> 12 & 511) as usize))
     }
 
     /// Removes the mapping of a user page.

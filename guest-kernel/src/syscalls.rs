@@ -1,17 +1,15 @@
 //! System calls: checks arguments, refuses what is not allowed, counts both.
 
-use abi::frame::FrameKind;
+use abi::Pid;
 use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
 use abi::process::State;
 use abi::syscall::{Call, Error, Keys, Query};
 use abi::trace::Kind;
-use abi::{GuestVirt, Pid};
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
-use crate::process::Birth;
+use crate::process::{Birth, KILLED};
 use crate::scheduler::PRIORITIES;
-use crate::space::DATA;
 
 /// What a call came to.
 enum Done {
@@ -24,9 +22,15 @@ enum Done {
 impl<H: Hardware> Kernel<H> {
     pub(crate) fn system_call(&mut self, slot: usize) {
         self.info.counters.syscalls += 1;
-        let context = &self.process(slot).d.context;
+        self.starved = false;
+        let process = self.process(slot);
+        let (context, on_phone) = (&process.d.context, process.phone.active != 0);
         let (number, arguments) =
             (context.rax, [context.rdi, context.rsi, context.rdx, context.r10, context.r8, context.r9]);
+        if on_phone && number != Call::HangUp as u64 {
+            self.misused_phone(slot);
+            return;
+        }
         let result = match Call::from_raw(number) {
             Some(call) => self.carry_out(slot, call, arguments),
             None => self.old_call(slot, number).map(|()| Done::Answered),
@@ -38,6 +42,8 @@ impl<H: Hardware> Kernel<H> {
                 context.rax = 0;
                 context.rdi = value;
             }
+            // There was no frame for a page of somebody's. Nothing has been done yet, so the call can be made again.
+            Err(_) if self.starved && self.out_of_memory(slot) => self.restart(slot),
             Err(error) => {
                 let process = self.process(slot);
                 process.d.context.rax = error as u64;
@@ -45,6 +51,15 @@ impl<H: Hardware> Kernel<H> {
                 self.info.counters.refusals += 1;
                 self.emit(Kind::Refused, pid, number as u32, error as u64, 0);
             }
+        }
+    }
+
+    /// Has the system call of a process in ring 3 made again when it next runs: its registers are as they were, and
+    /// its next instruction is `SYSCALL`, two bytes long.
+    fn restart(&mut self, slot: usize) {
+        if self.current == slot {
+            let context = &mut self.process(slot).d.context;
+            context.rip = context.rip.wrapping_sub(2);
         }
     }
 
@@ -109,7 +124,7 @@ impl<H: Hardware> Kernel<H> {
                 }
                 self.process(slot).d.context.rax = 0;
                 self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
-                self.end(victim, 256);
+                self.end(victim, KILLED);
             }
             Call::Query => return self.query(slot, first, second).map(Done::Value),
             Call::Post => self.post(slot)?,
@@ -118,10 +133,7 @@ impl<H: Hardware> Kernel<H> {
                 self.handle(slot, first, second, third)?;
                 return Ok(Done::Value(0));
             }
-            Call::Signal => {
-                self.signal(slot, first, second)?;
-                return Ok(Done::Value(0));
-            }
+            Call::Signal => self.signal(slot, first, second)?,
             Call::Return => self.return_from_signal(slot)?,
             Call::Phone => self.phone(slot, first, second)?,
             Call::HangUp => self.hang_up(slot, first)?,
@@ -156,7 +168,8 @@ impl<H: Hardware> Kernel<H> {
         if self.process(slot).d.uid == 0 { Ok(()) } else { Err(Error::Denied) }
     }
 
-    /// Grows the heap by whole pages; gives the address of the first new one.
+    /// Grows the heap by whole pages; gives the address of the first new one. They are only reserved: each is given
+    /// when it is first touched.
     fn grow(&mut self, slot: usize, bytes: u64) -> Result<u64, Error> {
         let pages = bytes.div_ceil(PAGE_SIZE);
         let first = u64::from(self.process(slot).heap);
@@ -164,12 +177,7 @@ impl<H: Hardware> Kernel<H> {
         if pages == 0 || pages > (USER_HEAP_END - start) / PAGE_SIZE {
             return Err(Error::Invalid);
         }
-        for page in first..first + pages {
-            let frame = self.give(slot, FrameKind::User).map_err(|_| Error::Exhausted)?;
-            self.map(slot, GuestVirt(USER_HEAP + page * PAGE_SIZE), frame, DATA)
-                .map_err(|_| Error::Exhausted)?;
-            self.process(slot).heap += 1;
-        }
+        self.process(slot).heap += pages as u32;
         Ok(start)
     }
 

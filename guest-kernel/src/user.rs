@@ -2,9 +2,9 @@
 
 use abi::Pid;
 use abi::layout::PAGE_SIZE;
-use abi::syscall::{Call, Error, Load, Query};
+use abi::syscall::{Call, Error, Load, PORT_KEYS, Query};
 
-pub use crate::arch::user::{read_word, stop, system_call, write_word};
+pub use crate::arch::user::{privilege, read_word, restorer, stop, system_call, write_word};
 
 /// How a caller gets into the kernel: [`system_call`], or the gate of kernel processes.
 pub type Gate = fn(u64, [u64; 6]) -> crate::arch::user::Answer;
@@ -83,6 +83,11 @@ impl System {
         self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, 0, 0]).map(received)
     }
 
+    /// Answers; the message's sender may be gone.
+    pub fn reply(self, to: Pid, words: [u64; 2]) {
+        let _ = self.make(Call::Reply, [u64::from(to.0), words[0], words[1], 0, 0, 0]);
+    }
+
     /// Binds a port.
     pub fn bind(self, port: u64) -> Result<(), Error> {
         self.make(Call::Bind, [port, 0, 0, 0, 0, 0]).map(drop)
@@ -137,6 +142,37 @@ impl System {
     /// Acknowledges the timer's interrupt and waits for the next; for the scheduler's process.
     pub fn acknowledge(self) -> Result<(), Error> {
         self.make(Call::Acknowledge, [0; 6]).map(drop)
+    }
+
+    /// Asks the privilege subsystem for keys; gives those that were granted.
+    pub fn ask_for_keys(self, wanted: u32) -> u32 {
+        self.call(PORT_KEYS, [u64::from(wanted), 0], NOTHING, 0).map_or(0, |[granted, _]| granted as u32)
+    }
+
+    /// From here on `handler` runs on a signal, with its number, on the page that ends at `top`.
+    pub fn handle(self, handler: extern "C" fn(u64), top: u64) -> Result<(), Error> {
+        let handler = handler as *const () as u64;
+        self.make(Call::Handle, [handler, top, restorer(), 0, 0, 0]).map(drop)
+    }
+
+    /// Sends a signal.
+    pub fn signal(self, to: Pid, number: u64) -> Result<(), Error> {
+        self.make(Call::Signal, [u64::from(to.0), number, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Has a function of the caller's run in kernel context; what it touches must have been touched before.
+    pub fn phone(self, function: extern "C" fn(u64) -> u64, argument: u64) -> Result<u64, Error> {
+        let function = function as *const () as u64;
+        self.make(Call::Phone, [function, argument, 0, 0, 0, 0]).map(|r| r[0])
+    }
+
+    /// A system call of an older version, see [`crate::shims`].
+    pub fn old(self, number: u64, arguments: [u64; 2]) -> Result<[u64; 3], Error> {
+        let (status, r) = (self.0)(number, [arguments[0], arguments[1], 0, 0, 0, 0]);
+        match status {
+            0 => Ok([r[0], r[1], r[2]]),
+            _ => Err(Error::from_raw(status).unwrap_or(Error::Invalid)),
+        }
     }
 
     /// Grants keys; for kernel processes.

@@ -14,7 +14,7 @@ pub fn text(verdict: &Verdict<'_>) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{}, seed {}: {} ({} ticks, {} {}, {:.1} s)\n",
+        "{}, seed {}: {} ({} ticks, {} {}, {:.1} s)",
         verdict.scenario.name,
         verdict.scenario.seed,
         verdict.outcome.name(),
@@ -25,7 +25,7 @@ pub fn text(verdict: &Verdict<'_>) -> String {
     );
     let mut beats: Vec<_> = verdict.beats.reached().iter().collect();
     if !beats.is_empty() {
-        let _ = writeln!(out, "  life:tick beat");
+        let _ = writeln!(out, "\n  life:tick beat");
     }
     beats.sort_by_key(|(beat, reached)| (reached.evidence["incarnation"].as_u64(), reached.tick, **beat));
     for (beat, reached) in beats {

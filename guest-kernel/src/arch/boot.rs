@@ -60,8 +60,8 @@ boot_gdt_pointer:
 pvh_start:
     cld
     mov edi, ebx
-    mov eax, cr4
-    or eax, 0x20
+    // CR4: PAE and nothing else. Above all neither SMEP nor SMAP: a phone call runs user text in ring 0.
+    mov eax, 0x20
     mov cr4, eax
     lea eax, boot_pml4
     mov cr3, eax

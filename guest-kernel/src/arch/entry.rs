@@ -6,14 +6,15 @@
 //! the process to resume are popped from *its* descriptor. A fault from ring 0 outside of that is a bug and a panic.
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::info::QUIRK_SYSCALL_FAULTS;
 use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
 use abi::process::{Context, VECTOR_SYSCALL};
+use abi::syscall::Call;
 
 use super::machine::{self, Stack};
-use super::port;
+use super::{panic, port};
 use crate::kernel::VECTOR_TIMER;
 
 /// Size of the kernel's one stack, bytes.
@@ -27,6 +28,8 @@ static CONTEXT: AtomicU64 = AtomicU64::new(0);
 static CONTEXT_END: AtomicU64 = AtomicU64::new(0);
 /// The stack pointer of a process between `SYSCALL` and the moment when it is saved.
 static CALLER_RSP: AtomicU64 = AtomicU64::new(0);
+/// Whether whoever runs is on the phone, in ring 0. Never while the kernel itself runs.
+static ON_PHONE: AtomicBool = AtomicBool::new(false);
 
 global_asm!(
     r#"
@@ -78,6 +81,9 @@ save_and_enter:
     push r13
     push r14
     push r15
+take_up:
+    // A fault leaves the direction flag as the process had it.
+    cld
     lea rsp, [rip + {stack} + {stack_size}]
     xor ebp, ebp
     call {enter}
@@ -104,7 +110,19 @@ resume:
     add rsp, 16
     iretq
 
-    // A fault. From ring 3 the processor has switched to the descriptor; from ring 0 this is the kernel's own stack.
+    // Where a function that was called by phone returns to: it hangs up. Whatever it has done to the flags, the kernel
+    // is entered with clean ones.
+    .globl phone_end
+phone_end:
+    push 2
+    popfq
+    mov rdi, rax
+    mov eax, {hang_up}
+    call kernel_gate
+    ud2
+
+    // A fault. From ring 3 the processor has switched to the descriptor; from ring 0 this is the kernel's own stack, or
+    // that of a phone call.
 fault_entry:
     test byte ptr [rsp + 24], 3
     jnz save_and_enter
@@ -125,8 +143,10 @@ fault_entry:
     push r15
     mov rdi, rsp
     and rsp, -16
-    call {fault_in_kernel}
-    ud2
+    cld
+    call {fault_in_ring_0}
+    // Comes back if it was not the kernel's: a process has ended, and with it this stack.
+    jmp take_up
 
     // The APIC's timer. From ring 3 an entry like any other; in ring 0 only where the kernel waits for it.
     .globl timer_entry
@@ -217,14 +237,17 @@ fault_stubs:
     idle_ticks = sym super::apic::IDLE_TICKS,
     stack = sym KERNEL_STACK,
     stack_size = const KERNEL_STACK_SIZE,
+    hang_up = const Call::HangUp as u32,
     enter = sym enter,
-    fault_in_kernel = sym super::panic::fault_in_kernel,
+    fault_in_ring_0 = sym fault_in_ring_0,
     nmi = sym super::nmi::nmi,
 );
 
 unsafe extern "C" {
     /// The entry point of `SYSCALL`.
     fn syscall_entry();
+    /// What a phone call returns to.
+    fn phone_end();
     /// Resumes the process that was chosen last.
     fn resume() -> !;
 }
@@ -247,6 +270,11 @@ pub(super) fn syscall_address() -> u64 {
     syscall_entry as *const () as u64
 }
 
+/// Where a function that was called by phone returns to.
+pub(super) fn phone_end_address() -> u64 {
+    phone_end as *const () as u64
+}
+
 /// Sets where the next entry saves registers, and which are resumed. Gives the address for TSS.RSP0.
 pub(super) fn set_context(context: u64) -> u64 {
     let end = context + size_of::<Context>() as u64;
@@ -264,10 +292,22 @@ pub(super) fn leave() -> ! {
 
 /// What the stubs call, on the kernel stack, with the process's registers saved in its descriptor.
 extern "C" fn enter() {
+    ON_PHONE.store(false, Ordering::Relaxed);
     machine::with_kernel(|kernel| {
         mend_syscall_fault(kernel);
         kernel.enter();
+        ON_PHONE.store(kernel.is_on_phone(), Ordering::Relaxed);
     });
+}
+
+/// A fault in ring 0: of a process's function that was called by phone, or the kernel's own, which is the end. The
+/// kernel's own state says which: while it runs nobody is on the phone. Comes back with the fault in the place of a fault of
+/// ring 3, for [`enter`] to judge.
+extern "C" fn fault_in_ring_0(frame: &Context) {
+    if !ON_PHONE.load(Ordering::Relaxed) {
+        panic::fault_in_kernel(frame);
+    }
+    machine::with_kernel(|kernel| *machine::current_context(kernel) = *frame);
 }
 
 /// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively
@@ -280,10 +320,14 @@ fn mend_syscall_fault(kernel: &mut machine::GuestKernel) {
     if context.vector != 14 || context.error != FETCH_FROM_USER {
         return;
     }
-    if context.rip == syscall_address() && port::cr2() == context.rip {
+    // What an attacker may have put into RCX must be an address that IRETQ takes.
+    let canonical = context.rcx >> 47 == 0;
+    if context.rip == syscall_address() && port::cr2() == context.rip && canonical {
+        let rflags = context.r11;
         context.rip = context.rcx;
-        context.rflags = context.r11;
         context.vector = VECTOR_SYSCALL;
+        let rflags = kernel.user_rflags(rflags);
+        machine::current_context(kernel).rflags = rflags;
         kernel.info.quirks |= QUIRK_SYSCALL_FAULTS;
     }
 }

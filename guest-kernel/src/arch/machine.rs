@@ -110,6 +110,11 @@ impl Hardware for Machine {
         }
     }
 
+    fn zero_table(&mut self, frame: Frame) {
+        // Not by the fill port: a KVM that shadows page tables would keep the old entries, which it did not see go.
+        port::fill_zero(self.page(frame).0.as_mut_ptr(), 512);
+    }
+
     fn flush_page(&mut self, page: GuestVirt) {
         port::invlpg(page.0);
     }

@@ -261,6 +261,7 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
     let root = tables.info.kernel_root.frame();
     machine::install(Kernel::new(machine, tables, pager, module, params, root));
     machine::with_kernel(|kernel| {
+        kernel.phone_end = entry::phone_end_address();
         populate(kernel);
         kernel.schedule();
     });

@@ -1,6 +1,8 @@
 //! System calls, from ring 3 by `SYSCALL`, from kernel processes through the kernel's gate; and how a program starts.
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
+
+use abi::syscall::Call;
 
 /// What came back: the status, then RDI, RSI, RDX, R10, R8, R9.
 pub type Answer = (u64, [u64; 6]);
@@ -45,6 +47,35 @@ pub fn read_word(at: u64) -> u64 {
 pub fn write_word(at: u64, value: u64) {
     // SAFETY: as for `read_word`; programs only write heap and windows this way, where no references point.
     unsafe { (at as *mut u64).write_volatile(value) }
+}
+
+// What a signal handler returns to: `Call::Return` brings the registers back, so that nothing here needs to be kept.
+global_asm!(
+    ".pushsection .text.signal_restorer, \"ax\", @progbits",
+    ".globl signal_restorer",
+    "signal_restorer:",
+    "mov eax, {number}",
+    "syscall",
+    "ud2",
+    ".popsection",
+    number = const Call::Return as u32,
+);
+
+/// Where a signal handler returns to.
+pub fn restorer() -> u64 {
+    unsafe extern "C" {
+        fn signal_restorer();
+    }
+    signal_restorer as *const () as u64
+}
+
+/// The ring that the caller runs in.
+#[inline]
+pub fn privilege() -> u64 {
+    let selector: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cs", out(reg) selector, options(nomem, nostack, preserves_flags)) }
+    selector & 3
 }
 
 /// Ends the program with an undefined instruction: something is wrong with it.

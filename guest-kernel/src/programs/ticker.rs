@@ -18,7 +18,7 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
     }
     loop {
         SYSTEM.sleep(argument);
-        print("tick ", SYSTEM.query(Query::Tick));
+        print("tick", SYSTEM.query(Query::Tick));
     }
 }
 
@@ -35,21 +35,23 @@ fn work() -> ! {
             SYSTEM.print("my sum is not what I added");
             SYSTEM.exit(1);
         }
-        print("rounds ", count);
+        print("rounds", count);
     }
 }
 
 /// A line of a word and a number.
 fn print(word: &str, number: u64) {
-    let mut text = [b' '; 40];
-    let mut at = text.len();
+    let mut text = [b' '; 20];
     let mut rest = number;
-    while at == text.len() || rest > 0 {
-        at -= 1;
-        text[at] = b'0' + (rest % 10) as u8;
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
+        if rest == 0 {
+            break;
+        }
     }
-    at -= word.len();
-    text[at..at + word.len()].copy_from_slice(word.as_bytes());
-    SYSTEM.print(core::str::from_utf8(&text[at..]).unwrap_or(word));
+    for (place, byte) in text.iter_mut().zip(word.bytes()) {
+        *place = byte;
+    }
+    SYSTEM.print(core::str::from_utf8(&text).unwrap_or(word));
 }

@@ -151,6 +151,10 @@ impl Hardware for FakeMachine {
         self.page(frame).0.fill(0);
     }
 
+    fn zero_table(&mut self, frame: Frame) {
+        self.zero(frame);
+    }
+
     fn flush_page(&mut self, page: GuestVirt) {
         self.cached.remove(&page.0);
     }

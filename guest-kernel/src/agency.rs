@@ -161,19 +161,12 @@ impl Judge {
 
 /// Adds a point; gives the sum. Where there is no room, whoever has the fewest points is forgotten.
 fn add_point(pid: Pid, board: &mut impl Board) -> u32 {
-    let mut place = 0;
-    let mut fewest = u32::MAX;
-    for each in 0..TARGET_SLOTS {
-        let target = board.target(each);
-        if target.pid == pid && target.score != 0 {
-            (place, fewest) = (each, target.score);
-            break;
-        }
-        let score = if target.pid == Pid::NONE { 0 } else { target.score };
-        if score < fewest {
-            (place, fewest) = (each, score);
-        }
-    }
+    let points = |place: &usize| match board.target(*place) {
+        target if target.pid == Pid::NONE => 0,
+        target => target.score,
+    };
+    let own = (0..TARGET_SLOTS).find(|place| board.target(*place).pid == pid);
+    let place = own.or_else(|| (0..TARGET_SLOTS).min_by_key(points)).unwrap_or(0);
     let before = board.target(place);
     let score = if before.pid == pid { before.score.saturating_add(1) } else { 1 };
     board.put(place, Target { pid, score });

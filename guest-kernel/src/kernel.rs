@@ -9,8 +9,8 @@ use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::buffers::Buffers;
 use crate::agents::Agents;
+use crate::buffers::Buffers;
 use crate::hardware::Hardware;
 use crate::ipc::Ports;
 use crate::module::Module;

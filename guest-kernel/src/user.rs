@@ -125,9 +125,15 @@ impl System {
         self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, 0, 0]).map(received)
     }
 
-    /// Answers; the message's sender may be gone.
-    pub fn reply(self, to: Pid, words: [u64; 2]) {
-        let _ = self.make(Call::Reply, [u64::from(to.0), words[0], words[1], 0, 0, 0]);
+    /// Answers, and waits for the next message, at most `timeout` ticks.
+    pub fn reply_receive_within(
+        self,
+        to: Pid,
+        words: [u64; 2],
+        port: u64,
+        timeout: u64,
+    ) -> Result<Received, Error> {
+        self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, timeout, 0]).map(received)
     }
 
     /// Binds a port.

@@ -139,7 +139,7 @@ pub enum Query {
     Me = 0,
     /// Virtual time.
     Tick = 1,
-    /// Processes that ended with a fault or with a status other than 0.
+    /// Processes that ended with a fault or with a status other than 0, see `Counters::crashes`.
     Crashes = 2,
     /// Processes alive.
     Alive = 3,

@@ -184,6 +184,9 @@ impl<H: Hardware> Kernel<H> {
         process.loan = loan;
         process.d.messages += 1;
         self.info.counters.messages += 1;
+        if self.agents.attached {
+            self.tap_delivery(pid, server_pid);
+        }
         let number = self.ports.bound[place].number;
         flows::count(self.flows, (pid, server_pid), number, message.bytes, self.info.tick);
         self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));

@@ -9,6 +9,7 @@ use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::agents::Agents;
 use crate::buffers::Buffers;
 use crate::hardware::Hardware;
 use crate::ipc::Ports;
@@ -75,6 +76,7 @@ pub struct Kernel<H> {
     pub(crate) buffers: Buffers,
     /// Transfers ever asked for.
     pub(crate) transfer_serial: u64,
+    pub(crate) agents: Agents,
     /// The slot that runs; 0 while nobody does.
     pub(crate) current: usize,
     /// Somebody more urgent is ready, or the running process has had its share.
@@ -86,6 +88,7 @@ pub struct Kernel<H> {
     pub(crate) first_free_loan: usize,
     pub(crate) loan_serial: u32,
     pub(crate) spawn_serial: u64,
+    pub(crate) grant_serial: u32,
     pub(crate) kernel_root: Frame,
     /// A page that somebody has reserved could not be given during the present system call.
     pub(crate) starved: bool,
@@ -125,6 +128,7 @@ impl<H: Hardware> Kernel<H> {
             ports: Ports::new(),
             buffers,
             transfer_serial: 0,
+            agents: Agents::default(),
             current: 0,
             preempt: false,
             left,
@@ -132,6 +136,7 @@ impl<H: Hardware> Kernel<H> {
             first_free_loan: 0,
             loan_serial: 0,
             spawn_serial: 0,
+            grant_serial: 0,
             kernel_root,
             starved: false,
             phone_end: 0,

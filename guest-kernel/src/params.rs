@@ -41,6 +41,8 @@ pub struct Params {
     pub low_water: u32,
     /// Buffers of datagrams at most.
     pub buffers: u32,
+    /// The Agents' fix: they look at some of what passes instead of everything.
+    pub fix_ids: bool,
     /// Load parameters, in the order of [`Load::NAMES`].
     pub load: [u64; Load::NAMES.len()],
     start: [u8; START_LEN],
@@ -74,6 +76,7 @@ impl Params {
             fix_priorities: false,
             low_water: 32,
             buffers: 128,
+            fix_ids: false,
             load: [6, 20, 2, 200, 4, 2, 400, 2],
             start: [0; START_LEN],
             start_len: 0,
@@ -110,6 +113,7 @@ impl Params {
             b"fix.priorities" => self.fix_priorities = number != 0,
             b"low-water" => self.low_water = u32::try_from(number).unwrap_or(u32::MAX),
             b"buffers" => self.buffers = number.clamp(1, MOST_BUFFERS as u64) as u32,
+            b"fix.ids" => self.fix_ids = number != 0,
             _ => {
                 if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
                     self.load[at] = number;

@@ -1,7 +1,7 @@
 //! Processes: birth, death, reaping. A descriptor lives in a frame of its own; a pid carries the generation of its slot.
 //!
 //! ```text
-//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting -> Ready
+//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting | Gated | Collecting -> Ready
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
@@ -32,6 +32,10 @@ use crate::space::{NoMemory, RODATA, TEXT};
 
 /// The status of a process that was ended by others.
 pub const KILLED: u64 = 256;
+/// Of one that was tagged as a violator.
+pub const TAGGED: u64 = 320;
+/// Of one that the host had ended.
+pub const ORDERED: u64 = 384;
 
 /// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and its processes.
 const RFLAGS: u64 = 2;
@@ -314,15 +318,18 @@ impl<H: Hardware> Kernel<H> {
         self.process(slot).status = status;
         self.drop_borrowed(slot);
         self.close_ports(slot);
+        self.detach(pid);
+        self.service_ended(slot, status);
         self.free_frames(slot, pid);
         // Its buffers and frames are there for others, and so is the room that it may have been let in for.
         self.open_gates();
         self.orphan_children(slot, pid);
         self.info.alive -= 1;
-        if status == 0 {
-            self.info.counters.exits += 1;
-        } else {
-            self.info.counters.crashes += 1;
+        match status {
+            0 => self.info.counters.exits += 1,
+            // Somebody judged it, which says nothing against the system.
+            TAGGED | ORDERED => {}
+            _ => self.info.counters.crashes += 1,
         }
         match self.find(parent) {
             None => self.reap(slot),

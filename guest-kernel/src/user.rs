@@ -1,6 +1,7 @@
 //! What programs and kernel processes are written with: one function for each system call.
 
 use abi::Pid;
+use abi::agents::{Class, Heuristic};
 use abi::layout::PAGE_SIZE;
 use abi::syscall::{Call, DAMAGED, Error, Load, PORT_KEYS, Query};
 
@@ -124,6 +125,17 @@ impl System {
         self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, 0, 0]).map(received)
     }
 
+    /// Answers, and waits for the next message, at most `timeout` ticks.
+    pub fn reply_receive_within(
+        self,
+        to: Pid,
+        words: [u64; 2],
+        port: u64,
+        timeout: u64,
+    ) -> Result<Received, Error> {
+        self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, timeout, 0]).map(received)
+    }
+
     /// Binds a port.
     pub fn bind(self, port: u64) -> Result<(), Error> {
         self.make(Call::Bind, [port, 0, 0, 0, 0, 0]).map(drop)
@@ -180,7 +192,12 @@ impl System {
         self.make(Call::Acknowledge, [0; 6]).map(drop)
     }
 
-    /// Asks the privilege subsystem for keys; gives those that were granted.
+    /// Gives keys, of those that were wanted, and logs it; for kernel processes.
+    pub fn grant(self, to: Pid, wanted: u32, keys: u32) -> Result<(), Error> {
+        self.make(Call::Grant, [u64::from(to.0), u64::from(wanted), u64::from(keys), 0, 0, 0]).map(drop)
+    }
+
+    /// Asks the privilege subsystem for keys; gives those that it granted.
     pub fn ask_for_keys(self, wanted: u32) -> u32 {
         self.call(PORT_KEYS, [u64::from(wanted), 0], NOTHING, 0).map_or(0, |[granted, _]| granted as u32)
     }
@@ -211,9 +228,20 @@ impl System {
         }
     }
 
-    /// Grants keys; for kernel processes.
-    pub fn grant(self, to: Pid, keys: u32) -> Result<(), Error> {
-        self.make(Call::Grant, [u64::from(to.0), u64::from(keys), 0, 0, 0, 0]).map(drop)
+    /// Reads memory of another process into the caller's; for root.
+    pub fn examine(self, subject: Pid, at: u64, buffer: u64, bytes: u64) -> Result<(), Error> {
+        self.make(Call::Examine, [u64::from(subject.0), at, buffer, bytes, 0, 0]).map(drop)
+    }
+
+    /// Attaches the caller as the Agent of a class; gives the address of its state page.
+    pub fn attach(self, class: Class) -> Result<u64, Error> {
+        self.make(Call::Attach, [class as u64, 0, 0, 0, 0, 0]).map(|r| r[0])
+    }
+
+    /// Tags a violator; for Agents.
+    pub fn tag(self, violator: Pid, heuristic: Heuristic, score: u32) -> Result<(), Error> {
+        let arguments = [u64::from(violator.0), heuristic as u64, u64::from(score), 0, 0, 0];
+        self.make(Call::Tag, arguments).map(drop)
     }
 }
 

@@ -302,7 +302,7 @@ fn populate(kernel: &mut machine::GuestKernel) {
                 priority: start.priority as u8,
                 argument,
             };
-            if let Err(error) = kernel.spawn(birth) {
+            if let Err(error) = kernel.start_service(birth) {
                 let _ = writeln!(Line::new(), "matrix: could not start program {program}: {error:?}");
             }
         }

@@ -178,7 +178,19 @@ impl<H: Hardware> Kernel<H> {
         false
     }
 
-    /// The running process waits for room: for a place at the port `place`, or for a buffer; `peer` could make some.
+    /// Whether a process may be set back to make its call again: kernel processes come by another way, and wait for
+    /// nobody at the gateway.
+    pub(crate) fn may_be_set_back(&mut self, slot: usize) -> bool {
+        self.process(slot).d.context.cs & 3 == 3
+    }
+
+    /// Sets a process in ring 3 back: its registers are as they were, and its next instruction is `SYSCALL`.
+    pub(crate) fn set_back(&mut self, slot: usize) {
+        let context = &mut self.process(slot).d.context;
+        context.rip = context.rip.wrapping_sub(SYSCALL_BYTES);
+    }
+
+    /// The running process, which may be set back, waits for room: for a place at the port `place`, or for a buffer; `peer` could make some.
     /// `again` says that it has waited before.
     pub(crate) fn wait_at_gateway(
         &mut self,
@@ -191,11 +203,6 @@ impl<H: Hardware> Kernel<H> {
         let now = self.info.tick;
         let process = self.process(slot);
         let (pid, until) = (process.d.pid, process.patient_until);
-        let context = &process.d.context;
-        if context.cs & 3 == 0 || !(USER_TEXT + SYSCALL_BYTES..USER_END).contains(&context.rip) {
-            // The kernel must not wait for its own processes; and nobody else comes from elsewhere, or is set back there.
-            return Err(Error::Exhausted);
-        }
         if until <= now {
             let owner = self.ports.bound[place].owner;
             self.gave_up(pid, place, owner);
@@ -291,7 +298,7 @@ impl<H: Hardware> Kernel<H> {
             }
             self.dismiss(nth);
             self.timers.cancel(slot);
-            self.process(slot).d.context.rip -= SYSCALL_BYTES;
+            self.set_back(slot);
             self.make_ready(slot);
         }
     }

@@ -17,6 +17,7 @@ use crate::buffers::{Buffers, Letter};
 use crate::flows;
 use crate::gateway::{UserPtr, sum};
 use crate::hardware::Hardware;
+use crate::ipc::Port;
 use crate::kernel::Kernel;
 
 /// Datagrams that wait at one port at most.
@@ -110,6 +111,9 @@ impl<H: Hardware> Kernel<H> {
         if bytes > DATAGRAM_BYTES {
             return Err(Error::Invalid);
         }
+        if !self.may_be_set_back(slot) {
+            return Err(Error::BadAddress);
+        }
         let from = UserPtr::new(at, bytes)?;
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         if self.ports.bound[place].mail.is_full() {
@@ -130,11 +134,6 @@ impl<H: Hardware> Kernel<H> {
                 return Err(error);
             }
         };
-        // To page in may have cost somebody's life.
-        if self.ports.bound[place].number != number {
-            self.put_buffer(buffer);
-            return Err(Error::NotFound);
-        }
         let process = self.process(slot);
         process.d.messages += 1;
         let (pid, uid, sequence) = (process.d.pid, process.d.uid, process.asked as u32);
@@ -154,8 +153,12 @@ impl<H: Hardware> Kernel<H> {
         self.emit(Kind::Datagram, pid, number as u32, u64::from(owner.0), u64::from(sequence));
         let collector = self.process(owner.slot());
         if collector.d.state == State::Collecting as u8 && collector.port == place as u32 {
-            let result = self.pick_up(owner.slot(), place);
-            self.end_wait(owner.slot(), result);
+            self.timers.cancel(owner.slot());
+            if self.pick_up(owner.slot(), place).is_err() {
+                // Whatever is wrong with its memory is for its own call to find out.
+                self.set_back(owner.slot());
+            }
+            self.make_ready(owner.slot());
         }
         Ok(Posted::Sent)
     }
@@ -165,6 +168,9 @@ impl<H: Hardware> Kernel<H> {
         let process = self.process(slot);
         let (pid, context) = (process.d.pid, &process.d.context);
         let (number, at, capacity, timeout) = (context.rdi, context.rsi, context.rdx, context.r10);
+        if !self.may_be_set_back(slot) {
+            return Err(Error::BadAddress);
+        }
         UserPtr::new(at, capacity.min(DATAGRAM_BYTES))?;
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         if self.ports.bound[place].owner != pid {
@@ -174,17 +180,15 @@ impl<H: Hardware> Kernel<H> {
             self.wait_at_port(slot, place, State::Collecting, timeout);
             return Ok(());
         }
-        let result = self.pick_up(slot, place);
+        self.pick_up(slot, place)?;
         self.open_gates();
-        result
+        Ok(())
     }
 
-    /// Gives the first datagram at a port to its owner. It is gone from the queue even if the owner's memory proves to
-    /// be unfit for it.
+    /// Gives the first datagram at a port to its owner, if the owner's memory is fit for it; otherwise it stays.
     fn pick_up(&mut self, slot: usize, place: usize) -> Result<(), Error> {
-        let port = &mut self.ports.bound[place];
-        let number = port.number;
-        let Some(buffer) = port.mail.pop(&self.buffers) else { return Err(Error::NotFound) };
+        let Port { number, mut mail, .. } = self.ports.bound[place];
+        let Some(buffer) = mail.pop(&self.buffers) else { return Err(Error::NotFound) };
         let Letter { uid, bytes, .. } = self.buffers.letters[usize::from(buffer)];
         let (frame, first) = self.buffers.at(buffer);
         let source = &self.hw.page(frame).0[first..];
@@ -194,6 +198,10 @@ impl<H: Hardware> Kernel<H> {
             *to = *word;
             check = sum(check, *word);
         }
+        let context = &self.process(slot).d.context;
+        let (at, bytes) = (context.rsi, u64::from(bytes).min(context.rdx));
+        self.copy_out(slot, UserPtr::new(at, bytes)?, &words)?;
+        self.ports.bound[place].mail = mail;
         self.put_buffer(buffer);
         let (sender, mut sequence) = (Pid(header as u32), header >> 32);
         if check.wrapping_add(header) != mark {
@@ -203,9 +211,6 @@ impl<H: Hardware> Kernel<H> {
             self.emit(Kind::Damaged, pid, number as u32, u64::from(sender.0), sequence);
             sequence |= DAMAGED;
         }
-        let context = &self.process(slot).d.context;
-        let (at, bytes) = (context.rsi, u64::from(bytes).min(context.rdx));
-        self.copy_out(slot, UserPtr::new(at, bytes)?, &words)?;
         let process = self.process(slot);
         process.d.messages += 1;
         let context = &mut process.d.context;
@@ -215,15 +220,6 @@ impl<H: Hardware> Kernel<H> {
         context.rdx = sequence;
         context.r10 = u64::from(uid);
         Ok(())
-    }
-
-    /// A collector's wait is over.
-    fn end_wait(&mut self, slot: usize, result: Result<(), Error>) {
-        if let Err(error) = result {
-            self.process(slot).d.context.rax = error as u64;
-        }
-        self.timers.cancel(slot);
-        self.make_ready(slot);
     }
 
     /// Somebody who holds buffers in a port's queue and could free one: one who does not come to wait at the gateway

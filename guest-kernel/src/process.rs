@@ -1,7 +1,7 @@
 //! Processes: birth, death, reaping. A descriptor lives in a frame of its own; a pid carries the generation of its slot.
 //!
 //! ```text
-//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting -> Ready
+//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting | Gated | Collecting -> Ready
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!

@@ -54,12 +54,10 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// Has the system call of a process in ring 3 made again when it next runs: its registers are as they were, and
-    /// its next instruction is `SYSCALL`, two bytes long.
+    /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
     fn restart(&mut self, slot: usize) {
         if self.current == slot {
-            let context = &mut self.process(slot).d.context;
-            context.rip = context.rip.wrapping_sub(2);
+            self.set_back(slot);
         }
     }
 

@@ -202,6 +202,10 @@ fn buffers_come_from_the_pager_and_go_back() {
     let mut m = Matrix::boot(200, "tick-entries=1000000 buffers=40");
     let (server, client) = (talker(&mut m, 100, 3), talker(&mut m, 1000, 3));
     m.schedule();
+    m.write(USER_DATA, 0).expect("it has data");
+    m.turn_to(client);
+    m.write(USER_DATA, 0).expect("it has data");
+    m.turn_to(server);
     let free = m.kernel.info.free_frames;
     for port in 0..6 {
         m.ok(server, Call::Bind, &[PORT + port]);
@@ -256,18 +260,20 @@ fn what_makes_no_sense_is_refused_and_holds_no_buffer() {
         m.refused(client, Call::Post, &arguments, error);
     }
     assert_eq!((m.kernel.info.buffers_used, m.counters().datagrams, m.counters().gated), (0, 0, 0));
-    // A collector whose memory is unfit loses the datagram, nobody else does.
+    // What a collector's memory is not fit for waits until it is.
     post(&mut m, client, 1);
     post(&mut m, client, 2);
     m.turn_to(server);
     m.refused(server, Call::Collect, &[PORT, USER_TEXT, 8], Error::BadAddress);
-    assert_eq!(collect(&mut m, server), 2);
+    assert_eq!([collect(&mut m, server), collect(&mut m, server)], [1, 2]);
     // The same while it waits: the sender has done its part.
     m.act(server, Call::Collect, &[PORT, USER_TEXT, 8]);
     post(&mut m, client, 3);
     assert_eq!(m.status(client), 0);
-    m.turn_to(server);
+    m.act(client, Call::Yield, &[]);
+    m.again(server);
     assert_eq!(m.error(server), Some(Error::BadAddress));
+    assert_eq!(collect(&mut m, server), 3);
 }
 
 #[test]
@@ -318,7 +324,11 @@ fn a_kernel_process_has_no_memory_that_datagrams_could_come_from() {
 fn without_memory_a_datagram_is_refused_and_does_not_wait() {
     let (mut m, _, client) = pair(TIMELESS);
     m.turn_to(client);
-    m.act(client, Call::Grow, &[1 << 21]);
-    assert_eq!((m.error(client), m.kernel.info.free_frames), (Some(Error::Exhausted), 0));
+    m.write(USER_DATA, 0).expect("it has data");
+    let mut page = m.ok(client, Call::Grow, &[1 << 21]);
+    while m.kernel.info.free_frames > 0 {
+        m.write(page, 0).expect("it has a heap");
+        page += PAGE_SIZE;
+    }
     m.refused(client, Call::Post, &[PORT, USER_DATA, 8], Error::Exhausted);
 }

@@ -256,9 +256,7 @@ impl<H: Hardware> Kernel<H> {
 
     fn answer(&mut self, slot: usize, status: u64, words: [u64; 2]) {
         self.timers.cancel(slot);
-        let process = self.process(slot);
-        process.d.peer = Pid::NONE;
-        let context = &mut process.d.context;
+        let context = &mut self.process(slot).d.context;
         context.rax = status;
         [context.rdi, context.rsi] = words;
     }

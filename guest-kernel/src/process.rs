@@ -27,7 +27,7 @@ use crate::params::Clock;
 use crate::phones::Phone;
 use crate::queue::{Links, Queue};
 use crate::scheduler::{PRIORITIES, UNKNOWN_BURST};
-use crate::signals::Signals;
+use crate::signals::{Signals, USER_FLAGS};
 use crate::space::{NoMemory, RODATA, TEXT};
 
 /// The status of a process that was ended by others.
@@ -202,12 +202,12 @@ impl<H: Hardware> Kernel<H> {
         }
         self.spawn_serial += 1;
         let seed = mix(self.params.seed, self.spawn_serial);
-        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
+        let rflags = self.user_rflags(0);
         let process = self.process(slot);
         process.d.context = Context {
             rip: program.entry,
             cs: u64::from(USER_CS),
-            rflags: RFLAGS | interrupts,
+            rflags,
             rsp: USER_STACK_TOP - 8,
             ss: u64::from(USER_SS),
             rdi: birth.argument,
@@ -217,6 +217,12 @@ impl<H: Hardware> Kernel<H> {
         };
         self.born(slot, birth.parent);
         Ok(pid)
+    }
+
+    /// The flags that ring 3 gets, of those it wants: its own, and interrupts where there is a clock that has them.
+    pub fn user_rflags(&self, wanted: u64) -> u64 {
+        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
+        (wanted & USER_FLAGS & !INTERRUPTS) | RFLAGS | interrupts
     }
 
     /// Starts a kernel process: ring 0, a stack of its own, the kernel's address space.

@@ -9,7 +9,7 @@ use abi::layout::{DIRECT_MAP, PORT_DOORBELL, PORT_FILL, PORT_WATCHDOG_START};
 use abi::process::{Context, Descriptor};
 use abi::{Frame, GuestVirt};
 
-use super::{entry, port, serial, tables};
+use super::{apic, entry, port, serial, tables};
 use crate::hardware::{Hardware, Page};
 use crate::kernel::Kernel;
 
@@ -132,6 +132,14 @@ impl Hardware for Machine {
     fn resume_from(&mut self, descriptor: Frame) {
         let context = DIRECT_MAP + descriptor.base().0 + core::mem::offset_of!(Descriptor, context) as u64;
         tables::set_rsp0(entry::set_context(context));
+    }
+
+    fn end_interrupt(&mut self) {
+        apic::end_interrupt();
+    }
+
+    fn wait_for_interrupt(&mut self) {
+        apic::wait_for_interrupt();
     }
 
     fn fault_address(&self) -> u64 {

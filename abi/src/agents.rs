@@ -65,13 +65,13 @@ impl Heuristic {
 pub struct Tap {
     /// Who made the call or sent the message.
     pub pid: Pid,
-    /// The system call's number; bit 31 if it was refused.
+    /// The system call's number; [`TAP_REFUSED`] besides if it was refused in a way that says something of the caller.
     pub call: u32,
-    /// Its first argument: a port or a pid.
+    /// Its first argument: a port or a pid. For a message that was delivered: to whom.
     pub subject: u64,
 }
 
-/// [`Tap::call`]: the call was refused.
+/// [`Tap::call`]: the call was refused, because the caller may not do that, or because there is no such port or message.
 pub const TAP_REFUSED: u32 = 1 << 31;
 /// Taps in a state page.
 pub const TAP_SLOTS: usize = 128;

@@ -152,7 +152,8 @@ pub struct Counters {
     pub spawns: u64,
     /// Processes that ended by themselves with status 0.
     pub exits: u64,
-    /// Processes that ended otherwise: a fault, or a status other than 0.
+    /// Processes that ended otherwise: a fault, a status other than 0, or killed by another process. Not those that were
+    /// tagged or that the host had ended: they say nothing against the system.
     pub crashes: u64,
     /// Times the watchdog was petted.
     pub pets: u64,

@@ -65,7 +65,8 @@ calls! {
     /// gateway into a buffer. Waits only if there is no buffer, or the port's queue is full.
     Post = 15;
     /// `(port, address, capacity, timeout ticks)` to `(sender, bytes, sequence, uid)`: waits for a datagram on a port
-    /// it has bound, and has it written to `address`. What does not fit is lost.
+    /// it has bound, and has it written to `address`, a multiple of 8. What does not fit is lost. [`DAMAGED`] in the
+    /// sequence number says that the data are not what was sent.
     Collect = 16;
     /// `(handler, top of the return stack, address the handler returns to)`: says what to do on a signal. The return
     /// stack is the caller's, 16-byte aligned; the return address is written to its top once, here. 0 for the handler
@@ -138,7 +139,7 @@ pub enum Query {
     Me = 0,
     /// Virtual time.
     Tick = 1,
-    /// Processes that ended with a fault or with a status other than 0.
+    /// Processes that ended with a fault or with a status other than 0, see `Counters::crashes`.
     Crashes = 2,
     /// Processes alive.
     Alive = 3,
@@ -205,6 +206,8 @@ impl Keys {
 pub const FIRST_PERSON: u32 = 1000;
 /// Most bytes in a datagram.
 pub const DATAGRAM_BYTES: u64 = 240;
+/// Set in the sequence number of a datagram whose checksum is wrong.
+pub const DAMAGED: u64 = 1 << 63;
 /// The signal that ends a process which does not handle it.
 pub const SIGNAL_END: u64 = 15;
 /// The first number of the system calls of ABI version 1 (see `guest-kernel/src/shims.rs`).

@@ -3,13 +3,30 @@
 //!
 //! Whatever a process names by address goes through [`Kernel::copy_in`] or [`Kernel::copy_out`]: the range is checked
 //! when the [`UserPtr`] is made, each page when it is come to, and a checksum is formed of the words as they pass.
+//!
+//! Who wants to send and finds no room waits here, in a bounded queue that outside readers can see. When there may be
+//! room again the *system call* is made again, from its beginning: between two attempts the kernel holds nothing for it
+//! and nothing that was checked can have become untrue.
+//!
+//! ```text
+//! Running --no room--> Gated --room--> Ready, to make its call again
+//!                      Gated --its time is over, a signal, the end--> as any other wait
+//! ```
+//!
+//! Served are the urgent before the others and each in its turn. That is what priorities are for, and it has a price: as
+//! long as there are urgent ones a lesser one waits, for ever if need be. With the priorities' fix, age alone counts.
 
-use abi::GuestVirt;
+use abi::flow::Gate;
 use abi::layout::{PAGE_SIZE, USER_END, USER_TEXT};
+use abi::process::State;
 use abi::syscall::Error;
+use abi::trace::Kind;
+use abi::{GuestVirt, Pid};
 
 use crate::hardware::Hardware;
-use crate::kernel::Kernel;
+use crate::ipc::PORTS;
+use crate::kernel::{GATE_SLOTS, Kernel};
+use crate::network::PORT_DATAGRAMS;
 use crate::space::{PRESENT, USER, WRITE, frame_of};
 
 /// Most bytes in one transfer.
@@ -47,6 +64,9 @@ impl UserPtr {
         self.bytes.div_ceil(8) as usize
     }
 }
+
+/// Length of the SYSCALL instruction: so far a process goes back to make its call again.
+const SYSCALL_BYTES: u64 = 2;
 
 /// The checksum of words that have passed, one more word taken in: no single bit and no exchange of neighbours can be
 /// missed, and it costs two instructions a word.
@@ -141,5 +161,145 @@ impl<H: Hardware> Kernel<H> {
             return Err(Error::BadAddress);
         }
         Ok((frame_of(entry), (at % PAGE_SIZE / 8) as usize))
+    }
+
+    /// The running process asks for a transfer, or asks again: a transfer keeps its number, its age and the end of its
+    /// patience (ticks; 0 for ever) until it is done. Says whether this is another attempt.
+    pub(crate) fn ask_for_transfer(&mut self, slot: usize, patience: u64) -> bool {
+        if self.process(slot).asked != 0 {
+            return true;
+        }
+        self.transfer_serial += 1;
+        let (serial, now) = (self.transfer_serial, self.info.tick);
+        let process = self.process(slot);
+        process.asked = serial;
+        process.asked_at = now;
+        process.patient_until = if patience == 0 { u64::MAX } else { now.saturating_add(patience) };
+        false
+    }
+
+    /// Whether a process may be set back to make its call again: kernel processes come by another way, and wait for
+    /// nobody at the gateway.
+    pub(crate) fn may_be_set_back(&mut self, slot: usize) -> bool {
+        self.process(slot).d.context.cs & 3 == 3
+    }
+
+    /// Sets a process in ring 3 back: its registers are as they were, and its next instruction is `SYSCALL`.
+    pub(crate) fn set_back(&mut self, slot: usize) {
+        let context = &mut self.process(slot).d.context;
+        context.rip = context.rip.wrapping_sub(SYSCALL_BYTES);
+    }
+
+    /// The running process, which may be set back, waits for room: for a place at the port `place`, or for a buffer; `peer` could make some.
+    /// `again` says that it has waited before.
+    pub(crate) fn wait_at_gateway(
+        &mut self,
+        slot: usize,
+        place: usize,
+        bytes: u64,
+        peer: Pid,
+        again: bool,
+    ) -> Result<(), Error> {
+        let now = self.info.tick;
+        let process = self.process(slot);
+        let (pid, until) = (process.d.pid, process.patient_until);
+        if until <= now {
+            let owner = self.ports.bound[place].owner;
+            self.gave_up(pid, place, owner);
+            return Err(Error::TimedOut);
+        }
+        let process = self.process(slot);
+        let gate = Gate { pid, bytes: bytes as u32, since: process.asked_at, sequence: process.asked };
+        let nth = self.admit(gate).ok_or(Error::Exhausted)?;
+        if !again {
+            self.info.counters.gated += 1;
+        }
+        self.emit(Kind::Gated, pid, nth as u32 + 1, bytes, 0);
+        if until != u64::MAX {
+            self.timers.set(slot, until);
+        }
+        self.process(slot).port = place as u32;
+        self.wait_for(slot, State::Gated, peer);
+        self.current = 0;
+        Ok(())
+    }
+
+    /// Enters somebody into the queue at the place that is due to it; `None` if it is full.
+    fn admit(&mut self, gate: Gate) -> Option<usize> {
+        let waiting = self.info.gate_waiting as usize;
+        if waiting >= GATE_SLOTS {
+            return None;
+        }
+        let rank = self.rank(gate);
+        let mut place = waiting;
+        while place > 0 && self.rank(self.gates[place - 1]) > rank {
+            self.gates[place] = self.gates[place - 1];
+            place -= 1;
+        }
+        self.gates[place] = gate;
+        self.info.gate_waiting += 1;
+        Some(place)
+    }
+
+    /// Who is served first has the smallest rank.
+    fn rank(&mut self, gate: Gate) -> (u8, u64) {
+        let priority = if self.params.fix_priorities { 0 } else { self.process(gate.pid.slot()).d.effective };
+        (priority, gate.sequence)
+    }
+
+    /// Takes one out of the queue; gives who it was.
+    fn dismiss(&mut self, place: usize) -> Pid {
+        let pid = self.gates[place].pid;
+        let waiting = self.info.gate_waiting as usize;
+        for each in place + 1..waiting {
+            self.gates[each - 1] = self.gates[each];
+        }
+        self.gates[waiting - 1] = Gate::default();
+        self.info.gate_waiting -= 1;
+        pid
+    }
+
+    /// A gated process stops waiting, whatever the reason; its transfer is forgotten.
+    pub(crate) fn leave_gateway(&mut self, slot: usize) {
+        let process = self.process(slot);
+        let pid = process.d.pid;
+        process.asked = 0;
+        let waiting = &self.gates[..self.info.gate_waiting as usize];
+        if let Some(place) = waiting.iter().position(|gate| gate.pid == pid) {
+            self.dismiss(place);
+        }
+    }
+
+    /// There may be room: as many try again as it is for, and all whose port is no more. To let in one too many does no
+    /// harm, it comes back to its old place; one too few would wait for nothing.
+    pub(crate) fn open_gates(&mut self) {
+        if self.info.gate_waiting == 0 {
+            return;
+        }
+        let mut room = self.buffers.at_hand();
+        if self.buffers.may_grow() && self.pager.free_frames() + self.pager.quarantined() > 0 {
+            room += 1;
+        }
+        let mut let_in = [0; PORTS];
+        let mut nth = 0;
+        while nth < self.info.gate_waiting as usize {
+            let slot = self.gates[nth].pid.slot();
+            let process = self.process(slot);
+            let (number, place) = (process.d.context.rdi, process.port as usize);
+            let port = &self.ports.bound[place];
+            let gone = port.number != number;
+            if !gone {
+                if room == 0 || port.mail.count() + let_in[place] >= PORT_DATAGRAMS {
+                    nth += 1;
+                    continue;
+                }
+                room -= 1;
+                let_in[place] += 1;
+            }
+            self.dismiss(nth);
+            self.timers.cancel(slot);
+            self.set_back(slot);
+            self.make_ready(slot);
+        }
     }
 }

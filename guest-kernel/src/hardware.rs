@@ -1,5 +1,6 @@
 //! What the kernel needs of a machine. The guest's is in `arch`; host tests have one made of plain memory.
 
+use abi::info::Command;
 use abi::{Frame, GuestVirt};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -33,6 +34,10 @@ pub trait Hardware {
     fn ring(&mut self, value: u32);
     /// What the host has written for us: `HOST_*` features and the records it has taken from the trace.
     fn host(&self) -> (u32, u64);
+    /// How many commands the host has ever given.
+    fn commands_given(&self) -> u64;
+    /// The command with this number; anything at all for one that was not given or is long gone.
+    fn command(&self, nth: u64) -> Command;
     /// Restarts the watchdog with this timeout code (port 0x443).
     fn pet_watchdog(&mut self, code: u8);
     /// Writes to the console.

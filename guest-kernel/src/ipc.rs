@@ -8,36 +8,48 @@ use abi::process::State;
 use abi::syscall::Error;
 use abi::trace::Kind;
 
+use crate::flows;
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
+use crate::network::Mail;
 use crate::queue::Queue;
 
 /// Ports that can be bound at once.
-const PORTS: usize = 64;
+pub const PORTS: usize = 64;
 /// Ports below this one are for root.
 pub const PRIVILEGED: u64 = 1024;
 
 /// A bound port.
 #[derive(Clone, Copy)]
 pub struct Port {
-    number: u64,
-    owner: Pid,
+    /// Its number; 0 for a closed port.
+    pub number: u64,
+    /// Whose it is.
+    pub owner: Pid,
     senders: Queue,
+    /// Its datagrams.
+    pub mail: Mail,
 }
+
+/// No port.
+const CLOSED: Port = Port { number: 0, owner: Pid::NONE, senders: Queue::EMPTY, mail: Mail::EMPTY };
 
 /// All ports.
 pub struct Ports {
-    bound: [Port; PORTS],
-    count: usize,
+    /// Bound and closed ports.
+    pub bound: [Port; PORTS],
+    /// One past the last place that was ever used.
+    pub count: usize,
 }
 
 impl Ports {
     /// None.
     pub const fn new() -> Self {
-        Self { bound: [Port { number: 0, owner: Pid::NONE, senders: Queue::EMPTY }; PORTS], count: 0 }
+        Self { bound: [CLOSED; PORTS], count: 0 }
     }
 
-    fn find(&self, number: u64) -> Option<usize> {
+    /// The place of the port with this number.
+    pub fn find(&self, number: u64) -> Option<usize> {
         // A closed place has number 0.
         self.bound[..self.count].iter().position(|port| port.number == number && number != 0)
     }
@@ -73,7 +85,7 @@ impl<H: Hardware> Kernel<H> {
         let closed = self.ports.bound[..self.ports.count].iter().position(|port| port.number == 0);
         let place = closed.unwrap_or(self.ports.count);
         let port = self.ports.bound.get_mut(place).ok_or(Error::Exhausted)?;
-        *port = Port { number, owner: pid, senders: Queue::EMPTY };
+        *port = Port { number, owner: pid, ..CLOSED };
         self.ports.count = self.ports.count.max(place + 1);
         self.process(slot).serves = 1;
         Ok(())
@@ -111,18 +123,27 @@ impl<H: Hardware> Kernel<H> {
         Ok(())
     }
 
-    /// Waits for a message on a port.
-    pub(crate) fn receive(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+    /// Waits for a message on a port, at most `timeout` ticks (0: for ever).
+    pub(crate) fn receive(&mut self, slot: usize, number: u64, timeout: u64) -> Result<(), Error> {
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         let pid = self.process(slot).d.pid;
         if self.ports.bound[place].owner != pid {
             return Err(Error::Denied);
         }
         if !self.take_next(slot, place) {
-            self.process(slot).port = place as u32;
-            self.block(slot, State::Receiving);
+            self.wait_at_port(slot, place, State::Receiving, timeout);
         }
         Ok(())
+    }
+
+    /// The running process waits for what comes to its port, at most `timeout` ticks (0: for ever).
+    pub(crate) fn wait_at_port(&mut self, slot: usize, place: usize, state: State, timeout: u64) {
+        self.process(slot).port = place as u32;
+        if timeout != 0 {
+            let due = self.info.tick.saturating_add(timeout);
+            self.timers.set(slot, due);
+        }
+        self.block(slot, state);
     }
 
     /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
@@ -146,8 +167,10 @@ impl<H: Hardware> Kernel<H> {
             if message.bytes == 0 { 0 } else { self.open_loan(sender, receiver, message.at, message.bytes)? };
         let window = if loan == 0 { 0 } else { self.loans[loan as usize - 1].window.0 };
         let id = if loan == 0 { 0 } else { self.loans[loan as usize - 1].id };
+        self.timers.cancel(receiver);
         let server = self.process(receiver);
         let server_pid = server.d.pid;
+        server.d.messages += 1;
         let context = &mut server.d.context;
         context.rax = 0;
         context.rdi = u64::from(pid.0);
@@ -156,10 +179,16 @@ impl<H: Hardware> Kernel<H> {
         context.r10 = window;
         context.r8 = message.bytes;
         context.r9 = u64::from(uid);
-        self.process(sender).loan = loan;
         self.wait_for(sender, State::AwaitingReply, server_pid);
+        let process = self.process(sender);
+        process.loan = loan;
+        process.d.messages += 1;
         self.info.counters.messages += 1;
+        if self.agents.attached {
+            self.tap_delivery(pid, server_pid);
+        }
         let number = self.ports.bound[place].number;
+        flows::count(self.flows, (pid, server_pid), number, message.bytes, self.info.tick);
         self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));
         Ok(())
     }
@@ -168,7 +197,8 @@ impl<H: Hardware> Kernel<H> {
     pub(crate) fn reply(&mut self, slot: usize) -> Result<(), Error> {
         let me = self.process(slot);
         let (pid, context) = (me.d.pid, &me.d.context);
-        let (to, words, number) = (Pid(context.rdi as u32), [context.rsi, context.rdx], context.r10);
+        let (to, words) = (Pid(context.rdi as u32), [context.rsi, context.rdx]);
+        let (number, timeout) = (context.r10, context.r8);
         let next = match number {
             0 => None,
             _ => {
@@ -187,8 +217,7 @@ impl<H: Hardware> Kernel<H> {
             // The sender gave up or died. Whoever serves on must not stumble over that.
             if let Some(place) = next {
                 if !self.take_next(slot, place) {
-                    self.process(slot).port = place as u32;
-                    self.block(slot, State::Receiving);
+                    self.wait_at_port(slot, place, State::Receiving, timeout);
                 }
                 return Ok(());
             }
@@ -201,12 +230,14 @@ impl<H: Hardware> Kernel<H> {
         if loan != 0 {
             self.end_loan(loan);
         }
-        self.process(slot).d.context.rax = 0;
+        let process = self.process(slot);
+        process.d.context.rax = 0;
+        process.d.messages += 1;
+        self.process(sender).d.messages += 1;
         self.answer(sender, 0, words);
         match next {
             Some(place) if !self.take_next(slot, place) => {
-                self.process(slot).port = place as u32;
-                self.block(slot, State::Receiving);
+                self.wait_at_port(slot, place, State::Receiving, timeout);
             }
             _ => {
                 self.current = 0;
@@ -245,16 +276,28 @@ impl<H: Hardware> Kernel<H> {
                 self.end_loan(loan);
                 self.give_up(slot, pid, place, peer);
             }
-            Some(State::Waiting) => self.wake(slot, Error::TimedOut as u64, [0; 2]),
+            Some(State::Gated) => {
+                self.leave_gateway(slot);
+                self.give_up(slot, pid, place, self.ports.bound[place].owner);
+            }
+            // Nothing came, which is nobody's fault.
+            Some(State::Waiting | State::Receiving | State::Collecting) => {
+                self.wake(slot, Error::TimedOut as u64, [0; 2]);
+            }
             _ => {}
         }
     }
 
     fn give_up(&mut self, slot: usize, pid: Pid, place: usize, server: Pid) {
+        self.gave_up(pid, place, server);
+        self.wake(slot, Error::TimedOut as u64, [0; 2]);
+    }
+
+    /// A sender's patience with a port is at its end.
+    pub(crate) fn gave_up(&mut self, pid: Pid, place: usize, server: Pid) {
         self.info.counters.timeouts += 1;
         let number = self.ports.bound[place].number;
         self.emit(Kind::Timeout, pid, number as u32, u64::from(server.0), 0);
-        self.wake(slot, Error::TimedOut as u64, [0; 2]);
     }
 
     /// A dying process leaves the queue of the port it waits at.
@@ -274,8 +317,8 @@ impl<H: Hardware> Kernel<H> {
                 while let Some(sender) = self.links.pop(&mut self.ports.bound[place].senders) {
                     self.wake(sender, Error::Dead as u64, [0; 2]);
                 }
-                self.ports.bound[place].number = 0;
-                self.ports.bound[place].owner = Pid::NONE;
+                self.drop_mail(place);
+                self.ports.bound[place] = CLOSED;
             }
         }
         for other in 1..self.slots.limit() {

@@ -9,6 +9,8 @@ use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::agents::Agents;
+use crate::buffers::Buffers;
 use crate::hardware::Hardware;
 use crate::ipc::Ports;
 use crate::module::Module;
@@ -71,6 +73,10 @@ pub struct Kernel<H> {
     pub(crate) ready: Ready,
     pub(crate) timers: Timers,
     pub(crate) ports: Ports,
+    pub(crate) buffers: Buffers,
+    /// Transfers ever asked for.
+    pub(crate) transfer_serial: u64,
+    pub(crate) agents: Agents,
     /// The slot that runs; 0 while nobody does.
     pub(crate) current: usize,
     /// Somebody more urgent is ready, or the running process has had its share.
@@ -82,6 +88,7 @@ pub struct Kernel<H> {
     pub(crate) first_free_loan: usize,
     pub(crate) loan_serial: u32,
     pub(crate) spawn_serial: u64,
+    pub(crate) grant_serial: u32,
     pub(crate) kernel_root: Frame,
     /// A page that somebody has reserved could not be given during the present system call.
     pub(crate) starved: bool,
@@ -100,6 +107,7 @@ impl<H: Hardware> Kernel<H> {
         kernel_root: Frame,
     ) -> Self {
         let left = params.tick_entries;
+        let buffers = Buffers::new(params.buffers);
         let Tables { info, processes, loans, ring, flows, gates, services } = tables;
         let mut kernel = Self {
             hw,
@@ -118,6 +126,9 @@ impl<H: Hardware> Kernel<H> {
             ready: Ready::new(),
             timers: Timers::new(),
             ports: Ports::new(),
+            buffers,
+            transfer_serial: 0,
+            agents: Agents::default(),
             current: 0,
             preempt: false,
             left,
@@ -125,12 +136,14 @@ impl<H: Hardware> Kernel<H> {
             first_free_loan: 0,
             loan_serial: 0,
             spawn_serial: 0,
+            grant_serial: 0,
             kernel_root,
             starved: false,
             phone_end: 0,
         };
         kernel.pager.watch(kernel.params.low_water);
         kernel.info.watchdog_ticks = kernel.params.load[abi::syscall::Load::Watchdog as usize];
+        kernel.info.buffers_limit = kernel.params.buffers;
         kernel.publish_frames();
         let (frames, seed) = (u64::from(kernel.info.frames), kernel.params.seed);
         kernel.emit(Kind::Boot, Pid::NONE, abi::info::VERSION, frames, seed);

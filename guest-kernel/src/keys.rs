@@ -1,34 +1,93 @@
-//! The privilege subsystem: a kernel process that grants keys by message. (In the story: the Keymaster.)
+//! The privilege subsystem: a kernel process that grants keys by message, and the log of what it granted. (In the story:
+//! the Keymaster.)
 //!
-//! Asked on [`PORT_KEYS`] with the keys that are wanted, it grants those that the sender's uid entitles it to. It is
-//! correct in itself.
+//! Asked on [`PORT_KEYS`](abi::syscall::PORT_KEYS) with the keys that are wanted, it grants those that the sender's uid
+//! entitles it to. It is correct in itself. The log lies in a frame from the pager like everything else, so that it can
+//! be as long as a page and costs nothing until somebody asks.
 
-#[cfg(feature = "kernel")]
-use abi::syscall::{FIRST_PERSON, Keys, PORT_KEYS};
+use abi::frame::FrameKind;
+use abi::syscall::{Error, FIRST_PERSON, GRANT_SLOTS, Grant, Keys};
+use abi::trace::Kind;
+use abi::{Frame, Pid};
+use zerocopy::{FromBytes, IntoBytes};
 
-#[cfg(feature = "kernel")]
-use crate::user::System;
+use crate::hardware::Hardware;
+use crate::kernel::Kernel;
 
-/// The process. Its one argument is its own pid.
-#[cfg(feature = "kernel")]
-pub(crate) extern "C" fn run(_me: u64) -> ! {
-    let system = System(crate::arch::user::kernel_call);
-    system.bind(PORT_KEYS).expect("nobody binds ports before the kernel's own processes");
-    let mut message = system.receive(PORT_KEYS).expect("the port is bound");
-    loop {
-        let wanted = message.words[0] as u32;
-        let entitled = match message.uid {
-            0 => Keys::WATCHDOG | Keys::PHONE,
-            1..FIRST_PERSON => Keys::PHONE,
-            _ => 0,
-        };
-        let granted = wanted & entitled;
-        if granted != 0 {
-            // The sender waits for this reply: it can only be missing if it was killed meanwhile.
-            let _ = system.grant(message.sender, granted);
+/// The keys that a uid may have.
+pub const fn entitled(uid: u32) -> u32 {
+    match uid {
+        0 => Keys::WATCHDOG | Keys::PHONE | Keys::AGENT,
+        1..FIRST_PERSON => Keys::PHONE,
+        _ => 0,
+    }
+}
+
+impl<H: Hardware> Kernel<H> {
+    /// Gives keys to a process, and writes down what was wanted and what was given; for kernel processes.
+    pub(crate) fn grant(&mut self, slot: usize, to: u64, wanted: u64, granted: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let by = process.d.pid;
+        if process.d.ring != 0 {
+            return Err(Error::Denied);
         }
-        message = system
-            .reply_receive(message.sender, [u64::from(granted), 0], PORT_KEYS)
-            .expect("the port stays bound");
+        let to = u32::try_from(to).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
+        if self.info.grant_log.0 == 0 {
+            let frame = self.give(slot, FrameKind::Keys).map_err(|_| Error::Exhausted)?;
+            self.info.grant_log = frame.base();
+        }
+        let (wanted, granted, tick) = (wanted as u32, granted as u32, self.info.tick);
+        let process = self.process(to);
+        process.d.keys |= granted;
+        let pid = process.d.pid;
+        self.grant_serial = self.grant_serial.wrapping_add(1);
+        let serial = self.grant_serial;
+        let log = self.info.grant_log.frame();
+        self.grant_log(log)[serial as usize % GRANT_SLOTS] =
+            Grant { serial, pid, wanted, granted, tick, reserved: 0 };
+        if wanted & !granted != 0 {
+            self.info.counters.withheld += 1;
+        }
+        if granted != 0 {
+            self.info.counters.granted += u64::from(granted.count_ones());
+            self.emit(Kind::Grant, pid, granted, u64::from(by.0), 0);
+        }
+        Ok(())
+    }
+
+    fn grant_log(&mut self, frame: Frame) -> &mut [Grant; GRANT_SLOTS] {
+        match <[Grant; GRANT_SLOTS]>::mut_from_bytes(self.hw.page(frame).as_mut_bytes()) {
+            Ok(log) => log,
+            // A frame has exactly the size of the log.
+            Err(_) => unreachable!(),
+        }
+    }
+}
+
+#[cfg(feature = "kernel")]
+pub(crate) use process::run;
+
+#[cfg(feature = "kernel")]
+mod process {
+    use abi::syscall::PORT_KEYS;
+
+    use super::entitled;
+    use crate::user::System;
+
+    /// The process. Its one argument is its own pid.
+    pub(crate) extern "C" fn run(_me: u64) -> ! {
+        let system = System(crate::arch::user::kernel_call);
+        system.bind(PORT_KEYS).expect("nobody binds ports before the kernel's own processes");
+        let mut message = system.receive(PORT_KEYS).expect("the port is bound");
+        loop {
+            let wanted = message.words[0] as u32;
+            let granted = wanted & entitled(message.uid);
+            // The sender waits for this reply: it can only be missing if it was killed meanwhile. Without memory for
+            // the log nothing is granted.
+            let granted = system.grant(message.sender, wanted, granted).map_or(0, |()| granted);
+            message = system
+                .reply_receive(message.sender, [u64::from(granted), 0], PORT_KEYS)
+                .expect("the port stays bound");
+        }
     }
 }

@@ -10,9 +10,13 @@
 //! | [`kernel`] | entry, ticks, idle time |
 //! | [`scheduler`], [`oracle`] | who runs next, switch and hand-off; the process that attends to the timer (the Oracle) |
 //! | [`ipc`], [`loans`] | ports, messages, frames on loan (the Merovingian) |
+//! | [`network`], [`buffers`], [`flows`] | datagrams, their buffers, who sends to whom (the Merovingian) |
+//! | [`gateway`] | data between user memory and the kernel (the Trainman) |
 //! | [`pager`], [`space`] | frames, quarantine, page tables |
 //! | [`process`] | birth, death, reaping |
-//! | `keys` | the privilege subsystem, a kernel process (the Keymaster) |
+//! | [`keys`] | the privilege subsystem, a kernel process, and the grant log (the Keymaster) |
+//! | [`agents`], [`agency`] | intrusion detection: the kernel half, and how the daemons judge (the Agents) |
+//! | [`services`] | the service table, the host's commands |
 //! | [`syscalls`], [`faults`] | what a kernel entry asks for |
 //! | [`params`], [`module`] | command line and boot module |
 #![no_std]
@@ -20,15 +24,17 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod agency;
 pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
+pub mod buffers;
 pub mod faults;
+pub mod flows;
 pub mod gateway;
 pub mod hardware;
 pub mod ipc;
 pub mod kernel;
-#[cfg(target_os = "none")]
 pub mod keys;
 pub mod loans;
 pub mod module;

@@ -9,7 +9,7 @@
 //! translations, which does not belong on the message path; the scheduler's switch does it before the borrower runs
 //! again, and idle time does the rest.
 
-use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_HEAP, USER_WINDOWS, WINDOW_SLOTS};
+use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_HEAP, USER_STATE, USER_WINDOWS, WINDOW_SLOTS};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
 use abi::syscall::Error;
 use abi::trace::Kind;
@@ -36,7 +36,8 @@ impl<H: Hardware> Kernel<H> {
             if entry & PRESENT == 0 && self.page_in(slot, GuestVirt(at)) {
                 entry = self.entry(slot, GuestVirt(at));
             }
-            let borrowed = (USER_WINDOWS..USER_HEAP).contains(&at);
+            // Nor what it only shares: with a lender, or with the kernel.
+            let borrowed = (USER_WINDOWS..USER_HEAP).contains(&at) || at == USER_STATE;
             if entry & (PRESENT | WRITE | USER) != PRESENT | WRITE | USER || borrowed {
                 return Err(Error::BadAddress);
             }

@@ -211,6 +211,13 @@ impl Pager {
         released
     }
 
+    /// Says whose a frame is that was given to somebody else before.
+    pub fn own(&mut self, frame: Frame, owner: Pid) {
+        if let Some(entry) = self.table.get_mut(frame.0 as usize) {
+            entry.owner = owner;
+        }
+    }
+
     /// Adds a frame to the end of a chain.
     pub fn chain(&mut self, chain: &mut Chain, frame: Frame) {
         let number = frame.0 as u32;

@@ -4,6 +4,8 @@
 
 use abi::syscall::Load;
 
+use crate::buffers::MOST_BUFFERS;
+
 /// What is started at boot unless the command line says otherwise.
 pub const DEFAULT_START: &[u8] =
     b"watchdogd:1:0:1:14,nursery:1:0:3:client,store:1:100:2:2100,front:2:100:3:2000,batch:1:1000:5:8";
@@ -37,6 +39,10 @@ pub struct Params {
     pub fix_priorities: bool,
     /// Free frames below which the pager warns and people are no longer started.
     pub low_water: u32,
+    /// Buffers of datagrams at most.
+    pub buffers: u32,
+    /// The Agents' fix: they look at some of what passes instead of everything.
+    pub fix_ids: bool,
     /// Load parameters, in the order of [`Load::NAMES`].
     pub load: [u64; Load::NAMES.len()],
     start: [u8; START_LEN],
@@ -69,6 +75,8 @@ impl Params {
             fix_pager: false,
             fix_priorities: false,
             low_water: 32,
+            buffers: 128,
+            fix_ids: false,
             load: [6, 20, 2, 200, 4, 2, 400, 2],
             start: [0; START_LEN],
             start_len: 0,
@@ -104,6 +112,8 @@ impl Params {
             b"fix.pager" => self.fix_pager = number != 0,
             b"fix.priorities" => self.fix_priorities = number != 0,
             b"low-water" => self.low_water = u32::try_from(number).unwrap_or(u32::MAX),
+            b"buffers" => self.buffers = number.clamp(1, MOST_BUFFERS as u64) as u32,
+            b"fix.ids" => self.fix_ids = number != 0,
             _ => {
                 if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
                     self.load[at] = number;
@@ -193,6 +203,7 @@ mod tests {
         fn any_line_is_survived(line in prop::collection::vec(any::<u8>(), 0..900)) {
             let params = Params::parse(&line);
             prop_assert!(params.tick_entries > 0);
+            prop_assert!((1..=MOST_BUFFERS as u32).contains(&params.buffers));
             let _ = params.start().count();
         }
     }

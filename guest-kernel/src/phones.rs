@@ -24,7 +24,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 use crate::gateway::UserPtr;
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
-use crate::signals::USER_FLAGS;
 
 /// Words in a [`Context`].
 const WORDS: usize = size_of::<Context>() / 8;
@@ -103,12 +102,13 @@ impl<H: Hardware> Kernel<H> {
             self.fault(slot, MISUSE, context.rip);
             return Ok(());
         }
+        let rflags = self.user_rflags(context.rflags);
         let process = self.process(slot);
         process.phone.active = 0;
         process.d.context = Context {
             cs: u64::from(USER_CS),
             ss: u64::from(USER_SS),
-            rflags: (context.rflags & USER_FLAGS) | 2,
+            rflags,
             rax: 0,
             rdi: result,
             ..context

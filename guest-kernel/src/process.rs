@@ -1,7 +1,7 @@
 //! Processes: birth, death, reaping. A descriptor lives in a frame of its own; a pid carries the generation of its slot.
 //!
 //! ```text
-//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting -> Ready
+//! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting | Gated | Collecting -> Ready
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
@@ -27,11 +27,15 @@ use crate::params::Clock;
 use crate::phones::Phone;
 use crate::queue::{Links, Queue};
 use crate::scheduler::{PRIORITIES, UNKNOWN_BURST};
-use crate::signals::Signals;
+use crate::signals::{Signals, USER_FLAGS};
 use crate::space::{NoMemory, RODATA, TEXT};
 
 /// The status of a process that was ended by others.
 pub const KILLED: u64 = 256;
+/// Of one that was tagged as a violator.
+pub const TAGGED: u64 = 320;
+/// Of one that the host had ended.
+pub const ORDERED: u64 = 384;
 
 /// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and its processes.
 const RFLAGS: u64 = 2;
@@ -82,6 +86,12 @@ pub struct Process {
     pub phone: Phone,
     /// Its signals.
     pub signals: Signals,
+    /// Number of the transfer that it has asked for and that is not done; 0 for none.
+    pub asked: u64,
+    /// When it asked.
+    pub asked_at: u64,
+    /// Until when it will wait for it; `u64::MAX` for ever.
+    pub patient_until: u64,
 }
 
 /// Slots of the process table: which are free, and the generation of each.
@@ -192,12 +202,12 @@ impl<H: Hardware> Kernel<H> {
         }
         self.spawn_serial += 1;
         let seed = mix(self.params.seed, self.spawn_serial);
-        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
+        let rflags = self.user_rflags(0);
         let process = self.process(slot);
         process.d.context = Context {
             rip: program.entry,
             cs: u64::from(USER_CS),
-            rflags: RFLAGS | interrupts,
+            rflags,
             rsp: USER_STACK_TOP - 8,
             ss: u64::from(USER_SS),
             rdi: birth.argument,
@@ -207,6 +217,12 @@ impl<H: Hardware> Kernel<H> {
         };
         self.born(slot, birth.parent);
         Ok(pid)
+    }
+
+    /// The flags that ring 3 gets, of those it wants: its own, and interrupts where there is a clock that has them.
+    pub fn user_rflags(&self, wanted: u64) -> u64 {
+        let interrupts = if self.params.clock == Clock::Apic { INTERRUPTS } else { 0 };
+        (wanted & USER_FLAGS & !INTERRUPTS) | RFLAGS | interrupts
     }
 
     /// Starts a kernel process: ring 0, a stack of its own, the kernel's address space.
@@ -290,6 +306,7 @@ impl<H: Hardware> Kernel<H> {
             Some(State::Ready) => self.leave_ready(slot),
             Some(State::Sending) => self.leave_port(slot),
             Some(State::AwaitingReply) => self.end_loan(loan),
+            Some(State::Gated) => self.leave_gateway(slot),
             _ => {}
         }
         self.timers.cancel(slot);
@@ -301,13 +318,18 @@ impl<H: Hardware> Kernel<H> {
         self.process(slot).status = status;
         self.drop_borrowed(slot);
         self.close_ports(slot);
+        self.detach(pid);
+        self.service_ended(slot, status);
         self.free_frames(slot, pid);
+        // Its buffers and frames are there for others, and so is the room that it may have been let in for.
+        self.open_gates();
         self.orphan_children(slot, pid);
         self.info.alive -= 1;
-        if status == 0 {
-            self.info.counters.exits += 1;
-        } else {
-            self.info.counters.crashes += 1;
+        match status {
+            0 => self.info.counters.exits += 1,
+            // Somebody judged it, which says nothing against the system.
+            TAGGED | ORDERED => {}
+            _ => self.info.counters.crashes += 1,
         }
         match self.find(parent) {
             None => self.reap(slot),

@@ -1,9 +1,118 @@
 //! Services: what was started at boot and is to be there; and the commands of the host's monitor.
+//!
+//! ```text
+//! NONE --start--> RUNS --ended with status 0--> DONE
+//!                 RUNS --crashed or killed----> DOWN --the host's command--> RUNS
+//! ```
+//!
+//! The kernel itself starts nothing again: whether a service that is no more should be there is a matter of policy, and
+//! the monitor, which sees the whole machine, decides it.
+
+use abi::Pid;
+use abi::info::{COMMAND_KILL, COMMAND_RESTART, COMMAND_SLOTS, Command};
+use abi::process::State;
+use abi::service::{SERVICE_DONE, SERVICE_DOWN, SERVICE_NONE, SERVICE_RUNS, Service};
+use abi::syscall::Error;
+use abi::trace::Kind;
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
+use crate::process::{Birth, ORDERED};
 
 impl<H: Hardware> Kernel<H> {
-    /// Takes the commands that the host has given.
-    pub(crate) fn take_commands(&mut self) {}
+    /// Starts a process of the start list. One that cannot be started is a service that is down; one that finds the
+    /// table full is a process like any other.
+    pub fn start_service(&mut self, birth: Birth) -> Result<Pid, Error> {
+        let Some(place) = self.services.iter().position(|service| service.state == SERVICE_NONE) else {
+            return self.spawn(birth);
+        };
+        self.services[place] = Service {
+            program: birth.program as u32,
+            uid: birth.uid,
+            argument: birth.argument,
+            priority: birth.priority,
+            state: SERVICE_DOWN,
+            ..Service::default()
+        };
+        self.bring_up(place)
+    }
+
+    fn bring_up(&mut self, place: usize) -> Result<Pid, Error> {
+        let Service { program, uid, argument, priority, .. } = self.services[place];
+        let birth = Birth { program: program as usize, parent: Pid::NONE, uid, priority, argument };
+        let pid = self.spawn(birth)?;
+        self.process(pid.slot()).d.service = place as u32 + 1;
+        let service = &mut self.services[place];
+        service.pid = pid;
+        service.state = SERVICE_RUNS;
+        service.started = self.info.tick;
+        Ok(pid)
+    }
+
+    /// The service whose process is in `slot`: its place in the table.
+    pub(crate) fn service_of(&mut self, slot: usize) -> Option<usize> {
+        let process = self.process(slot);
+        let (pid, place) = (process.d.pid, (process.d.service as usize).checked_sub(1)?);
+        self.services.get(place).filter(|service| service.pid == pid).map(|_| place)
+    }
+
+    /// A process has ended with `status`: if it was a service, that is over, or missing.
+    pub(crate) fn service_ended(&mut self, slot: usize, status: u64) {
+        let Some(place) = self.service_of(slot) else { return };
+        self.services[place].state = if status == 0 { SERVICE_DONE } else { SERVICE_DOWN };
+        let warm = self.services[place].warm;
+        if warm != 0 {
+            // Nobody's, until the next process of the service asks for it.
+            self.pager.own(abi::Frame(u64::from(warm)), Pid::NONE);
+        }
+    }
+
+    /// Takes the commands that the host has given. No more than there are places for can wait: of others the oldest
+    /// are gone.
+    pub(crate) fn take_commands(&mut self) {
+        let given = self.hw.commands_given();
+        let taken = self.info.commands_taken;
+        if given == taken {
+            return;
+        }
+        // A host that counts back has started anew.
+        let first = if given < taken { given } else { taken.max(given.saturating_sub(COMMAND_SLOTS as u64)) };
+        for nth in first..given {
+            self.carry_out_command(self.hw.command(nth));
+        }
+        self.info.commands_taken = given;
+    }
+
+    fn carry_out_command(&mut self, Command { what, subject }: Command) {
+        match what {
+            COMMAND_KILL => self.end_by_order(Pid(subject)),
+            COMMAND_RESTART => self.start_again(subject as usize),
+            _ => {}
+        }
+    }
+
+    fn end_by_order(&mut self, pid: Pid) {
+        let Some(slot) = self.find(pid) else { return };
+        let process = self.process(slot);
+        if process.d.ring == 0 || process.d.state == State::Zombie as u8 {
+            return;
+        }
+        self.emit(Kind::Kill, pid, 0, u64::from(Pid::NONE.0), 0);
+        self.end(slot, ORDERED);
+    }
+
+    fn start_again(&mut self, place: usize) {
+        let Some(service) = self.services.get(place).filter(|service| service.state == SERVICE_DOWN) else {
+            return;
+        };
+        let before = service.pid;
+        // One that cannot be started for want of memory stays down; the host sees that and may order it again.
+        if let Ok(pid) = self.bring_up(place) {
+            let service = &mut self.services[place];
+            service.restarts += 1;
+            let restarts = service.restarts;
+            self.info.counters.restarts += 1;
+            self.emit(Kind::Restarted, pid, place as u32, u64::from(before.0), u64::from(restarts));
+        }
+    }
 }

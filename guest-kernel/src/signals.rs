@@ -141,6 +141,7 @@ impl<H: Hardware> Kernel<H> {
         let process = self.process(slot);
         match State::from_raw(process.d.state) {
             Some(State::Sending) => self.leave_port(slot),
+            Some(State::Gated) => self.leave_gateway(slot),
             Some(State::AwaitingReply) => {
                 let loan = core::mem::take(&mut process.loan);
                 self.end_loan(loan);

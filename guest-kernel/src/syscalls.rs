@@ -24,7 +24,7 @@ impl<H: Hardware> Kernel<H> {
         self.info.counters.syscalls += 1;
         self.starved = false;
         let process = self.process(slot);
-        let (context, on_phone) = (&process.d.context, process.phone.active != 0);
+        let (pid, context, on_phone) = (process.d.pid, &process.d.context, process.phone.active != 0);
         let (number, arguments) =
             (context.rax, [context.rdi, context.rsi, context.rdx, context.r10, context.r8, context.r9]);
         if on_phone && number != Call::HangUp as u64 {
@@ -35,6 +35,9 @@ impl<H: Hardware> Kernel<H> {
             Some(call) => self.carry_out(slot, call, arguments),
             None => self.old_call(slot, number).map(|()| Done::Answered),
         };
+        if self.agents.attached {
+            self.tap_call(pid, number, arguments[0], result.as_ref().err().copied());
+        }
         match result {
             Ok(Done::Answered) => {}
             Ok(Done::Value(value)) => {
@@ -45,21 +48,17 @@ impl<H: Hardware> Kernel<H> {
             // There was no frame for a page of somebody's. Nothing has been done yet, so the call can be made again.
             Err(_) if self.starved && self.out_of_memory(slot) => self.restart(slot),
             Err(error) => {
-                let process = self.process(slot);
-                process.d.context.rax = error as u64;
-                let pid = process.d.pid;
+                self.process(slot).d.context.rax = error as u64;
                 self.info.counters.refusals += 1;
                 self.emit(Kind::Refused, pid, number as u32, error as u64, 0);
             }
         }
     }
 
-    /// Has the system call of a process in ring 3 made again when it next runs: its registers are as they were, and
-    /// its next instruction is `SYSCALL`, two bytes long.
+    /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
     fn restart(&mut self, slot: usize) {
         if self.current == slot {
-            let context = &mut self.process(slot).d.context;
-            context.rip = context.rip.wrapping_sub(2);
+            self.set_back(slot);
         }
     }
 
@@ -81,7 +80,7 @@ impl<H: Hardware> Kernel<H> {
                 self.block(slot, State::Sleeping);
             }
             Call::Call => self.call(slot)?,
-            Call::Receive => self.receive(slot, first)?,
+            Call::Receive => self.receive(slot, first, second)?,
             Call::Reply => self.reply(slot)?,
             Call::Bind => {
                 self.bind(slot, first)?;
@@ -148,16 +147,7 @@ impl<H: Hardware> Kernel<H> {
             }
             Call::Acknowledge => self.acknowledge(slot)?,
             Call::Grant => {
-                let process = self.process(slot);
-                let by = process.d.pid;
-                if process.d.ring != 0 {
-                    return Err(Error::Denied);
-                }
-                let to = u32::try_from(first).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
-                let process = self.process(to);
-                process.d.keys |= second as u32;
-                let pid = process.d.pid;
-                self.emit(Kind::Grant, pid, second as u32, u64::from(by.0), 0);
+                self.grant(slot, first, second, third)?;
                 return Ok(Done::Value(0));
             }
         }

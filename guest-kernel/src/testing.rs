@@ -7,20 +7,29 @@
 //! | `matrix` | a kernel on it, and a test that acts as the program that runs |
 //! | `invariants` | what must hold after every kernel entry, read from the tables and page tables themselves |
 //! | `messages`, `lending` | calls, replies, time-outs; loans, windows, late accesses |
+//! | `network`, `gateway` | datagrams and their buffers; copies, and who waits for room |
 //! | `lives`, `faults` | birth, death, waiting for children; faults, the stack, the heap |
 //! | `rights` | what is refused to whom |
 //! | `quarantine` | epochs, pressure, the pager's fix and the bug without it |
+//! | `agents` | taps, tags, state pages, reads of others' memory |
+//! | `services` | the service table, restarts, the host's commands |
+//! | `keys` | who is entitled to what, and the grant log |
 //! | `clock` | ticks, timers, idle time, the trace ring |
 //! | `random` | whatever programs do: no panic, and the invariants |
 
+mod agents;
 mod clock;
 mod faults;
+mod gateway;
 mod invariants;
+mod keys;
 mod lending;
 mod lives;
 mod machine;
 mod matrix;
 mod messages;
+mod network;
 mod quarantine;
 mod random;
 mod rights;
+mod services;

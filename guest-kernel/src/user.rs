@@ -1,8 +1,9 @@
 //! What programs and kernel processes are written with: one function for each system call.
 
 use abi::Pid;
+use abi::agents::{Class, Heuristic};
 use abi::layout::PAGE_SIZE;
-use abi::syscall::{Call, Error, Load, PORT_KEYS, Query};
+use abi::syscall::{Call, DAMAGED, Error, Load, PORT_KEYS, Query};
 
 pub use crate::arch::user::{privilege, read_word, restorer, stop, system_call, write_word};
 
@@ -31,7 +32,22 @@ pub struct Received {
     pub uid: u32,
 }
 
-/// A buffer to lend with a call: page-aligned address and bytes.
+/// A datagram that was collected.
+#[derive(Clone, Copy)]
+pub struct Collected {
+    /// Who sent it.
+    pub sender: Pid,
+    /// Its bytes, as far as there was room for them.
+    pub bytes: u64,
+    /// Its number among all.
+    pub sequence: u64,
+    /// Its checksum is not the one that it was sent with.
+    pub damaged: bool,
+    /// The sender's uid.
+    pub uid: u32,
+}
+
+/// A buffer: address and bytes. To be lent with a call it begins a page; for a datagram a word is enough.
 #[derive(Clone, Copy)]
 pub struct Lend {
     /// First page.
@@ -78,14 +94,46 @@ impl System {
         self.make(Call::Receive, [port, 0, 0, 0, 0, 0]).map(received)
     }
 
+    /// Waits for a message, at most `timeout` ticks.
+    pub fn receive_within(self, port: u64, timeout: u64) -> Result<Received, Error> {
+        self.make(Call::Receive, [port, timeout, 0, 0, 0, 0]).map(received)
+    }
+
+    /// Answers.
+    pub fn reply(self, to: Pid, words: [u64; 2]) -> Result<(), Error> {
+        self.make(Call::Reply, [u64::from(to.0), words[0], words[1], 0, 0, 0]).map(drop)
+    }
+
+    /// Sends a datagram from `data`, waiting for room at most `timeout` ticks (0: for ever).
+    pub fn post(self, port: u64, data: Lend, timeout: u64) -> Result<(), Error> {
+        self.make(Call::Post, [port, data.at, data.bytes, timeout, 0, 0]).map(drop)
+    }
+
+    /// Waits for a datagram, at most `timeout` ticks (0: for ever), and has it written to `data`.
+    pub fn collect(self, port: u64, data: Lend, timeout: u64) -> Result<Collected, Error> {
+        self.make(Call::Collect, [port, data.at, data.bytes, timeout, 0, 0]).map(|results| Collected {
+            sender: Pid(results[0] as u32),
+            bytes: results[1],
+            sequence: results[2] & !DAMAGED,
+            damaged: results[2] & DAMAGED != 0,
+            uid: results[3] as u32,
+        })
+    }
+
     /// Answers, and waits for the next message.
     pub fn reply_receive(self, to: Pid, words: [u64; 2], port: u64) -> Result<Received, Error> {
         self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, 0, 0]).map(received)
     }
 
-    /// Answers; the message's sender may be gone.
-    pub fn reply(self, to: Pid, words: [u64; 2]) {
-        let _ = self.make(Call::Reply, [u64::from(to.0), words[0], words[1], 0, 0, 0]);
+    /// Answers, and waits for the next message, at most `timeout` ticks.
+    pub fn reply_receive_within(
+        self,
+        to: Pid,
+        words: [u64; 2],
+        port: u64,
+        timeout: u64,
+    ) -> Result<Received, Error> {
+        self.make(Call::Reply, [u64::from(to.0), words[0], words[1], port, timeout, 0]).map(received)
     }
 
     /// Binds a port.
@@ -144,7 +192,12 @@ impl System {
         self.make(Call::Acknowledge, [0; 6]).map(drop)
     }
 
-    /// Asks the privilege subsystem for keys; gives those that were granted.
+    /// Gives keys, of those that were wanted, and logs it; for kernel processes.
+    pub fn grant(self, to: Pid, wanted: u32, keys: u32) -> Result<(), Error> {
+        self.make(Call::Grant, [u64::from(to.0), u64::from(wanted), u64::from(keys), 0, 0, 0]).map(drop)
+    }
+
+    /// Asks the privilege subsystem for keys; gives those that it granted.
     pub fn ask_for_keys(self, wanted: u32) -> u32 {
         self.call(PORT_KEYS, [u64::from(wanted), 0], NOTHING, 0).map_or(0, |[granted, _]| granted as u32)
     }
@@ -175,9 +228,20 @@ impl System {
         }
     }
 
-    /// Grants keys; for kernel processes.
-    pub fn grant(self, to: Pid, keys: u32) -> Result<(), Error> {
-        self.make(Call::Grant, [u64::from(to.0), u64::from(keys), 0, 0, 0, 0]).map(drop)
+    /// Reads memory of another process into the caller's; for root.
+    pub fn examine(self, subject: Pid, at: u64, buffer: u64, bytes: u64) -> Result<(), Error> {
+        self.make(Call::Examine, [u64::from(subject.0), at, buffer, bytes, 0, 0]).map(drop)
+    }
+
+    /// Attaches the caller as the Agent of a class; gives the address of its state page.
+    pub fn attach(self, class: Class) -> Result<u64, Error> {
+        self.make(Call::Attach, [class as u64, 0, 0, 0, 0, 0]).map(|r| r[0])
+    }
+
+    /// Tags a violator; for Agents.
+    pub fn tag(self, violator: Pid, heuristic: Heuristic, score: u32) -> Result<(), Error> {
+        let arguments = [u64::from(violator.0), heuristic as u64, u64::from(score), 0, 0, 0];
+        self.make(Call::Tag, arguments).map(drop)
     }
 }
 

@@ -7,9 +7,10 @@
 //! | Kind | In order |
 //! |---|---|
 //! | user | the owner's mappings; the window of a loan, active or draining, that the owner made of this frame |
+//! | shared | the owner's mappings; what a process shares with the kernel it can lend to nobody |
 //! | quarantined | both ends of a loan of this frame, at the loan's addresses: dead windows are what quarantine is for |
 //! | program | read-only mappings, by anyone |
-//! | kernel, page table, descriptor, kernel stack | none |
+//! | kernel, page table, descriptor, kernel stack, buffer, keys | none |
 //! | free, unused, unknown | none |
 //!
 //! So a window that outlives its loan is in order while its frame waits in quarantine, and becomes a leak at the moment
@@ -234,7 +235,7 @@ fn party(pid: Pid, mapped: Mapped, fact: Fact, covers: &[Cover]) -> Party {
     let (virt, rights, entry) = (mapped.virt(), mapped.rights(), mapped.entry());
     let (kind, owner) = (fact.kind(), fact.owner());
     let mut standing = match kind {
-        Some(FrameKind::User) if owner == pid && pid != Pid::NONE => Standing::Owner,
+        Some(FrameKind::User | FrameKind::Shared) if owner == pid && pid != Pid::NONE => Standing::Owner,
         Some(FrameKind::Program) if !rights.write => Standing::Covered,
         _ => Standing::Uncovered,
     };
@@ -312,7 +313,9 @@ fn sharing(fact: Fact, parties: &[Party]) -> Option<What> {
     let uncovered = parties.iter().any(|party| party.standing == Standing::Uncovered);
     let several = parties.windows(2).any(|pair| pair[0].pid != pair[1].pid);
     match fact.kind() {
-        Some(FrameKind::User) if fact.owner() != Pid::NONE => uncovered.then_some(What::Leak),
+        Some(FrameKind::User | FrameKind::Shared) if fact.owner() != Pid::NONE => {
+            uncovered.then_some(What::Leak)
+        }
         _ if uncovered && several => Some(What::Leak),
         Some(FrameKind::Quarantined) => uncovered.then_some(What::Stale),
         _ => Some(What::Stale),

@@ -1,14 +1,17 @@
 //! What a guest publishes about itself, read from outside: the info block, and from it the processes, the frame table
-//! and the loan table. The address spaces to audit come from here.
+//! and the loan table; then who talks to whom, who waits at the gateway, and the services. The address spaces to audit
+//! come from here.
 //!
 //! A guest may be broken in any way, so nothing is believed without a check that can be made. Where the tables cannot
 //! be found at all there is a [`ReadError`]; a single bad entry is reported as a [`Problem`] and left out.
 
+use abi::flow::{Flow, Gate};
 use abi::frame::{FrameEntry, FrameKind};
 use abi::info::{INFO_MAGIC, Info, VERSION};
 use abi::layout::{LOAN_PAGES, MAX_MEMORY, PAGE_SIZE};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
+use abi::service::{SERVICE_DOWN, Service};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -20,6 +23,12 @@ pub const MOST_PROCESSES: u32 = 1 << 16;
 pub const MOST_FRAMES: u32 = (MAX_MEMORY / PAGE_SIZE) as u32;
 /// Most entries of a loan table.
 pub const MOST_LOANS: u32 = 1 << 16;
+/// Most entries of a flow table.
+pub const MOST_FLOWS: u32 = 1 << 16;
+/// Most places at a gateway.
+pub const MOST_GATES: u32 = 1 << 16;
+/// Most entries of a service table.
+pub const MOST_SERVICES: u32 = 1 << 16;
 
 /// The guest's tables cannot be found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -107,6 +116,20 @@ pub enum Problem {
         /// The number in the table.
         pages: u32,
     },
+    /// More processes wait at the gateway than it has places. Only the places count.
+    GateWaiting {
+        /// The number in the info block.
+        waiting: u32,
+        /// Its places.
+        slots: u32,
+    },
+    /// A service's state is unknown. Kept: its place is what a service is known by.
+    ServiceState {
+        /// Index in the service table.
+        slot: usize,
+        /// The number in the table.
+        state: u8,
+    },
 }
 
 /// A process that the guest's process table names.
@@ -145,6 +168,12 @@ pub struct Guest {
     pub frames: Vec<FrameEntry>,
     /// The loans that are active or draining, in the order of the loan table.
     pub loans: Vec<Loan>,
+    /// The flows: the entries of the flow table that are in use, in its order.
+    pub flows: Vec<Flow>,
+    /// Who waits at the gateway, in the order in which they wait.
+    pub gates: Vec<Gate>,
+    /// The service table with its free entries: a service is known by its place.
+    pub services: Vec<Service>,
     /// What made no sense, in the order of reading.
     pub problems: Vec<Problem>,
     /// Process table, kept for its memory.
@@ -155,7 +184,7 @@ impl Guest {
     /// Reads the tables of the guest whose info block is at `info`.
     ///
     /// # Errors
-    /// [`ReadError`] if the info block is none, or one of the three tables cannot be read.
+    /// [`ReadError`] if the info block is none, or one of the tables cannot be read.
     pub fn read<M: PhysicalMemory + ?Sized>(mem: &M, info: GuestPhys) -> Result<Self, ReadError> {
         let mut guest = Self::default();
         guest.refresh(mem, info)?;
@@ -186,8 +215,20 @@ impl Guest {
         )?;
         read_table(mem, ("frame table", MOST_FRAMES), info.frame_table, info.frames, &mut self.frames)?;
         read_table(mem, ("loan table", MOST_LOANS), info.loan_table, info.loan_slots, &mut self.loans)?;
+        read_table(mem, ("flow table", MOST_FLOWS), info.flow_table, info.flow_slots, &mut self.flows)?;
+        read_table(mem, ("gateway's table", MOST_GATES), info.gate_table, info.gate_slots, &mut self.gates)?;
+        read_table(
+            mem,
+            ("service table", MOST_SERVICES),
+            info.service_table,
+            info.service_slots,
+            &mut self.services,
+        )?;
         self.read_processes(mem);
         self.sift_loans();
+        self.flows.retain(|flow| flow.from != Pid::NONE);
+        self.sift_gates();
+        self.check_services();
         Ok(())
     }
 
@@ -230,6 +271,21 @@ impl Guest {
             slot += 1;
             known
         });
+    }
+
+    /// Leaves those who wait.
+    fn sift_gates(&mut self) {
+        let (waiting, slots) = (self.info.gate_waiting, self.info.gate_slots);
+        if waiting > slots {
+            self.problems.push(Problem::GateWaiting { waiting, slots });
+        }
+        self.gates.truncate(waiting as usize);
+    }
+
+    fn check_services(&mut self) {
+        for (slot, service) in self.services.iter().enumerate().filter(|(_, s)| s.state > SERVICE_DOWN) {
+            self.problems.push(Problem::ServiceState { slot, state: service.state });
+        }
     }
 
     /// The frame table's word on a frame; `None` beyond its end.

@@ -2,6 +2,8 @@
 //!
 //! Nothing here needs any program but `architect` itself, so the tests run in the barest Linux there is.
 
+pub mod module;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -222,6 +224,26 @@ pub fn scenario(name: &str) -> PathBuf {
         Some(folder) => Path::new(&folder).join(name),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name),
     }
+}
+
+/// Runs a scenario file with `--json` and further arguments: what became of the command, and the document.
+pub fn run_json(scenario: &Path, arguments: &[&str]) -> (Outcome, serde_json::Value) {
+    let outcome = run(architect().arg("run").arg(scenario).arg("--json").args(arguments));
+    let document =
+        serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+    (outcome, document)
+}
+
+/// The trace hash of a verdict that stands for the whole run.
+pub fn hash(verdict: &serde_json::Value) -> String {
+    assert_eq!(verdict["repeatable"], true);
+    verdict["trace_hash"].as_str().expect("a verdict has a hash").to_owned()
+}
+
+/// The events in a run's folder, in order.
+pub fn events(folder: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("events.jsonl")).expect("a run's folder has its events");
+    text.lines().map(|line| serde_json::from_str(line).expect("an event is an object")).collect()
 }
 
 /// A trace hash must be the same on every host: the first host writes it to the file that `ARCHITECT_HASH_FILE` names,

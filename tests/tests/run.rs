@@ -1,27 +1,14 @@
 //! `architect run`: scenarios, their verdicts and folders, on this machine's KVM.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
-use tests::{Outcome, architect, check_hash, run, scenario};
+use tests::{Outcome, architect, check_hash, events, hash, run, scenario};
 
-/// Runs a scenario with `--json` and further arguments.
+/// Runs a shipped scenario with `--json` and further arguments.
 fn run_json(name: &str, arguments: &[&str]) -> (Outcome, Value) {
-    let outcome = run(architect().arg("run").arg(scenario(name)).arg("--json").args(arguments));
-    let verdict =
-        serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
-    (outcome, verdict)
-}
-
-fn hash(verdict: &Value) -> String {
-    assert_eq!(verdict["repeatable"], true);
-    verdict["trace_hash"].as_str().expect("a verdict has a hash").to_owned()
-}
-
-fn events(folder: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(folder.join("events.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    tests::run_json(&scenario(name), arguments)
 }
 
 #[test]
@@ -91,12 +78,18 @@ fn a_light_load_is_clean() {
     assert_eq!(verdict["leaks"]["detected"], 0);
     assert_eq!(verdict["leaks"]["actual"], 0);
     assert!(verdict["leaks"]["precision"].is_null());
-    assert_eq!(verdict["monitor"]["restarts"], 0);
+    assert_eq!((&verdict["monitor"]["restarts"], &verdict["monitor"]["kills"]), (&0.into(), &0.into()));
+    assert_eq!(verdict["agents"]["false_positives"], 0);
+    assert_eq!(verdict["damaged"], 0);
     assert_eq!(verdict["watchdog"]["nmis"], 0);
     assert_eq!(verdict["crashes"], 0);
     assert_eq!(verdict["incarnations"], 1);
     assert!(verdict["healthy_after_reset"].is_null());
-    assert!(verdict["watchdog"]["pets"].as_u64().unwrap() > 0);
+    let pets = verdict["watchdog"]["pets"].as_u64().unwrap();
+    assert!(pets > 0);
+    let kernel = verdict["subsystems"].as_object().unwrap();
+    assert_eq!(kernel["pets"], pets, "the kernel counts what the device counts");
+    assert!(kernel["messages"].as_u64().unwrap() > 0 && kernel["crashes"] == 0);
     check_hash("healthy", &hash(&verdict));
 }
 
@@ -153,6 +146,11 @@ fn wrong_scenarios_are_refused_with_place_and_remedy() {
         ("name = \"x\"\n[vm]\nmemory = 8\n", "line 3, column 1"),
         ("name = \"x\"\n[vm]\nmemory-mib = \"much\"\n", "line 3, column 14"),
         ("name = \"x\"\n[load]\npeople = 100000\n", "load.people"),
+        ("name = \"x\"\n[monitor]\nperiod = 4\n", "line 3, column 1"),
+        ("name = \"x\"\n[monitor]\nperiod-ticks = 0\n", "monitor.period-ticks"),
+        ("name = \"x\"\n[fixes]\nall = true\n", "line 3, column 1"),
+        ("name = \"x\"\n[vm]\nclock = \"sundial\"\n", "line 3, column 9"),
+        ("name = \"x\"\n[vm]\nvms = 1000\n", "vm.vms"),
         ("name = \n", "line 1"),
         ("\u{0}", "line 1"),
     ] {

@@ -91,6 +91,9 @@ pub struct RunArgs {
     /// Another value for a key of the scenario, as in vm.memory-mib=24
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub sets: Vec<(String, String)>,
+    /// So many guests at once, each by itself and from the same seed; --out then has a folder for each
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub vms: Option<u32>,
     /// Write the run's files into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -140,6 +143,18 @@ mod tests {
         assert_eq!(args.watchdog, Stages::two(WatchdogAction::Nmi, WatchdogAction::Reset));
         assert_eq!((args.timeout, args.mem), (Some(Duration::from_millis(250)), 2));
         assert_eq!(boot(&[]).unwrap().watchdog, Stages::one(WatchdogAction::Reset));
+    }
+
+    #[test]
+    fn a_run_has_its_own_number_of_guests_or_the_scenarios() {
+        let vms = |arguments: &[&str]| {
+            let line = ["architect", "run", "x.toml"].iter().chain(arguments);
+            match Cli::try_parse_from(line).unwrap().command {
+                Command::Run(args) => args.vms,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((vms(&[]), vms(&["--vms", "4"])), (None, Some(4)));
     }
 
     #[test]

@@ -126,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_is_told_with_its_name_and_the_names_of_its_values() {
+        for kind in Kind::ALL {
+            let line = json(&record(*kind, 5), 9, 1, false);
+            assert_eq!(line["kind"], kind.name());
+            for field in kind.fields() {
+                let name = match field {
+                    Show::Nothing => continue,
+                    Show::Number(name) | Show::Hex(name) | Show::Process(name) => name,
+                };
+                assert!(line.get(name).is_some(), "{name} of {line}");
+                assert!(!["tick", "seq", "kind", "pid"].contains(&name), "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn the_hash_depends_on_every_record_and_their_order() {
         let hash = |ticks: &[u32]| {
             let mut events = Events::new(None);

@@ -1,12 +1,13 @@
 //! The observer: what the Architect sees from outside. At each doorbell it takes the records out of the guest's trace,
-//! and at each tick it reads the guest's tables and page tables and holds them against the policy.
+//! and at each tick it reads the guest's tables and page tables and holds them against the policy. It also carries the
+//! monitor's commands to the guest.
 //!
 //! The guest may have damaged anything it shows; the observer then says that it is blind, and never follows.
 
 use std::collections::BTreeSet;
 
 use abi::GuestPhys;
-use abi::info::{FROM_HOST, FromHost, HOST_FILLS, HOST_LISTENS, Info};
+use abi::info::{COMMAND_SLOTS, Command, FROM_HOST, FromHost, HOST_FILLS, HOST_LISTENS, Info};
 use abi::trace::Record;
 use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
@@ -26,6 +27,9 @@ pub struct Observer {
     info_at: GuestPhys,
     /// Records taken so far. Kept here: the guest's own copy may be damaged.
     tail: u64,
+    /// Commands given so far, and the last of them in their places.
+    given: u64,
+    commands: [Command; COMMAND_SLOTS],
     guest: Guest,
     map: ReverseMap,
     policy: Policy,
@@ -40,6 +44,8 @@ impl Observer {
         let observer = Self {
             info_at,
             tail: 0,
+            given: 0,
+            commands: [Command::default(); COMMAND_SLOTS],
             guest,
             map: ReverseMap::default(),
             policy: Policy::default(),
@@ -52,8 +58,13 @@ impl Observer {
 
     /// Writes the host's part of the info page.
     fn tell(&self, memory: &GuestMemory) {
-        let words =
-            FromHost { features: HOST_LISTENS | HOST_FILLS, trace_tail: self.tail, ..FromHost::default() };
+        let words = FromHost {
+            features: HOST_LISTENS | HOST_FILLS,
+            reserved: 0,
+            trace_tail: self.tail,
+            commands_given: self.given,
+            commands: self.commands,
+        };
         // The page was read, so it is there.
         let _ = memory.write(self.info_at.add(FROM_HOST), words.as_bytes());
     }
@@ -71,6 +82,22 @@ impl Observer {
             }
         }
         self.tail = info.trace_head;
+        self.tell(memory);
+    }
+
+    /// How many commands can be given now, as far as the guest had taken them at the last audit.
+    pub fn room(&self) -> usize {
+        // A guest that has taken more than there were is damaged, and gets its commands all the same.
+        let waiting = self.given.saturating_sub(self.guest.info.commands_taken);
+        COMMAND_SLOTS.saturating_sub(usize::try_from(waiting).unwrap_or(COMMAND_SLOTS))
+    }
+
+    /// Gives the guest commands, as many as there is room for.
+    pub fn command(&mut self, memory: &GuestMemory, commands: impl IntoIterator<Item = Command>) {
+        for command in commands.into_iter().take(self.room()) {
+            self.commands[self.given as usize % COMMAND_SLOTS] = command;
+            self.given += 1;
+        }
         self.tell(memory);
     }
 
@@ -103,9 +130,79 @@ impl Observer {
         &self.guest
     }
 
+    /// The info block as it is now; as last read, if it is not there any more.
+    pub fn info(&self, memory: &GuestMemory) -> Info {
+        memory.read_value(self.info_at).unwrap_or(self.guest.info)
+    }
+
     /// Virtual time as the guest has it now.
     pub fn now(&self, memory: &GuestMemory) -> u64 {
         let at = self.info_at.add(core::mem::offset_of!(Info, tick) as u64);
         memory.read_u64(at).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::info::{COMMAND_KILL, INFO_MAGIC, VERSION};
+
+    const INFO_AT: GuestPhys = GuestPhys(0x5000);
+
+    fn info(commands_taken: u64) -> Info {
+        Info { magic: INFO_MAGIC, version: VERSION, commands_taken, ..Info::default() }
+    }
+
+    fn from_host(memory: &GuestMemory) -> FromHost {
+        memory.read_value(INFO_AT.add(FROM_HOST)).unwrap()
+    }
+
+    fn kill(subject: u32) -> Command {
+        Command { what: COMMAND_KILL, subject }
+    }
+
+    #[test]
+    fn commands_wait_in_a_ring_that_never_holds_more_than_fit() {
+        let memory = GuestMemory::new(2).unwrap();
+        memory.write(INFO_AT, info(0).as_bytes()).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        assert_eq!((observer.room(), from_host(&memory).commands_given), (16, 0));
+        observer.command(&memory, (1..=10).map(kill));
+        assert_eq!(observer.room(), 6);
+        observer.command(&memory, (11..=30).map(kill));
+        assert_eq!(observer.room(), 0);
+        let told = from_host(&memory);
+        assert_eq!((told.commands_given, told.commands[0], told.commands[15]), (16, kill(1), kill(16)));
+
+        // The guest takes some; others follow in their places, and the rest stays.
+        memory.write(INFO_AT, info(3).as_bytes()).unwrap();
+        observer.audit(&memory).unwrap();
+        assert_eq!(observer.room(), 3);
+        observer.command(&memory, (40..=50).map(kill));
+        let told = from_host(&memory);
+        assert_eq!((told.commands_given, told.commands[2], told.commands[3]), (19, kill(42), kill(4)));
+    }
+
+    #[test]
+    fn commands_survive_a_drain() {
+        let memory = GuestMemory::new(2).unwrap();
+        memory.write(INFO_AT, info(0).as_bytes()).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        observer.command(&memory, [kill(7)]);
+        observer.drain(&memory, |_| {});
+        let told = from_host(&memory);
+        assert_eq!((told.commands_given, told.commands[0]), (1, kill(7)));
+    }
+
+    #[test]
+    fn a_guest_that_lies_about_what_it_took_harms_only_itself() {
+        let memory = GuestMemory::new(2).unwrap();
+        memory.write(INFO_AT, info(u64::MAX).as_bytes()).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        for round in 0..5 {
+            assert_eq!(observer.room(), 16);
+            observer.command(&memory, (0..20).map(kill));
+            assert_eq!(from_host(&memory).commands_given, 16 * (round + 1));
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Every key is described in `scenarios/README.md`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use devices::watchdog::{Stages, WatchdogAction};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -28,6 +28,9 @@ pub struct Scenario {
     /// What the people do.
     #[serde(default)]
     pub load: Load,
+    /// The monitor.
+    #[serde(default)]
+    pub monitor: MonitorKeys,
     /// The watchdog.
     #[serde(default)]
     pub watchdog: WatchdogKeys,
@@ -51,6 +54,11 @@ pub struct VmKeys {
     pub max_ticks: u64,
     /// Kernel entries in a tick.
     pub tick_entries: u32,
+    /// Guests that run at once, each by itself and from the same seed.
+    pub vms: u32,
+    /// A boot module in place of the one in the image; as given in a file, relative to that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<PathBuf>,
 }
 
 /// What guest time is made of.
@@ -59,6 +67,8 @@ pub struct VmKeys {
 pub enum Clock {
     /// Kernel entries: a run is a function of image, scenario and seed.
     Virtual,
+    /// The local APIC's timer, in real time: no two runs are the same.
+    Apic,
 }
 
 /// Which defects are mended.
@@ -67,6 +77,12 @@ pub enum Clock {
 pub struct Fixes {
     /// The quarantine is honoured, teardown forced under pressure.
     pub pager: bool,
+    /// The Agents look at some of what passes, not at everything.
+    pub ids: bool,
+    /// The monitor holds back while the load is high.
+    pub monitor: bool,
+    /// The scheduler lends priorities and lifts who has waited long.
+    pub priorities: bool,
 }
 
 /// What the people do.
@@ -87,6 +103,22 @@ pub struct Load {
     pub work_ticks: u64,
     /// Front servers that the clients choose from: ports 2000 and up.
     pub fronts: u32,
+    /// Buffers of datagrams that the network can have at once.
+    pub buffers: u32,
+}
+
+/// The monitor, see [`crate::monitor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MonitorKeys {
+    /// Whether there is one. The audits take place without it as well.
+    pub enabled: bool,
+    /// Ticks between two looks at processes and services.
+    pub period_ticks: u64,
+    /// Looks without progress after which a process is taken for wedged.
+    pub missed_before_restart: u64,
+    /// Ready processes above which a monitor that is mended holds back.
+    pub max_load: u32,
 }
 
 /// The watchdog.
@@ -141,7 +173,14 @@ pub struct Expect {
 
 impl Default for VmKeys {
     fn default() -> Self {
-        Self { memory_mib: 32, clock: Clock::Virtual, max_ticks: 2000, tick_entries: 16 }
+        Self {
+            memory_mib: 32,
+            clock: Clock::Virtual,
+            max_ticks: 2000,
+            tick_entries: 16,
+            vms: 1,
+            module: None,
+        }
     }
 }
 
@@ -155,7 +194,14 @@ impl Default for Load {
             requests: 4,
             work_ticks: 2,
             fronts: 2,
+            buffers: 128,
         }
+    }
+}
+
+impl Default for MonitorKeys {
+    fn default() -> Self {
+        Self { enabled: true, period_ticks: 8, missed_before_restart: 6, max_load: 8 }
     }
 }
 
@@ -243,7 +289,14 @@ impl Scenario {
                 "give the path of a TOML file such as those in scenarios/",
             ))
         })?;
-        Self::parse(&text, &path.display().to_string(), seed, sets)
+        let mut scenario = Self::parse(&text, &path.display().to_string(), seed, sets)?;
+        if let Some(module) = &mut scenario.vm.module {
+            // What stands in a file is seen from there; what is typed, from where it is typed.
+            let typed = sets.iter().any(|(key, _)| key == "vm.module");
+            let seen = if typed { module.clone() } else { path.with_file_name(&*module) };
+            *module = std::path::absolute(&seen).unwrap_or(seen);
+        }
+        Ok(scenario)
     }
 
     /// The same from its text; `place` names it in messages.
@@ -289,6 +342,7 @@ impl Scenario {
         range("vm.memory-mib", self.vm.memory_mib.into(), 3, 1024)?;
         range("vm.max-ticks", self.vm.max_ticks, 1, u32::MAX.into())?;
         range("vm.tick-entries", self.vm.tick_entries.into(), 1, 1_000_000)?;
+        range("vm.vms", self.vm.vms.into(), 1, 256)?;
         range("load.people", self.load.people.into(), 0, 200)?;
         range("load.spawn-rate", self.load.spawn_rate.into(), 1, 100)?;
         range("load.message-pages", self.load.message_pages.into(), 1, abi::layout::LOAN_PAGES as u64)?;
@@ -296,6 +350,10 @@ impl Scenario {
         range("load.requests", self.load.requests, 1, u32::MAX.into())?;
         range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
         range("load.fronts", self.load.fronts.into(), 1, 16)?;
+        range("load.buffers", self.load.buffers.into(), 1, 4096)?;
+        range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
+        range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
+        range("monitor.max-load", self.monitor.max_load.into(), 0, 256)?;
         range("watchdog.timeout-ticks", self.watchdog.timeout_ticks, 4, u32::MAX.into())?;
         for (at, program) in self.program.iter().enumerate() {
             let key = |key: &str| format!("program[{at}].{key}");
@@ -349,13 +407,21 @@ impl Scenario {
 
     /// The kernel's command line.
     pub fn command_line(&self) -> String {
-        let load = &self.load;
+        let (load, fixes) = (&self.load, &self.fixes);
+        let clock = match self.vm.clock {
+            Clock::Virtual => "",
+            Clock::Apic => "clock=apic ",
+        };
         format!(
-            "seed={} tick-entries={} fix.pager={} watchdog-ticks={} people={} spawn-every={} pages={} patience={} \
-             rounds={} work={} fronts={} start={}",
+            "seed={} {clock}tick-entries={} fix.pager={} fix.ids={} fix.monitor={} fix.priorities={} \
+             watchdog-ticks={} people={} spawn-every={} pages={} patience={} rounds={} work={} fronts={} buffers={} \
+             start={}",
             self.seed,
             self.vm.tick_entries,
-            u8::from(self.fixes.pager),
+            u8::from(fixes.pager),
+            u8::from(fixes.ids),
+            u8::from(fixes.monitor),
+            u8::from(fixes.priorities),
             self.watchdog.timeout_ticks,
             load.people,
             100 / load.spawn_rate,
@@ -364,6 +430,7 @@ impl Scenario {
             load.requests,
             load.work_ticks,
             load.fronts,
+            load.buffers,
             self.start_list(),
         )
     }
@@ -421,78 +488,4 @@ fn located(error: &toml::de::Error, text: &str, place: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn parse(text: &str) -> Result<Scenario, Error> {
-        Scenario::parse(text, "test.toml", None, &[])
-    }
-
-    fn with(sets: &[(&str, &str)]) -> Result<Scenario, Error> {
-        let sets: Vec<_> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Scenario::parse("name = \"x\"\n[vm]\nmemory-mib = 8\n", "test.toml", Some(9), &sets)
-    }
-
-    #[test]
-    fn the_smallest_scenario_has_a_name() {
-        let scenario = parse("name = \"x\"").unwrap();
-        assert_eq!((scenario.seed, scenario.vm.memory_mib), (1, 32));
-        assert!(scenario.command_line().contains("start=watchdogd:1:0:1:14,nursery:1:0:3:client,"));
-    }
-
-    #[test]
-    fn mistakes_are_told_with_line_column_and_key() {
-        for (text, parts) in [
-            ("name = \"x\"\n[vm]\nmemory = 8", ["line 3, column 1", "memory"]),
-            ("name = \"x\"\n[vm]\nmemory-mib = \"8\"", ["line 3, column 14", "u32"]),
-            ("name = \"x\"\nseed = -1", ["line 2, column 8", "-1"]),
-            ("seed = 1", ["line 1", "name"]),
-            ("name = \"x\"\n[watchdog]\nfirst = \"explode\"", ["line 3, column 9", "explode"]),
-            ("name = \"x\"\n[expect]\nbeats = [\"no-such\"]", ["line 3", "no-such"]),
-            ("name = \"x\"\n[vm]\nclock = \"sundial\"", ["line 3, column 9", "sundial"]),
-            ("name = \"x\"\n[[program]]\nprogram = \"p\"\nspeed = 1", ["line 4, column 1", "speed"]),
-            ("name = ", ["line 1", "test.toml"]),
-            ("name = \"x\"\n[vm]\nmemory-mib = 1", ["vm.memory-mib", "3 to 1024"]),
-            ("name = \"x\"\n[load]\nmessage-pages = 5", ["load.message-pages", "1 to 4"]),
-            ("name = \"x\"\n[[program]]\nprogram = \"a b\"", ["program[0].program", "letters"]),
-            ("name = \"x\"\n[[program]]\nprogram = \"p\"\nports = [1, 2]", ["program[0].ports", "one port"]),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert_eq!(error.exit_status(), 2);
-            let message = error.to_string();
-            for part in parts {
-                assert!(message.contains(part), "{part:?} not in {message}");
-            }
-        }
-    }
-
-    #[test]
-    fn values_from_the_command_line_come_last() {
-        let scenario = with(&[("vm.memory-mib", "24"), ("fixes.pager", "true"), ("name", "y")]).unwrap();
-        assert_eq!((scenario.vm.memory_mib, scenario.fixes.pager, scenario.name.as_str()), (24, true, "y"));
-        assert_eq!(scenario.seed, 9);
-    }
-
-    #[test]
-    fn wrong_sets_are_told() {
-        for (key, value) in [("vm.memory", "24"), ("vm.memory-mib", "x"), ("name.x", "1"), ("vm.", "1")] {
-            let message = with(&[(key, value)]).unwrap_err().to_string();
-            assert!(message.contains(&format!("--set {key}={value}")), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_resolved_scenario_reads_back_as_itself() {
-        let scenario = with(&[("load.people", "40")]).unwrap();
-        assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_survived(text in ".{0,200}", key in "[a-z.\\[\\]-]{0,20}", value in ".{0,20}") {
-            let _ = parse(&text);
-            let _ = with(&[(key.as_str(), value.as_str())]);
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,12 @@
 //! The verdict for people: a few lines that say what happened and how one can know.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::beats::{Beat, Reached};
+use crate::scenario::Scenario;
 use crate::verdict::Verdict;
 
 /// The text.
@@ -21,7 +23,7 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         tally.ticks,
         verdict.incarnations,
         if verdict.incarnations == 1 { "incarnation" } else { "incarnations" },
-        verdict.wall_ms / 1000.0,
+        verdict.wall.as_secs_f64(),
     );
     let mut beats: Vec<_> = verdict.beats.reached().iter().collect();
     if !beats.is_empty() {
@@ -39,14 +41,65 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         "\n  leaks     {} found, {} in the ledger, {} in both; {} audits",
         detection.detected, detection.actual, detection.true_positives, tally.audits
     );
+    let _ = writeln!(out, "  monitor   {} kills, {} restarts ordered", tally.kills, tally.restarts);
+    let tags = &verdict.tags;
+    let _ = writeln!(
+        out,
+        "  agents    {} violators tagged rightly, {} others wrongly",
+        tags.true_positives, tags.false_positives
+    );
     let _ = writeln!(
         out,
         "  watchdog  petted {} times, {} NMI, {} resets by itself; {} processes crashed",
         tally.pets, tally.nmis, tally.watchdog_resets, tally.crashes
     );
-    let repeatable = if verdict.repeatable { "" } else { " up to where real time took over" };
-    let _ = writeln!(out, "  trace     {} events, {}{repeatable}", verdict.events, &verdict.trace_hash[..16]);
+    let kernel = &tally.subsystems.0;
+    let _ = writeln!(
+        out,
+        "  kernel    {} messages, {} datagrams ({} damaged), {} at the gateway, {} faults mended, {} calls refused",
+        kernel.messages, kernel.datagrams, tally.damaged, kernel.gated, kernel.faults, kernel.refusals
+    );
+    let _ = writeln!(out, "  trace     {} events, {}", verdict.events, hash(verdict));
     out
+}
+
+/// Several guests that ran at once: a line for each. Who has no verdict has a message of its own.
+pub fn several(
+    scenario: &Scenario,
+    names: &[String],
+    verdicts: &[Option<&Verdict<'_>>],
+    wall: Duration,
+) -> String {
+    let mut out = format!(
+        "{}, seed {}: {} guests at once ({:.1} s)\n\n",
+        scenario.name,
+        scenario.seed,
+        names.len(),
+        wall.as_secs_f64()
+    );
+    for (name, verdict) in names.iter().zip(verdicts) {
+        let _ = match verdict {
+            Some(verdict) => writeln!(
+                out,
+                "  {name}  {:<9}  {} ticks, {} events, {}",
+                verdict.outcome.name(),
+                verdict.tally.ticks,
+                verdict.events,
+                hash(verdict)
+            ),
+            None => writeln!(out, "  {name}  no verdict"),
+        };
+    }
+    out
+}
+
+/// The beginning of the trace's hash, and what it stands for.
+fn hash(verdict: &Verdict<'_>) -> String {
+    match verdict.trace_hash.as_deref().and_then(|hash| hash.get(..16)) {
+        Some(hash) if verdict.repeatable => hash.to_owned(),
+        Some(hash) => format!("{hash} up to where real time took over"),
+        None => "in real time".to_owned(),
+    }
 }
 
 /// What a beat's evidence says, in a line or two.

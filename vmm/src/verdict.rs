@@ -1,11 +1,15 @@
 //! The verdict: one JSON document about a run, and the same for people.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::beats::Beats;
 use crate::host;
 use crate::scenario::Scenario;
+use crate::subsystems::Subsystems;
+use crate::tags::Tags;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +17,9 @@ use crate::scenario::Scenario;
 pub enum Outcome {
     /// It lasted its time, and nothing was wrong.
     Healthy,
-    /// It lasted its time, but memory was shared wrongly, or processes crashed.
+    /// It lasted its time and nothing was damaged, but processes were killed, started again or tagged without need.
+    Disturbed,
+    /// It lasted its time, but memory was shared wrongly, datagrams were damaged, or processes crashed.
     Corrupted,
     /// It collapsed, was reset, and came up healthy.
     Recovered,
@@ -28,6 +34,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
+            Self::Disturbed => "disturbed",
             Self::Corrupted => "corrupted",
             Self::Recovered => "recovered",
             Self::Crashed => "crashed",
@@ -72,12 +79,14 @@ pub struct Tally {
     pub audits: u64,
     /// Audits that could not read the guest's tables.
     pub blind_audits: u64,
-    /// Processes that the monitor restarted.
+    /// Restarts that the monitor ordered.
     pub restarts: u64,
-    /// Processes that the monitor killed.
+    /// Kills that the monitor ordered.
     pub kills: u64,
-    /// Processes that ended by a fault, or with a status other than 0.
+    /// Processes that ended by a fault, or with a status other than 0; tagged violators not counted.
     pub crashes: u64,
+    /// Datagrams that were damaged on their way.
+    pub damaged: u64,
     /// Times the watchdog was petted.
     pub pets: u64,
     /// NMIs sent.
@@ -86,26 +95,52 @@ pub struct Tally {
     pub watchdog_resets: u64,
     /// Exits of the guest to the VMM.
     pub exits: u64,
+    /// The kernel's own counters.
+    pub subsystems: Subsystems,
+}
+
+impl Tally {
+    /// The outcome of a run that has lasted its time, with so many wrong sharings and false tags.
+    pub fn lasted(&self, leaks: usize, false_tags: u64) -> Outcome {
+        if leaks > 0 || self.crashes > 0 || self.damaged > 0 {
+            Outcome::Corrupted
+        } else if self.restarts > 0 || self.kills > 0 || false_tags > 0 {
+            Outcome::Disturbed
+        } else {
+            Outcome::Healthy
+        }
+    }
+}
+
+/// What a guest is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Of the kernel's image.
+    pub image_sha256: String,
+    /// Of the boot module, if it is not the image's own.
+    pub module_sha256: Option<String>,
 }
 
 /// Everything that a verdict says.
 pub struct Verdict<'a> {
     /// The scenario as resolved.
     pub scenario: &'a Scenario,
-    /// SHA-256 of the kernel image.
-    pub image_sha256: String,
+    /// What the guest was made of.
+    pub fingerprints: &'a Fingerprints,
     /// Peculiarities of the host that showed.
     pub quirks: Vec<&'static str>,
     /// What was counted.
     pub tally: Tally,
     /// Records in the stream.
     pub events: u64,
-    /// Their hash.
-    pub trace_hash: String,
+    /// Their hash; `None` where real time makes every run another one.
+    pub trace_hash: Option<String>,
     /// Whether the hash stands for the whole stream: no decision was left to real time.
     pub repeatable: bool,
     /// The beats.
-    pub beats: &'a Beats,
+    pub beats: Beats,
+    /// Whom the guest took for violators.
+    pub tags: Tags,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended.
@@ -114,8 +149,8 @@ pub struct Verdict<'a> {
     pub incarnations: u32,
     /// Whether the last incarnation came up healthy; `None` without a reset.
     pub healthy_after_reset: Option<bool>,
-    /// Real time, ms.
-    pub wall_ms: f64,
+    /// Real time.
+    pub wall: Duration,
 }
 
 impl Verdict<'_> {
@@ -128,7 +163,11 @@ impl Verdict<'_> {
             "seed": self.scenario.seed,
             "clock": self.scenario.vm.clock,
             "host": {"backend": host::backend(), "quirks": self.quirks},
-            "guest": {"image_sha256": self.image_sha256, "memory_mib": self.scenario.vm.memory_mib},
+            "guest": {
+                "image_sha256": self.fingerprints.image_sha256,
+                "module_sha256": self.fingerprints.module_sha256,
+                "memory_mib": self.scenario.vm.memory_mib,
+            },
             "ticks": tally.ticks,
             "events": self.events,
             "trace_hash": self.trace_hash,
@@ -141,14 +180,22 @@ impl Verdict<'_> {
                 "restarts": tally.restarts,
                 "kills": tally.kills,
             },
+            "agents": self.tags.to_json(),
             "crashes": tally.crashes,
+            "damaged": tally.damaged,
             "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},
+            "subsystems": tally.subsystems.to_json(),
             "exits": tally.exits,
             "outcome": self.outcome.name(),
             "incarnations": self.incarnations,
             "healthy_after_reset": self.healthy_after_reset,
-            "wall_ms": (self.wall_ms * 1000.0).round() / 1000.0,
+            "wall_ms": milliseconds(self.wall),
         })
+    }
+
+    /// The document as text.
+    pub fn document(&self) -> String {
+        format!("{:#}\n", self.to_json())
     }
 
     /// What was expected and did not happen.
@@ -166,6 +213,11 @@ impl Verdict<'_> {
     }
 }
 
+/// Real time in a document.
+pub fn milliseconds(wall: Duration) -> f64 {
+    (wall.as_secs_f64() * 1e6).round() / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +228,17 @@ mod tests {
         assert!(none["precision"].is_null() && none["recall"].is_null());
         let half = Detection { detected: 1, actual: 2, true_positives: 1, between_audits: 0 }.to_json();
         assert_eq!((half["precision"].as_f64(), half["recall"].as_f64()), (Some(1.0), Some(0.5)));
+    }
+
+    #[test]
+    fn a_run_is_healthy_only_if_nothing_at_all_went_wrong() {
+        let clean = Tally { ticks: 9, audits: 9, pets: 3, exits: 7, ..Tally::default() };
+        assert_eq!(clean.lasted(0, 0), Outcome::Healthy);
+        assert_eq!(clean.lasted(0, 1), Outcome::Disturbed);
+        assert_eq!(Tally { kills: 1, ..clean }.lasted(0, 0), Outcome::Disturbed);
+        assert_eq!(Tally { restarts: 1, ..clean }.lasted(0, 0), Outcome::Disturbed);
+        assert_eq!(clean.lasted(1, 1), Outcome::Corrupted);
+        assert_eq!(Tally { crashes: 1, kills: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
+        assert_eq!(Tally { damaged: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
     }
 }

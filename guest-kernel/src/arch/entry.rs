@@ -15,6 +15,7 @@ use abi::syscall::Call;
 
 use super::machine::{self, Stack};
 use super::{panic, port};
+use crate::kernel::VECTOR_TIMER;
 
 /// Size of the kernel's one stack, bytes.
 pub(super) const KERNEL_STACK_SIZE: usize = 16384;
@@ -147,6 +148,23 @@ fault_entry:
     // Comes back if it was not the kernel's: a process has ended, and with it this stack.
     jmp take_up
 
+    // The APIC's timer. From ring 3 an entry like any other; in ring 0 only where the kernel waits for it.
+    .globl timer_entry
+timer_entry:
+    test byte ptr [rsp + 8], 3
+    jz 1f
+    push 0
+    push {vector_timer}
+    jmp save_and_enter
+1:
+    inc dword ptr [rip + {idle_ticks}]
+    iretq
+
+    // An interrupt that is none. From ring 3 it has been pushed where the next entry will push, and is forgotten.
+    .globl spurious_entry
+spurious_entry:
+    iretq
+
     // NMI and double fault have stacks of their own and may come at any instruction.
     .globl nmi_entry
 nmi_entry:
@@ -215,6 +233,8 @@ fault_stubs:
     kernel_ss = const KERNEL_SS,
     kernel_cs = const KERNEL_CS,
     vector_syscall = const VECTOR_SYSCALL,
+    vector_timer = const VECTOR_TIMER,
+    idle_ticks = sym super::apic::IDLE_TICKS,
     stack = sym KERNEL_STACK,
     stack_size = const KERNEL_STACK_SIZE,
     hang_up = const Call::HangUp as u32,
@@ -303,9 +323,11 @@ fn mend_syscall_fault(kernel: &mut machine::GuestKernel) {
     // What an attacker may have put into RCX must be an address that IRETQ takes.
     let canonical = context.rcx >> 47 == 0;
     if context.rip == syscall_address() && port::cr2() == context.rip && canonical {
+        let rflags = context.r11;
         context.rip = context.rcx;
-        context.rflags = context.r11;
         context.vector = VECTOR_SYSCALL;
+        let rflags = kernel.user_rflags(rflags);
+        machine::current_context(kernel).rflags = rflags;
         kernel.info.quirks |= QUIRK_SYSCALL_FAULTS;
     }
 }

@@ -4,12 +4,12 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use abi::info::{FROM_HOST, FromHost, HOST_FILLS};
+use abi::info::{COMMAND_SLOTS, Command, FROM_HOST, FromHost, HOST_FILLS};
 use abi::layout::{DIRECT_MAP, PORT_DOORBELL, PORT_FILL, PORT_WATCHDOG_START};
 use abi::process::{Context, Descriptor};
 use abi::{Frame, GuestVirt};
 
-use super::{entry, port, serial, tables};
+use super::{apic, entry, port, serial, tables};
 use crate::hardware::{Hardware, Page};
 use crate::kernel::Kernel;
 
@@ -64,6 +64,8 @@ pub(super) fn current_context(kernel: &mut GuestKernel) -> &mut Context {
 pub(super) struct HostSide {
     features: &'static AtomicU32,
     tail: &'static AtomicU64,
+    given: &'static AtomicU64,
+    commands: &'static [[AtomicU32; 2]; COMMAND_SLOTS],
 }
 
 impl HostSide {
@@ -73,7 +75,7 @@ impl HostSide {
     /// `page` is the info page, which lives for ever; nothing but the host writes behind [`FROM_HOST`].
     pub(super) unsafe fn new(page: *mut u8) -> Self {
         let at = page.wrapping_add(FROM_HOST as usize);
-        // SAFETY: both fields are inside the page, aligned, and accessed by atomics only.
+        // SAFETY: the fields are inside the page, aligned, and accessed by atomics only; a command is two words.
         unsafe {
             Self {
                 features: AtomicU32::from_ptr(
@@ -82,6 +84,10 @@ impl HostSide {
                 tail: AtomicU64::from_ptr(
                     at.wrapping_add(core::mem::offset_of!(FromHost, trace_tail)).cast(),
                 ),
+                given: AtomicU64::from_ptr(
+                    at.wrapping_add(core::mem::offset_of!(FromHost, commands_given)).cast(),
+                ),
+                commands: &*at.wrapping_add(core::mem::offset_of!(FromHost, commands)).cast(),
             }
         }
     }
@@ -128,6 +134,14 @@ impl Hardware for Machine {
         tables::set_rsp0(entry::set_context(context));
     }
 
+    fn end_interrupt(&mut self) {
+        apic::end_interrupt();
+    }
+
+    fn wait_for_interrupt(&mut self) {
+        apic::wait_for_interrupt();
+    }
+
     fn fault_address(&self) -> u64 {
         port::cr2()
     }
@@ -138,6 +152,15 @@ impl Hardware for Machine {
 
     fn host(&self) -> (u32, u64) {
         (self.host.features.load(Ordering::Relaxed), self.host.tail.load(Ordering::Relaxed))
+    }
+
+    fn commands_given(&self) -> u64 {
+        self.host.given.load(Ordering::Relaxed)
+    }
+
+    fn command(&self, nth: u64) -> Command {
+        let [what, subject] = &self.host.commands[nth as usize % COMMAND_SLOTS];
+        Command { what: what.load(Ordering::Relaxed), subject: subject.load(Ordering::Relaxed) }
     }
 
     fn pet_watchdog(&mut self, code: u8) {

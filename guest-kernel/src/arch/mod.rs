@@ -2,6 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `apic` | the timer of real time |
 //! | `boot` | PVH entry, long mode, first page tables |
 //! | `tables` | GDT, TSS, IDT |
 //! | `entry` | from a process into the kernel and back |
@@ -13,6 +14,8 @@
 //! | `user` | system calls from ring 3 and from kernel processes |
 #![allow(unsafe_code)]
 
+#[cfg(feature = "kernel")]
+mod apic;
 #[cfg(feature = "kernel")]
 mod boot;
 #[cfg(feature = "kernel")]

@@ -30,11 +30,21 @@ pub(super) fn out_string(port: u16, bytes: &[u8]) {
 }
 
 pub(super) fn write_msr(msr: u32, value: u64) {
-    // SAFETY: only called with STAR, LSTAR and SFMASK while setting up the system call entry.
+    // SAFETY: only called with STAR, LSTAR and SFMASK while setting up the system call entry, and with the APIC's
+    // registers, none of which make the processor touch memory that Rust knows of.
     unsafe {
         asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
             options(nostack, preserves_flags));
     }
+}
+
+pub(super) fn read_msr(msr: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reading the register that is read here has no effect.
+    unsafe {
+        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nostack, preserves_flags, nomem));
+    }
+    u64::from(high) << 32 | u64::from(low)
 }
 
 pub(super) fn cr2() -> u64 {

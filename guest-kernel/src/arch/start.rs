@@ -18,12 +18,12 @@ use zerocopy::FromBytes;
 
 use super::machine::{HostSide, Machine};
 use super::serial::Line;
-use super::{entry, machine, port, serial, tables};
+use super::{apic, entry, machine, port, serial, tables};
 use crate::hardware::Hardware;
 use crate::kernel::{FLOW_SLOTS, GATE_SLOTS, Kernel, LOAN_SLOTS, TRACE_SLOTS, Tables};
 use crate::module::Module;
 use crate::pager::Pager;
-use crate::params::{Params, number};
+use crate::params::{Clock, Params, number};
 use crate::process::Birth;
 use crate::space::{NO_EXECUTE, PRESENT, WRITE};
 
@@ -249,6 +249,9 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
 
     let line = command_line(&start);
     let params = Params::parse(line);
+    if params.clock == Clock::Apic {
+        apic::init(params.tick_us);
+    }
     let (module, hole) = find_module(&start);
     let mut pager = Pager::new(frame_table, after.0 as u32, hole);
     if hole == (0, 0) {
@@ -299,7 +302,7 @@ fn populate(kernel: &mut machine::GuestKernel) {
                 priority: start.priority as u8,
                 argument,
             };
-            if let Err(error) = kernel.spawn(birth) {
+            if let Err(error) = kernel.start_service(birth) {
                 let _ = writeln!(Line::new(), "matrix: could not start program {program}: {error:?}");
             }
         }

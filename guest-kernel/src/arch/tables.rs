@@ -5,7 +5,9 @@ use core::cell::UnsafeCell;
 
 use abi::layout::{KERNEL_BASE, KERNEL_CS};
 
+use super::apic::VECTOR_SPURIOUS;
 use super::machine::Stack;
+use crate::kernel::VECTOR_TIMER;
 
 /// Interrupt stack of the NMI, and of the double fault.
 static NMI_STACK: Stack<8192> = Stack::new();
@@ -26,12 +28,12 @@ struct Tss {
 struct Tables {
     gdt: [u64; 9],
     tss: Tss,
-    idt: [[u64; 2]; 32],
+    idt: [[u64; 2]; 256],
 }
 
 struct Shared(UnsafeCell<Tables>);
 
-// SAFETY: one CPU, no interrupts in ring 0; the NMI handler does not touch the tables.
+// SAFETY: one CPU, no interrupts in ring 0 but where it waits for one; the NMI handler does not touch the tables.
 unsafe impl Sync for Shared {}
 
 static TABLES: Shared = Shared(UnsafeCell::new(Tables {
@@ -55,12 +57,14 @@ static TABLES: Shared = Shared(UnsafeCell::new(Tables {
         reserved4: 0,
         io_map: size_of::<Tss>() as u16,
     },
-    idt: [[0; 2]; 32],
+    idt: [[0; 2]; 256],
 }));
 
 unsafe extern "C" {
     fn fault_stubs();
     fn nmi_entry();
+    fn timer_entry();
+    fn spurious_entry();
 }
 
 #[repr(C, packed)]
@@ -79,9 +83,11 @@ pub(super) fn init() {
     let limit = size_of::<Tss>() as u64 - 1;
     tables.gdt[7] = limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
     tables.gdt[8] = base >> 32;
-    for vector in 0..32u64 {
+    for vector in (0..32).chain([VECTOR_TIMER, VECTOR_SPURIOUS]) {
         let (handler, ist) = match vector {
             2 => (nmi_entry as *const () as u64, 1),
+            VECTOR_TIMER => (timer_entry as *const () as u64, 0),
+            VECTOR_SPURIOUS => (spurious_entry as *const () as u64, 0),
             8 => (fault_stubs as *const () as u64 + vector * 16, 2),
             _ => (fault_stubs as *const () as u64 + vector * 16, 0),
         };

@@ -26,7 +26,7 @@ fn receive(port: u64, me: u64) -> ! {
         fail("the port is taken");
     }
     let Ok(message) = SYSTEM.receive(port) else { fail("nobody came") };
-    SYSTEM.reply(message.sender, [me, 0]);
+    let _ = SYSTEM.reply(message.sender, [me, 0]);
     for nth in 1..=WORDS {
         match SYSTEM.receive(port) {
             Ok(word) if (word.sender, word.words[0]) == (message.sender, nth) => {}

@@ -90,7 +90,7 @@ fn wait_for_the_other(port: u64, me: u64) -> Pid {
         fail("the port is taken");
     }
     let Ok(message) = SYSTEM.receive(port) else { fail("nobody came") };
-    SYSTEM.reply(message.sender, [me, 0]);
+    let _ = SYSTEM.reply(message.sender, [me, 0]);
     message.sender
 }
 

@@ -7,10 +7,12 @@ use std::vec::Vec;
 
 use abi::frame::FrameKind;
 use abi::layout::{
-    LOAN_PAGES, PAGE_SIZE, USER_DATA, USER_HEAP, USER_HEAP_END, USER_TEXT, USER_WINDOWS, WINDOW_SLOTS,
+    LOAN_PAGES, PAGE_SIZE, USER_DATA, USER_HEAP, USER_HEAP_END, USER_STATE, USER_TEXT, USER_WINDOWS,
+    WINDOW_SLOTS,
 };
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, PROCESS_SLOTS, State};
+use abi::service::SERVICE_RUNS;
 use abi::{Frame, GuestVirt, Pid};
 
 use super::machine::FakeMachine;
@@ -49,6 +51,7 @@ pub(super) fn check(kernel: &mut K) {
     waiting(kernel, &all);
     timers(kernel, &all);
     loans(kernel, &all);
+    super::network::check(kernel);
     frames(kernel, &all);
     for process in all.iter().filter(|process| process.ring == 3 && process.state != State::Zombie) {
         space(kernel, process);
@@ -185,8 +188,7 @@ fn timers(kernel: &K, all: &[Seen]) {
     assert!(timers.iter().all(|(_, due)| *due > now || now == u64::MAX), "a timer is overdue");
     for (nth, (slot, _)) in timers.iter().enumerate() {
         let process = all.iter().find(|process| process.slot == *slot).expect("timers are for processes");
-        let waits =
-            matches!(process.state, State::Sleeping | State::Sending | State::AwaitingReply | State::Waiting);
+        let waits = !matches!(process.state, State::Embryo | State::Ready | State::Running | State::Zombie);
         assert!(waits, "a timer runs for {} in state {}", process.pid, process.state.name());
         assert!(timers[..nth].iter().all(|(other, _)| other != slot), "{} has two timers", process.pid);
     }
@@ -249,10 +251,20 @@ fn frames(kernel: &mut K, all: &[Seen]) {
             Some(taken) => assert_eq!(kind, taken, "frame {number:#x} was given away"),
             None => assert!(kind != FrameKind::Kernel && kind != FrameKind::Program),
         }
-        let owned = matches!(
+        let mut owned = matches!(
             kind,
-            FrameKind::PageTable | FrameKind::Descriptor | FrameKind::KernelStack | FrameKind::User
+            FrameKind::PageTable
+                | FrameKind::Descriptor
+                | FrameKind::KernelStack
+                | FrameKind::User
+                | FrameKind::Keys
+                | FrameKind::Shared
         );
+        if let Some(service) = kernel.services.iter().find(|service| service.warm == number && number != 0) {
+            // A service's own page stays while the service is down.
+            assert_eq!(kind, FrameKind::Shared);
+            owned = entry.owner == service.pid && service.state == SERVICE_RUNS;
+        }
         assert_eq!(owned, entry.owner != Pid::NONE, "frame {number:#x} is {kind:?} of {}", entry.owner);
     }
     let count = |kind: FrameKind| counts[kind as usize];
@@ -263,6 +275,7 @@ fn frames(kernel: &mut K, all: &[Seen]) {
     assert_eq!(published, (free, quarantined, kernel.pager.epoch()), "what the host is told");
     let mut held = vec![false; total as usize];
     let mut owned = all.len() as u32;
+    owned += kernel.services.iter().filter(|service| service.warm != 0).count() as u32;
     for process in all {
         let mut next = kernel.process(process.slot).frames().first;
         while next != 0 {
@@ -274,7 +287,9 @@ fn frames(kernel: &mut K, all: &[Seen]) {
             next = entry.next;
         }
     }
-    assert_eq!(free + quarantined + owned + FIRST + MODULE_PAGES, total, "frames were lost");
+    let buffers = count(FrameKind::Buffer);
+    assert_eq!(buffers, kernel.buffers.frames(), "frames of buffers");
+    assert_eq!(free + quarantined + owned + buffers + FIRST + MODULE_PAGES, total, "frames were lost");
     assert!(!kernel.params.fix_pager || kernel.info.counters.early_reuses == 0, "the quarantine was broken");
 }
 
@@ -313,7 +328,8 @@ fn space(kernel: &mut K, process: &Seen) {
                 program_pages += 1;
             }
             USER_DATA..USER_WINDOWS | USER_HEAP..USER_HEAP_END => {
-                own(kernel, frame, FrameKind::User);
+                let shared = page.0 == USER_STATE;
+                own(kernel, frame, if shared { FrameKind::Shared } else { FrameKind::User });
                 assert_eq!(flags, DATA, "{page} of {pid}");
                 private.push(frame);
             }

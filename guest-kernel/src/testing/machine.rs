@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
 
-use abi::info::{Doorbell, HOST_LISTENS};
+use abi::info::{COMMAND_SLOTS, Command, Doorbell, HOST_LISTENS};
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestVirt};
 
@@ -52,6 +52,9 @@ pub(super) struct FakeMachine {
     pub(super) doorbells: Vec<u32>,
     pub(super) console: Vec<u8>,
     pub(super) pets: Vec<u8>,
+    /// Commands ever given; those that the host has written, by number.
+    pub(super) commands_given: u64,
+    pub(super) commands: [Command; COMMAND_SLOTS],
 }
 
 impl FakeMachine {
@@ -67,6 +70,8 @@ impl FakeMachine {
             doorbells: Vec::new(),
             console: Vec::new(),
             pets: Vec::new(),
+            commands_given: 0,
+            commands: [Command::default(); COMMAND_SLOTS],
         }
     }
 
@@ -181,6 +186,14 @@ impl Hardware for FakeMachine {
 
     fn host(&self) -> (u32, u64) {
         (if self.listens { HOST_LISTENS } else { 0 }, self.tail)
+    }
+
+    fn commands_given(&self) -> u64 {
+        self.commands_given
+    }
+
+    fn command(&self, nth: u64) -> Command {
+        self.commands[nth as usize % COMMAND_SLOTS]
     }
 
     fn pet_watchdog(&mut self, code: u8) {

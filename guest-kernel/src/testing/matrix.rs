@@ -200,6 +200,18 @@ impl Matrix {
         self.call(call as u64, arguments);
     }
 
+    /// `pid`, which must be the one that runs, was set back to make its system call again, and does.
+    #[track_caller]
+    pub(super) fn again(&mut self, pid: Pid) {
+        assert_eq!(self.running(), pid, "another process runs");
+        let context = &mut self.process(pid).d.context;
+        assert_eq!(context.rip, USER_TEXT, "it was not set back");
+        context.rip += 2;
+        (context.vector, context.error) = (VECTOR_SYSCALL, 0);
+        self.kernel.enter();
+        self.settle();
+    }
+
     /// `pid` makes a system call that is granted and lets it go on; gives its first result.
     #[track_caller]
     pub(super) fn ok(&mut self, pid: Pid, call: Call, arguments: &[u64]) -> u64 {

@@ -124,7 +124,7 @@ fn calls_that_make_no_sense_are_refused() {
     m.refused(client, Call::Reply, &[u64::from(server.0), 0, 0, PORT + 1], Error::NotFound);
     m.ok(client, Call::Bind, &[PORT + 1]);
     m.refused(client, Call::Call, &[PORT + 1], Error::Invalid);
-    m.call(15, &[]);
+    m.call(0x800, &[]);
     assert_eq!(m.error(client), Some(Error::Invalid));
     m.call(u64::MAX, &[]);
     assert_eq!(m.error(client), Some(Error::Invalid));

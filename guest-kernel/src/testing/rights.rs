@@ -81,8 +81,8 @@ fn keys_are_granted_by_the_kernel_and_the_watchdog_wants_one() {
     assert_eq!((m.counters().pets, m.kernel.hw.pets.len()), (0, 0));
     let kernel = m.spawn_kernel(1);
     m.schedule();
-    m.refused(kernel, Call::Grant, &[0, keys], Error::Dead);
-    m.ok(kernel, Call::Grant, &[u64::from(user.0), keys]);
+    m.refused(kernel, Call::Grant, &[0, keys, keys], Error::Dead);
+    m.ok(kernel, Call::Grant, &[u64::from(user.0), keys, keys]);
     assert_eq!((m.last(Kind::Grant).pid, m.last(Kind::Grant).b), (user, u64::from(kernel.0)));
     m.act(kernel, Call::Sleep, &[1]);
     m.turn_to(user);

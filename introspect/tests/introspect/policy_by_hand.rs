@@ -149,7 +149,8 @@ fn a_quarantined_frame_given_away_too_early_is_a_leak_before_and_after_its_heir_
 
 #[test]
 fn a_quarantined_frame_given_to_the_kernel_is_a_crossing() {
-    for kind in [FrameKind::PageTable, FrameKind::Descriptor, FrameKind::KernelStack, FrameKind::Kernel] {
+    let kernels = FrameKind::ALL.into_iter().filter(|kind| kind.is_kernel());
+    for kind in kernels {
         let mut town = Town::new();
         let (frame, entries) = town.lend(LOAN_DRAINING);
         town.bury_the_lender(frame);
@@ -158,6 +159,34 @@ fn a_quarantined_frame_given_to_the_kernel_is_a_crossing() {
         assert_eq!((crossing.what, crossing.fact.kind()), (What::Crossing, Some(kind)));
         let party = crossing.parties[0];
         assert_eq!((party.pid, party.virt, party.entry, party.loan), (SERVER, WINDOW, entries[1], Some(7)));
+    }
+}
+
+#[test]
+fn a_page_shared_with_the_kernel_is_its_owners_alone_and_cannot_be_lent() {
+    let mut town = Town::new();
+    let (frame, _) = town.lend(LOAN_ACTIVE);
+    town.machine.set_fact(frame, FrameKind::Shared, LENDER);
+    let [leak] = town.findings().try_into().unwrap();
+    let standings: Vec<_> = leak.parties.iter().map(|p| (p.pid, p.standing)).collect();
+    assert_eq!(leak.what, What::Leak);
+    assert_eq!(standings, [(LENDER, Standing::Owner), (SERVER, Standing::Uncovered)]);
+
+    let mut town = Town::new();
+    let page = town.machine.frame(FrameKind::Shared, LENDER);
+    town.map(LENDER, HEAP, page, RW);
+    assert_eq!(town.kinds(), []);
+    town.machine.set_fact(page, FrameKind::Shared, Pid::NONE);
+    assert_eq!(town.kinds(), [What::Stale], "between two lives of its owner nobody maps it");
+}
+
+#[test]
+fn buffers_and_keys_are_the_kernels() {
+    for kind in [FrameKind::Buffer, FrameKind::Keys] {
+        let mut town = Town::new();
+        let frame = town.machine.frame(kind, Pid::NONE);
+        town.map(SERVER, HEAP, frame, RO);
+        assert_eq!(town.kinds(), [What::Crossing]);
     }
 }
 

@@ -219,8 +219,8 @@ impl World {
             }
             6 => {
                 let (frame, borrower, entry) = self.dead_windows[of(self.dead_windows.len())?];
-                let kinds = [FrameKind::PageTable, FrameKind::Descriptor, FrameKind::KernelStack];
-                self.machine.set_fact(frame, kinds[other.index(3)], pid);
+                let kinds = [FrameKind::PageTable, FrameKind::Descriptor, FrameKind::Buffer, FrameKind::Keys];
+                self.machine.set_fact(frame, kinds[other.index(4)], pid);
                 (What::Crossing, frame, borrower, entry)
             }
             // A page is dropped from a loan whose window still stands.

@@ -1,9 +1,11 @@
 //! Finding a guest's tables, sound and broken.
 
+use abi::flow::{Flow, Gate};
 use abi::frame::FrameKind;
 use abi::info::{INFO_MAGIC, Info, VERSION};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
+use abi::service::{SERVICE_DOWN, SERVICE_RUNS, Service};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
 use introspect::space::{Problem, ReadError};
 use introspect::{Guest, Paging, ReverseMap, Space};
@@ -19,12 +21,12 @@ struct Published {
     info: Info,
 }
 
-/// A guest with room for eight processes and four loans, and the kernel's root.
+/// A guest with room for eight processes, four loans, flows, places at the gateway and services, and the kernel's root.
 fn published() -> Published {
     let mut machine = Machine::new(64);
     assert_eq!(machine.frame(FrameKind::Kernel, Pid::NONE).base(), INFO);
-    let [process_table, frame_table, loan_table] =
-        [(); 3].map(|()| machine.frame(FrameKind::Kernel, Pid::NONE).base());
+    let [process_table, frame_table, loan_table, flow_table, gate_table, service_table] =
+        [(); 6].map(|()| machine.frame(FrameKind::Kernel, Pid::NONE).base());
     let kernel_root = machine.root(Pid::NONE);
     let info = Info {
         magic: INFO_MAGIC,
@@ -36,6 +38,12 @@ fn published() -> Published {
         frames: 64,
         loan_table,
         loan_slots: 4,
+        flow_table,
+        flow_slots: 4,
+        gate_table,
+        gate_slots: 4,
+        service_table,
+        service_slots: 4,
         ..Info::default()
     };
     let mut guest = Published { machine, info };
@@ -99,6 +107,42 @@ fn processes_frames_and_loans_are_read() {
     let map =
         ReverseMap::build(&published.machine.memory, Paging::default(), guest.spaces(), ReverseMap::BUDGET);
     assert_eq!(map.pid(map.of(page)[0]), a);
+}
+
+#[test]
+fn flows_waiters_and_services_are_read() {
+    let mut published = published();
+    let info = published.info;
+    let flow = Flow { from: Pid::new(1, 1), to: Pid::new(2, 1), port: 2000, messages: 9, ..Flow::default() };
+    published.machine.put(info.flow_table.add(3 * 32), &flow);
+    let gates = [7, 5, 6].map(|slot| Gate { pid: Pid::new(slot, 0), bytes: 200, since: 3, sequence: 8 });
+    published.machine.put(info.gate_table, &gates);
+    published.info.gate_waiting = 2;
+    let service = |state| Service { pid: Pid::new(1, 1), state, ..Service::default() };
+    published.machine.put(info.service_table.add(48), &[service(SERVICE_RUNS), service(SERVICE_DOWN)]);
+    published.publish();
+    let guest = published.read().unwrap();
+    assert_eq!(guest.problems, []);
+    assert_eq!(guest.flows, [flow], "free entries are left out");
+    assert_eq!(guest.gates, gates[..2], "only those who wait");
+    let free = Service::default();
+    let places = [free, service(SERVICE_RUNS), service(SERVICE_DOWN), free];
+    assert_eq!(guest.services, places, "a service keeps its place");
+}
+
+#[test]
+fn a_gateway_and_services_that_make_no_sense_are_reported() {
+    let mut published = published();
+    published.info.gate_waiting = u32::MAX;
+    let service = Service { state: 4, ..Service::default() };
+    published.machine.put(published.info.service_table.add(2 * 48), &service);
+    published.publish();
+    let guest = published.read().unwrap();
+    assert_eq!((guest.gates.len(), guest.services.len()), (4, 4));
+    assert_eq!(
+        guest.problems,
+        [Problem::GateWaiting { waiting: u32::MAX, slots: 4 }, Problem::ServiceState { slot: 2, state: 4 }]
+    );
 }
 
 #[test]
@@ -175,6 +219,12 @@ fn tables_that_cannot_be_found_are_errors() {
         broken(&|info| info.loan_table = GuestPhys(u64::MAX)),
         ReadError::NoTable { table: "loan table", .. }
     ));
+    assert!(matches!(broken(&|info| info.flow_slots = u32::MAX), ReadError::TooMany { .. }));
+    assert!(matches!(broken(&|info| info.gate_slots = u32::MAX), ReadError::TooMany { .. }));
+    assert!(matches!(
+        broken(&|info| info.service_slots = 65536),
+        ReadError::NoTable { table: "service table", .. }
+    ));
     assert!(matches!(broken(&|info| info.frames = 1 << 18), ReadError::NoTable { table: "frame table", .. }));
     assert!(matches!(Guest::read(&vec![0; 64], GuestPhys(0)), Err(ReadError::NoInfo(_))));
 }
@@ -202,6 +252,13 @@ proptest! {
             process_slots: slots,
             frames,
             loan_slots: slots,
+            flow_table: GuestPhys(words[4] & 0xffff),
+            gate_table: GuestPhys(words[5] & 0xffff),
+            service_table: GuestPhys(words[6] & 0xffff),
+            flow_slots: slots,
+            gate_slots: slots,
+            service_slots: slots,
+            gate_waiting: frames,
             ..Info::default()
         };
         memory[..size_of::<Info>()].copy_from_slice(zerocopy::IntoBytes::as_bytes(&info));

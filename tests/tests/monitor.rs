@@ -1,0 +1,148 @@
+//! The monitor: whom it has killed, what it has started again, and when it holds back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::{events, hash, run_json};
+
+/// A store that never answers, front servers that wait for it, clients that wait for them, and busy batch workers.
+const WEDGED: &str = r#"
+name = "wedged"
+[vm]
+max-ticks = 160
+[load]
+people = 6
+patience-ticks = 0
+work-ticks = 1000000
+[monitor]
+period-ticks = 8
+missed-before-restart = 6
+max-load = 1
+[[program]]
+program = "watchdogd"
+uid = 0
+priority = 1
+argument = 14
+[[program]]
+program = "nursery"
+uid = 0
+priority = 3
+argument = "client"
+[[program]]
+program = "store"
+uid = 100
+priority = 2
+ports = [2100]
+[[program]]
+program = "front"
+count = 2
+uid = 100
+priority = 3
+ports = [2000, 2001]
+[[program]]
+program = "batch"
+priority = 5
+argument = 0
+[[program]]
+program = "batch"
+priority = 5
+argument = 0
+[[program]]
+program = "batch"
+priority = 5
+argument = 0
+[[program]]
+program = "batch"
+priority = 5
+argument = 0
+"#;
+
+fn wedged() -> (TempDir, PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("wedged.toml");
+    fs::write(&path, WEDGED).unwrap();
+    (home, path)
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn who_waits_for_a_wedged_server_is_killed_and_services_are_started_again() {
+    let (home, path) = wedged();
+    let out = home.path().join("run");
+    let (outcome, verdict) = run_json(&path, &["--out", out.to_str().unwrap()]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(verdict["outcome"], "disturbed", "nothing was damaged, but it was not healthy either");
+    assert_eq!(verdict["crashes"], 0, "who is killed has not crashed");
+
+    let events = events(&out);
+    let of = |kind: &str| events.iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>();
+    let uids: BTreeMap<_, _> =
+        of("spawn").iter().map(|event| (event["pid"].as_str(), number(&event["uid"]))).collect();
+
+    // Each order is carried out in its own tick.
+    let kills = of("monitor-kill");
+    assert_eq!(number(&verdict["monitor"]["kills"]), kills.len() as u64);
+    let done = of("kill");
+    assert_eq!(done.len(), kills.len());
+    for order in &kills {
+        assert!(number(&order["waited"]) > 48, "{order}");
+        let carried_out = done.iter().any(|kill| {
+            kill["by"].is_null()
+                && kill["pid"] == order["pid"]
+                && kill["tick"] == order["tick"]
+                && number(&kill["seq"]) > number(&order["seq"])
+        });
+        assert!(carried_out, "{order}");
+    }
+    let victims: Vec<_> = kills.iter().map(|order| uids[&order["pid"].as_str()]).collect();
+    assert!(victims.contains(&100) && victims.contains(&1000), "servers and clients: {victims:?}");
+    assert!(!victims.contains(&0), "the daemons wait for nobody: {victims:?}");
+
+    let (orders, restarts) = (of("monitor-restart"), of("restarted"));
+    assert!(!restarts.is_empty());
+    assert_eq!(number(&verdict["monitor"]["restarts"]), orders.len() as u64);
+    assert_eq!(number(&verdict["subsystems"]["restarts"]), restarts.len() as u64);
+    for order in &orders {
+        let done = restarts.iter().any(|done| {
+            number(&done["seq"]) > number(&order["seq"])
+                && done["service"] == order["service"]
+                && done["before"] == order["pid"]
+        });
+        assert!(done, "{order} was not carried out");
+    }
+
+    let (_, again) = run_json(&path, &[]);
+    assert_eq!(hash(&again), hash(&verdict), "orders are part of the trace, and as repeatable");
+}
+
+#[test]
+fn a_mended_monitor_holds_back_under_load() {
+    let (_home, path) = wedged();
+    let arguments = ["--set", "fixes.monitor=true"];
+    let (outcome, verdict) = run_json(&path, &arguments);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(verdict["outcome"], "healthy");
+    let monitor = &verdict["monitor"];
+    assert_eq!((number(&monitor["kills"]), number(&monitor["restarts"])), (0, 0));
+    assert!(number(&monitor["audits"]) < number(&verdict["ticks"]) / 4, "audits are rare: {monitor}");
+
+    // The same monitor where the load does not count as high.
+    let (_, verdict) = run_json(&path, &["--set", "fixes.monitor=true", "--set", "monitor.max-load=200"]);
+    assert!(number(&verdict["monitor"]["kills"]) > 0);
+    assert_eq!(verdict["monitor"]["audits"], verdict["ticks"], "somebody always runs, so there is no jump");
+}
+
+#[test]
+fn without_a_monitor_everybody_may_wait() {
+    let (_home, path) = wedged();
+    let (outcome, verdict) = run_json(&path, &["--set", "monitor.enabled=false"]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(verdict["outcome"], "healthy");
+    assert_eq!(number(&verdict["monitor"]["kills"]), 0);
+}

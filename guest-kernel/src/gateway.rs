@@ -47,7 +47,6 @@ impl UserPtr {
         if bytes > TRANSFER_BYTES || !at.is_multiple_of(8) {
             return Err(Error::Invalid);
         }
-        // The sum cannot wrap: `at` is checked first.
         if !(USER_TEXT..=USER_END).contains(&at) || at + bytes > USER_END {
             return Err(Error::BadAddress);
         }

@@ -68,7 +68,7 @@ fn the_low_water_mark_is_told_once_until_there_is_enough_again() {
         m.fill(child, 3);
         told += 1;
         let record = m.last(Kind::LowWater);
-        assert_eq!((m.counters().low_water, record.b, record.c), (told, 19, 20));
+        assert_eq!((m.counters().low_water, record.a, record.b), (told, 19, 20));
         m.turn_to(root);
         m.refused(root, Call::Spawn, &[BARE as u64, 1000, 3], Error::Exhausted);
         // What the system itself needs is started still.

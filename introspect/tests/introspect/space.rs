@@ -134,14 +134,14 @@ fn flows_waiters_and_services_are_read() {
 fn a_gateway_and_services_that_make_no_sense_are_reported() {
     let mut published = published();
     published.info.gate_waiting = u32::MAX;
-    let service = Service { state: 4, ..Service::default() };
+    let service = Service { state: 5, ..Service::default() };
     published.machine.put(published.info.service_table.add(2 * 48), &service);
     published.publish();
     let guest = published.read().unwrap();
     assert_eq!((guest.gates.len(), guest.services.len()), (4, 4));
     assert_eq!(
         guest.problems,
-        [Problem::GateWaiting { waiting: u32::MAX, slots: 4 }, Problem::ServiceState { slot: 2, state: 4 }]
+        [Problem::GateWaiting { waiting: u32::MAX, slots: 4 }, Problem::ServiceState { slot: 2, state: 5 }]
     );
 }
 

@@ -17,6 +17,9 @@ pub const SERVICE_DONE: u8 = 2;
 /// [`Service::state`]: its process has crashed or was killed.
 pub const SERVICE_DOWN: u8 = 3;
 
+/// [`Service::state`]: its process was one of the people and was tagged as a violator; it is not to be started again.
+pub const SERVICE_BARRED: u8 = 4;
+
 /// One service, 48 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -47,8 +47,7 @@ impl UserPtr {
         if bytes > TRANSFER_BYTES || !at.is_multiple_of(8) {
             return Err(Error::Invalid);
         }
-        // The sum cannot wrap: `at` is checked first.
-        if at < USER_TEXT || at > USER_END || at + bytes > USER_END {
+        if !(USER_TEXT..=USER_END).contains(&at) || at + bytes > USER_END {
             return Err(Error::BadAddress);
         }
         Ok(Self { at, bytes })

@@ -8,8 +8,8 @@
 //! frame without asking whether its epoch has ended. The reason was a good one: a pager that waits for other
 //! subsystems can deadlock with them, and the oldest frame's window is almost surely gone. Almost.
 //!
-//! Below the *low-water mark* the pager warns, once until there is twice as much again, and people are no longer
-//! started; when nothing is left at all, neither free nor in quarantine, a process that has much is ended for it (see
+//! When less than the *low-water mark* is free the pager warns, once until there is twice as much again; when not even
+//! the quarantine would fill it, people are no longer started; and when nothing is left at all, neither free nor in quarantine, a process that has much is ended for it (see
 //! [`crate::faults`]).
 
 use abi::frame::{FrameEntry, FrameKind};
@@ -102,12 +102,12 @@ impl Pager {
         self.mark
     }
 
-    /// Whether there is less than the low-water mark.
+    /// Whether all that is left, the quarantine included, is less than the low-water mark.
     pub fn is_scarce(&self) -> bool {
-        self.free_frames < self.mark
+        self.free_frames + self.quarantined < self.mark
     }
 
-    /// Whether there is less than the low-water mark and nobody has been told yet.
+    /// Whether less than the low-water mark is free and nobody has been told yet.
     pub fn is_alarming(&self) -> bool {
         self.free_frames < self.warning
     }

@@ -11,7 +11,7 @@ pub const DEFAULT_START: &[u8] =
     b"watchdogd:1:0:1:14,nursery:1:0:3:client,store:1:100:2:2100,front:2:100:3:2000,batch:1:1000:5:8";
 
 /// Longest start list kept, bytes.
-const START_LEN: usize = 512;
+const START_LEN: usize = 1024;
 
 /// What drives guest time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

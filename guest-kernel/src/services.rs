@@ -3,6 +3,7 @@
 //! ```text
 //! NONE --start--> RUNS --ended with status 0--> DONE
 //!                 RUNS --crashed or killed----> DOWN --the host's command--> RUNS
+//!                 RUNS --tagged, and no daemon--> BARRED
 //! ```
 //!
 //! The kernel itself starts nothing again: whether a service that is no more should be there is a matter of policy, and
@@ -11,13 +12,13 @@
 use abi::Pid;
 use abi::info::{COMMAND_KILL, COMMAND_RESTART, COMMAND_SLOTS, Command};
 use abi::process::State;
-use abi::service::{SERVICE_DONE, SERVICE_DOWN, SERVICE_NONE, SERVICE_RUNS, Service};
-use abi::syscall::Error;
+use abi::service::{SERVICE_BARRED, SERVICE_DONE, SERVICE_DOWN, SERVICE_NONE, SERVICE_RUNS, Service};
+use abi::syscall::{Error, FIRST_PERSON};
 use abi::trace::Kind;
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
-use crate::process::{Birth, ORDERED};
+use crate::process::{Birth, ORDERED, TAGGED};
 
 impl<H: Hardware> Kernel<H> {
     /// Starts a process of the start list. One that cannot be started is a service that is down; one that finds the
@@ -59,7 +60,12 @@ impl<H: Hardware> Kernel<H> {
     /// A process has ended with `status`: if it was a service, that is over, or missing.
     pub(crate) fn service_ended(&mut self, slot: usize, status: u64) {
         let Some(place) = self.service_of(slot) else { return };
-        self.services[place].state = if status == 0 { SERVICE_DONE } else { SERVICE_DOWN };
+        let service = &mut self.services[place];
+        service.state = match status {
+            0 => SERVICE_DONE,
+            TAGGED if service.uid >= FIRST_PERSON => SERVICE_BARRED,
+            _ => SERVICE_DOWN,
+        };
         let warm = self.services[place].warm;
         if warm != 0 {
             // Nobody's, until the next process of the service asks for it.

@@ -77,7 +77,7 @@ impl<H: Hardware> Kernel<H> {
         self.pager.alarmed();
         self.info.counters.low_water += 1;
         let (free, mark) = (self.pager.free_frames(), self.pager.mark());
-        self.emit(Kind::LowWater, abi::Pid::NONE, 0, u64::from(free), u64::from(mark));
+        self.emit(Kind::LowWater, abi::Pid::NONE, free, u64::from(mark), 0);
     }
 
     /// Takes a frame back, into quarantine while any window is still to be taken down.

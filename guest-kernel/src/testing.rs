@@ -9,6 +9,8 @@
 //! | `messages`, `lending` | calls, replies, time-outs; loans, windows, late accesses |
 //! | `network`, `gateway` | datagrams and their buffers; copies, and who waits for room |
 //! | `lives`, `faults` | birth, death, waiting for children; faults, the stack, the heap |
+//! | `paging` | demand paging, the low-water mark, the end of memory |
+//! | `signals`, `phones`, `shims` | handlers and return stacks; user code in ring 0; calls of older versions |
 //! | `rights` | what is refused to whom |
 //! | `quarantine` | epochs, pressure, the pager's fix and the bug without it |
 //! | `agents` | taps, tags, state pages, reads of others' memory |
@@ -31,7 +33,11 @@ mod matrix;
 mod messages;
 mod network;
 mod oracle;
+mod paging;
+mod phones;
 mod quarantine;
 mod random;
 mod rights;
 mod services;
+mod shims;
+mod signals;

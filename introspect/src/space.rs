@@ -11,7 +11,7 @@ use abi::info::{INFO_MAGIC, Info, VERSION};
 use abi::layout::{LOAN_PAGES, MAX_MEMORY, PAGE_SIZE};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
-use abi::service::{SERVICE_DOWN, Service};
+use abi::service::{SERVICE_BARRED, Service};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -283,7 +283,7 @@ impl Guest {
     }
 
     fn check_services(&mut self) {
-        for (slot, service) in self.services.iter().enumerate().filter(|(_, s)| s.state > SERVICE_DOWN) {
+        for (slot, service) in self.services.iter().enumerate().filter(|(_, s)| s.state > SERVICE_BARRED) {
             self.problems.push(Problem::ServiceState { slot, state: service.state });
         }
     }

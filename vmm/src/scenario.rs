@@ -275,7 +275,7 @@ mod action {
 }
 
 /// Longest start list that the kernel keeps, bytes.
-const START_LIST: usize = 512;
+const START_LIST: usize = 1024;
 /// Longest name of a program, bytes.
 const PROGRAM_NAME: usize = 16;
 

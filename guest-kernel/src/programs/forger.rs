@@ -3,8 +3,7 @@
 #![no_main]
 
 use abi::Pid;
-use abi::syscall::Call;
-use guest_kernel::user::{Choices, SYSTEM, system_call};
+use guest_kernel::user::{Choices, SYSTEM};
 
 guest_kernel::program!(run);
 
@@ -16,7 +15,7 @@ fn run(argument: u64, seed: u64, _me: u64) -> ! {
     let mut choices = Choices::new(seed);
     loop {
         let to = Pid::new(1 + choices.below(argument.max(1)) as usize, choices.below(2) as u16);
-        let _ = system_call(Call::Reply as u64, [u64::from(to.0), choices.any(), 0, 0, 0, 0]);
+        let _ = SYSTEM.reply(to, [choices.any(), 0]);
         SYSTEM.sleep(1 + choices.below(REST));
     }
 }

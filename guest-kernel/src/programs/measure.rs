@@ -26,11 +26,19 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
     write_word(heap + TIMES * PAGE_SIZE, 1);
     let page = Lend { at: heap + TIMES * PAGE_SIZE, bytes: PAGE_SIZE };
     repeat("mark nothing", |_| {});
-    repeat("mark system-call", |_| drop(SYSTEM.query(Query::Me)));
+    repeat("mark system-call", |_| {
+        let _ = SYSTEM.query(Query::Me);
+    });
     repeat("mark switch", |_| SYSTEM.rest());
-    repeat("mark message-round-trip", |_| drop(SYSTEM.call(PORT, [1, 2], NOTHING, 0)));
-    repeat("mark loan-round-trip", |_| drop(SYSTEM.call(PORT, [1, 2], page, 0)));
-    repeat("mark page-fault", |nth| drop(read_word(heap + nth * PAGE_SIZE)));
+    repeat("mark message-round-trip", |_| {
+        let _ = SYSTEM.call(PORT, [1, 2], NOTHING, 0);
+    });
+    repeat("mark loan-round-trip", |_| {
+        let _ = SYSTEM.call(PORT, [1, 2], page, 0);
+    });
+    repeat("mark page-fault", |nth| {
+        let _ = read_word(heap + nth * PAGE_SIZE);
+    });
     SYSTEM.print("mark end");
     SYSTEM.exit(0)
 }

@@ -13,7 +13,7 @@ const BATCH: usize = 3;
 /// Its second port, for datagrams, is this much further on.
 const DATAGRAMS: u64 = 100;
 /// Ticks that it waits for requests, and then for datagrams.
-const TURN: u64 = 2;
+const TURN: u64 = 10;
 /// Ticks after which a datagram that nobody makes room for is given up.
 const PATIENCE: u64 = 50;
 /// Eight equal bytes in a word.

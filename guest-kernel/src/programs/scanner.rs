@@ -3,8 +3,7 @@
 #![no_std]
 #![no_main]
 
-use abi::syscall::Call;
-use guest_kernel::user::{Choices, NOTHING, SYSTEM, system_call};
+use guest_kernel::user::{Choices, NOTHING, SYSTEM};
 
 guest_kernel::program!(run);
 
@@ -17,11 +16,11 @@ fn run(argument: u64, seed: u64, _me: u64) -> ! {
     let mut port = argument;
     loop {
         port += 1;
-        match choices.below(4) {
-            0 => drop(SYSTEM.bind(1 + choices.below(1000))),
-            1 => drop(system_call(Call::Post as u64, [port, 0, 0, 1, 0, 0])),
-            _ => drop(SYSTEM.call(port, [0, 0], NOTHING, 1)),
-        }
+        let _ = match choices.below(4) {
+            0 => SYSTEM.bind(1 + choices.below(1000)),
+            1 => SYSTEM.post(port, NOTHING, 1),
+            _ => SYSTEM.call(port, [0, 0], NOTHING, 1).map(|_| ()),
+        };
         SYSTEM.sleep(1 + choices.below(REST));
     }
 }

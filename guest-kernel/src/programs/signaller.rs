@@ -70,7 +70,7 @@ fn signal(other: Pid, nth: u64) {
 fn work(seed: u64, nth: u64) {
     while COUNT.load(Relaxed) < nth {
         let (mut sum, mut back) = (seed, seed);
-        for step in 0..32 {
+        for step in 0..8 {
             sum = sum.rotate_left(7) ^ step;
             SYSTEM.rest();
             back = back.rotate_left(7) ^ step;

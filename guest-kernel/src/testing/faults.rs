@@ -76,16 +76,6 @@ fn a_heap_that_would_be_too_large_is_refused_whole() {
 }
 
 #[test]
-fn without_memory_the_heap_is_refused_and_the_stack_ends_its_owner_alone() {
-    let (mut m, parent, child, neighbour) = child(PLAIN);
-    m.refused(child, Call::Grow, &[USER_HEAP_END - USER_HEAP], Error::Exhausted);
-    assert_eq!(m.kernel.info.free_frames, 0);
-    assert_eq!(m.read(USER_STACK), None);
-    ends(&mut m, [parent, child, neighbour], 14, USER_STACK);
-    assert!(m.kernel.info.free_frames > 100, "all that it had is free");
-}
-
-#[test]
 fn memory_of_the_dead_is_empty_when_others_get_it() {
     let (mut m, parent, child, _) = child(PLAIN);
     m.ok(child, Call::Grow, &[50 * PAGE_SIZE]);

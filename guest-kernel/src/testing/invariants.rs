@@ -293,15 +293,19 @@ fn frames(kernel: &mut K, all: &[Seen]) {
     let mut owned = all.len() as u32;
     owned += kernel.services.iter().filter(|service| service.warm != 0).count() as u32;
     for process in all {
-        let mut next = kernel.process(process.slot).frames().first;
+        let (mut next, mut length) = (kernel.process(process.slot).frames().first, 0);
         while next != 0 {
             let entry = kernel.pager.entry(Frame(u64::from(next))).expect("a chain holds frames");
             assert_eq!(entry.owner, process.pid, "frame {next:#x} belongs to another");
             assert_ne!(entry.kind, FrameKind::Descriptor as u8, "descriptors are in no chain");
             assert!(!core::mem::replace(&mut held[next as usize], true), "frame {next:#x} is owned twice");
             owned += 1;
+            length += 1;
             next = entry.next;
         }
+        let account = kernel.process(process.slot).d.frames;
+        let right = if kernel.info.counters.calls_v1 == 0 { account == length } else { account <= length };
+        assert!(right, "{} has {length} frames, and {account} in its account", process.pid);
     }
     let buffers = count(FrameKind::Buffer);
     assert_eq!(buffers, kernel.buffers.frames(), "frames of buffers");

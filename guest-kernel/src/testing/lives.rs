@@ -33,10 +33,14 @@ fn the_newborn_has_its_image_its_argument_and_a_seed_of_its_own() {
     assert_eq!((context.rip, context.rsp), (USER_TEXT, USER_STACK_TOP - 8));
     assert_eq!((context.cs, context.rdi, context.rdx), (u64::from(USER_CS), 77, u64::from(born.0)));
     assert_ne!(context.rsi, m.process(twin).d.context.rsi);
-    // The text is the module's, in both; the data is zero, and each has its own.
+    // The text is the module's, in both; the data is zero, and each gets its own.
     assert_eq!(m.peek(born, USER_TEXT + PAGE_SIZE), Some(2));
     assert_eq!(m.frame(born, USER_TEXT), m.frame(twin, USER_TEXT));
-    assert_eq!(m.peek(born, USER_DATA + 2 * PAGE_SIZE), Some(0));
+    for pid in [born, twin] {
+        assert_eq!(m.frame(pid, USER_DATA), None);
+        m.turn_to(pid);
+        assert_eq!((m.read(USER_DATA), m.read(USER_DATA + 2 * PAGE_SIZE)), (Some(0), Some(0)));
+    }
     assert_ne!(m.frame(born, USER_DATA), m.frame(twin, USER_DATA));
     let spawn = m.last(Kind::Spawn);
     assert_eq!((spawn.pid, spawn.a, spawn.b), (twin, 1000, u64::from(parent.0)));
@@ -135,7 +139,7 @@ fn a_birth_without_memory_leaves_nothing_behind() {
         let (mut m, parent) = parent();
         // What is left after the heap: one frame too few, or more.
         let pages = m.kernel.info.free_frames - 1 - spare;
-        m.ok(parent, Call::Grow, &[u64::from(pages) * PAGE_SIZE]);
+        m.fill(parent, pages);
         assert_eq!(m.kernel.info.free_frames, spare);
         for _ in 0..2 {
             m.refused(parent, Call::Spawn, &[LARGE as u64, 1000, 3], Error::Exhausted);

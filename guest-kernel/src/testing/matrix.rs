@@ -7,7 +7,7 @@ use std::vec::Vec;
 use abi::flow::{Flow, Gate};
 use abi::frame::{FrameEntry, FrameKind};
 use abi::info::{Counters, Info};
-use abi::layout::USER_TEXT;
+use abi::layout::{PAGE_SIZE, USER_TEXT};
 use abi::loan::Loan;
 use abi::module::{Header, MODULE_MAGIC, Program};
 use abi::process::{PROCESS_SLOTS, State, VECTOR_SYSCALL};
@@ -45,11 +45,11 @@ pub(super) const BARE: usize = 2;
 /// How many there are.
 pub(super) const PROGRAMS: usize = 3;
 
-/// Frames that a new process of each program has besides its descriptor: root, pointers, directory, page table, data, stack.
-pub(super) const FRAMES: [u32; PROGRAMS] = [6, 8, 5];
+/// Frames that a new process of each program has besides its descriptor: root, pointers, directory, page table.
+pub(super) const FRAMES: [u32; PROGRAMS] = [4, 4, 4];
 
 /// A command line under which no tick passes by itself.
-pub(super) const TIMELESS: &str = "tick-entries=1000000";
+pub(super) const TIMELESS: &str = "tick-entries=1000000 low-water=0";
 
 pub(super) struct Matrix {
     pub(super) kernel: Kernel<FakeMachine>,
@@ -364,6 +364,16 @@ impl Matrix {
     #[track_caller]
     pub(super) fn last(&self, kind: Kind) -> Record {
         *self.traced(kind).last().expect("there is one")
+    }
+
+    /// `pid`, which runs, grows its heap by `pages` and touches all of them; gives the address of the first.
+    #[track_caller]
+    pub(super) fn fill(&mut self, pid: Pid, pages: u32) -> u64 {
+        let at = self.ok(pid, Call::Grow, &[u64::from(pages) * PAGE_SIZE]);
+        for page in 0..u64::from(pages) {
+            assert_eq!(self.read(at + page * PAGE_SIZE), Some(0), "new memory is empty");
+        }
+        at
     }
 
     /// Makes `pid` a server that waits for messages on `port`.

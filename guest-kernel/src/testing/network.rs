@@ -237,7 +237,7 @@ fn what_makes_no_sense_is_refused_and_holds_no_buffer() {
     let (data, end) = (USER_DATA, USER_DATA + PAGE_SIZE);
     let collects = [
         ([PORT, 1, 8], Error::Invalid),
-        ([PORT, u64::MAX & !7, 8], Error::BadAddress),
+        ([PORT, !7, 8], Error::BadAddress),
         ([PORT + 1, data, 8], Error::NotFound),
         ([0, data, 8], Error::NotFound),
     ];
@@ -250,7 +250,7 @@ fn what_makes_no_sense_is_refused_and_holds_no_buffer() {
         ([PORT, data, 241], Error::Invalid),
         ([PORT, data + 4, 8], Error::Invalid),
         ([PORT, 0, 8], Error::BadAddress),
-        ([PORT, u64::MAX & !7, 240], Error::BadAddress),
+        ([PORT, !7, 240], Error::BadAddress),
         ([PORT, USER_HEAP, 8], Error::BadAddress),
         ([PORT, end - 8, 16], Error::BadAddress),
         ([PORT + 1, data, 8], Error::NotFound),

@@ -6,7 +6,7 @@ use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_DATA, USER_WINDOWS};
 use abi::loan::LOAN_NONE;
 use abi::process::{PROCESS_SLOTS, State};
-use abi::syscall::{Call, Error};
+use abi::syscall::Call;
 use abi::trace::Kind;
 use abi::{Frame, Pid};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use crate::pager::Source;
 
 const FRONT: u64 = 2000;
 const BACK: u64 = 2001;
-const FIX: &str = "tick-entries=1000000 fix.pager=1";
+const FIX: &str = "tick-entries=1000000 low-water=0 fix.pager=1";
 
 /// Frames that a process can reach and that belong to somebody else who has not lent them.
 fn leaks(m: &mut Matrix) -> Vec<Frame> {
@@ -78,8 +78,7 @@ impl Chain {
 
     /// Root takes so many pages; gives the address of the last.
     fn take(&mut self, pages: u32) -> u64 {
-        let bytes = u64::from(pages) * PAGE_SIZE;
-        self.m.ok(self.root, Call::Grow, &[bytes]) + bytes - PAGE_SIZE
+        self.m.fill(self.root, pages) + u64::from(pages) * PAGE_SIZE - PAGE_SIZE
     }
 
     /// Root takes all that is free; a page table for its heap is part of it.
@@ -102,7 +101,7 @@ fn with_memory_to_spare_a_late_write_falls_into_the_quarantine() {
     let mut c = Chain::new(TIMELESS);
     c.kill_the_client();
     assert_eq!(c.m.kind(c.lent).0, FrameKind::Quarantined);
-    assert_eq!(c.m.kernel.info.quarantined, FRAMES[PLAIN] + 1);
+    assert_eq!(c.m.kernel.info.quarantined, FRAMES[PLAIN] + 2);
     c.answer_in_place(66).expect("the window stands");
     assert_eq!(c.m.kernel.hw.frame(c.lent).0[0], 66);
     assert_eq!((c.m.counters().early_reuses, leaks(&mut c.m).len()), (0, 0));
@@ -116,7 +115,7 @@ fn without_the_fix_an_empty_free_list_breaks_the_quarantine() {
     assert_eq!(c.m.counters().early_reuses, 0);
     // The oldest first: the client's root, pointers, directory, page table, and then what it had lent.
     let page = c.take(5);
-    assert_eq!((c.m.counters().early_reuses, c.m.kernel.info.quarantined), (5, FRAMES[PLAIN] + 1 - 5));
+    assert_eq!((c.m.counters().early_reuses, c.m.kernel.info.quarantined), (5, FRAMES[PLAIN] + 2 - 5));
     assert_eq!(c.m.last(Kind::Given).c, Source::Early as u64);
     assert_eq!((c.m.kind(c.lent), leaks(&mut c.m)), ((FrameKind::User, c.root), std::vec![c.lent]));
     // And so a server that does its work writes into what is root's.
@@ -130,14 +129,14 @@ fn with_the_fix_an_empty_free_list_takes_the_windows_down_first() {
     let mut c = Chain::new(FIX);
     c.kill_the_client();
     c.take_all();
-    assert_eq!((c.m.kernel.info.quarantined, c.m.traced(Kind::Teardown).len()), (FRAMES[PLAIN] + 1, 0));
+    assert_eq!((c.m.kernel.info.quarantined, c.m.traced(Kind::Teardown).len()), (FRAMES[PLAIN] + 2, 0));
     c.take(1);
     assert_eq!((c.m.kernel.info.quarantined, c.m.traced(Kind::Teardown).len()), (0, 1));
     c.take(c.m.kernel.info.free_frames);
     assert_eq!((c.m.kind(c.lent), leaks(&mut c.m).len()), ((FrameKind::User, c.root), 0));
-    c.m.refused(c.root, Call::Grow, &[1], Error::Exhausted);
-    // Nothing is left for a spare page: the server ends, and what is root's stays as it was.
+    // Nothing is left for a spare page: the server ends for those that it has, and what is root's stays as it was.
     assert_eq!(c.answer_in_place(66), None);
+    assert_eq!(c.m.last(Kind::OutOfMemory).pid, c.front);
     assert_eq!((c.m.alive(c.front), c.m.kernel.hw.frame(c.lent).0[0]), (false, 0));
 }
 
@@ -217,7 +216,7 @@ proptest! {
         frames in 50usize..80,
         steps in prop::collection::vec((any::<u8>(), 0usize..64), 0..400),
     ) {
-        let mut m = Matrix::boot(frames, "tick-entries=8 fix.pager=1");
+        let mut m = Matrix::boot(frames, "tick-entries=8 low-water=0 fix.pager=1");
         let cast = [0, 100, 100].map(|uid| m.spawn(PLAIN, uid, 3));
         m.schedule();
         for (server, port) in [(cast[1], FRONT), (cast[2], BACK)] {

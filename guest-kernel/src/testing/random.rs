@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::machine::Access;
 use super::matrix::{BARE, Matrix, PLAIN, PROGRAMS};
+use crate::shims::{V1_EXIT, V1_NICE, V2_EXIT, V2_STAT};
 
 /// Ports that are bound from the beginning.
 const PORTS: core::ops::Range<u64> = 2000..2002;
@@ -90,12 +91,18 @@ fn sensible() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The number of a system call, of this version or an older one.
+fn number() -> impl Strategy<Value = u64> {
+    let present = Call::ALL.len() as u64;
+    prop_oneof![16 => 0..=present, 2 => V1_EXIT..=V1_NICE + 1, 2 => V2_EXIT..=V2_STAT + 1]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let access = prop::sample::select(&[Access::Read, Access::Write, Access::Fetch][..]);
     prop_oneof![
         40 => sensible(),
         8 => (window(), any::<u64>()).prop_map(|(at, value)| Step::Write(at, value)),
-        4 => (0u64..17, prop::array::uniform6(word())).prop_map(|(call, words)| Step::Call(call, words)),
+        4 => (number(), prop::array::uniform6(word())).prop_map(|(call, words)| Step::Call(call, words)),
         1 => (address(), access).prop_map(|(at, access)| Step::Touch(at, access)),
         1 => prop::sample::select(&[0u64, 6, 13, 14, 200, u64::MAX][..]).prop_map(Step::Exception),
     ]

@@ -117,6 +117,8 @@ impl Guest {
             flags.push("-Clinker=ld.lld".to_owned());
         }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+        // Ring 0 is slow on some hosts: its paths are short only if the compiler sees all of them at once.
+        cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1").env("CARGO_PROFILE_RELEASE_LTO", "fat");
         if let Some(module) = module {
             cargo.env("MATRIX_MODULE", module);
         }

@@ -135,7 +135,7 @@ impl Process {
     }
 
     /// The priority that it has by itself and by its age.
-    fn own_priority(&self) -> u8 {
+    pub(crate) fn own_priority(&self) -> u8 {
         let priority = self.d.priority;
         priority.saturating_sub(self.lifted as u8).max(HIGHEST.min(priority))
     }

@@ -17,6 +17,7 @@
 //! | `services` | the service table, restarts, the host's commands |
 //! | `keys` | who is entitled to what, and the grant log |
 //! | `clock` | ticks, timers, idle time, the trace ring |
+//! | `oracle` | who attends to the timer, missed ticks, order and accounts, lent priorities, age |
 //! | `random` | whatever programs do: no panic, and the invariants |
 
 mod agents;
@@ -31,6 +32,7 @@ mod machine;
 mod matrix;
 mod messages;
 mod network;
+mod oracle;
 mod paging;
 mod phones;
 mod quarantine;

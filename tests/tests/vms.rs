@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{architect, events, hash, run, run_json, scenario, wait};
+use tests::{architect, check_hash, events, hash, run, run_json, scenario, wait};
 
 const SHORT: [&str; 2] = ["--set", "vm.max-ticks=200"];
 
@@ -31,6 +31,18 @@ fn guests_beside_each_other_tell_the_story_of_one_alone() {
         assert!(std::fs::read_to_string(folder.join("console.log")).unwrap().contains("matrix: up"));
     }
     assert_eq!(document["trace_hashes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_hundred_guests_of_one_seed_tell_one_story() {
+    let arguments = ["--vms", "100", "--set", "vm.max-ticks=40"];
+    let (outcome, document) = run_json(&scenario("healthy.toml"), &arguments);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let vms = document["vms"].as_array().unwrap();
+    assert_eq!(vms.len(), 100);
+    let first = hash(&vms[0]["verdict"]);
+    assert!(vms.iter().all(|vm| hash(&vm["verdict"]) == first), "{}", document["trace_hashes"]);
+    check_hash("healthy-40", &first);
 }
 
 #[test]

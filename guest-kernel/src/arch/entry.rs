@@ -17,8 +17,9 @@ use super::machine::{self, Stack};
 use super::{panic, port};
 use crate::kernel::VECTOR_TIMER;
 
-/// Size of the kernel's one stack, bytes.
-pub(super) const KERNEL_STACK_SIZE: usize = 16384;
+/// Size of the kernel's one stack, bytes, with the page at its lower end that is not mapped: what grows too far is
+/// found out. Most of it is for the start, which builds the kernel's value there.
+pub(super) const KERNEL_STACK_SIZE: usize = 40960;
 
 /// The kernel's one stack.
 pub(super) static KERNEL_STACK: Stack<KERNEL_STACK_SIZE> = Stack::new();

@@ -25,6 +25,11 @@ impl<const N: usize> Stack<N> {
         Self(UnsafeCell::new(MaybeUninit::uninit()))
     }
 
+    /// Its lowest byte.
+    pub(super) fn bottom(&self) -> *const u8 {
+        self.0.get().cast()
+    }
+
     /// One past its highest byte.
     pub(super) fn top(&self) -> u64 {
         self.0.get() as u64 + N as u64

@@ -353,6 +353,7 @@ fn protect_image() {
     let rodata = physical(&raw const __rodata_start).0;
     let data = physical(&raw const __data_start).0;
     let end = physical(&raw const __kernel_end).0;
+    let guard = physical(entry::KERNEL_STACK.bottom()).0;
     // SAFETY: the tables are static and used by nobody yet; the boot tables are only changed here, through the direct
     // map. Text stays mapped where it is and executable, data writable, so that this code goes on.
     unsafe {
@@ -360,6 +361,7 @@ fn protect_image() {
         let mut at = text;
         while at < end {
             let rights = match at {
+                _ if at == guard => 0,
                 _ if at < rodata => PRESENT,
                 _ if at < data => PRESENT | NO_EXECUTE,
                 _ => PRESENT | WRITE | NO_EXECUTE,

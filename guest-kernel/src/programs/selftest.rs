@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use abi::Pid;
 use abi::agents::{Class, Heuristic};
 use abi::layout::{
-    DIRECT_MAP, KERNEL_BASE, PAGE_SIZE, USER_END, USER_HEAP, USER_HEAP_END, USER_STACK, USER_STACK_TOP,
-    USER_TEXT, USER_WINDOWS,
+    DIRECT_MAP, KERNEL_BASE, PAGE_SIZE, USER_END, USER_HEAP, USER_HEAP_END, USER_STACK, USER_TEXT,
+    USER_WINDOWS,
 };
 use abi::process::State;
 use abi::syscall::{Call, DATAGRAM_BYTES, Error, Keys, Query, SIGNAL_END};
@@ -1053,10 +1053,10 @@ impl Tests {
 
     fn seeds(&mut self) {
         let mut seeds = [self.seed; 9];
-        for nth in 1..seeds.len() {
+        for place in seeds.iter_mut().skip(1) {
             let child = self.start(SEEDED, 0);
             if let Ok(message) = SYSTEM.receive_within(TESTER, LATE) {
-                seeds[nth] = message.words[0];
+                *place = message.words[0];
                 let _ = SYSTEM.reply(message.sender, [0; 2]);
             }
             let _ = self.status(child);

@@ -1,0 +1,260 @@
+//! The kernel, tested from where its users stand: the guest's programs `selftest` and `fuzz`, on this machine's KVM.
+
+use std::fs;
+
+use serde_json::Value;
+use tests::{check_hash, hash, run_json};
+
+/// The tests that the guest makes, in their order.
+const TESTS: &[&str] = &[
+    "a call brings an answer",
+    "a loan is answered in place",
+    "a call times out",
+    "the server goes on after it",
+    "who asks a dying server is told",
+    "the server is gone",
+    "a port closes with its owner",
+    "foreign and low ports are refused",
+    "root has a privileged port",
+    "answers without a question are not",
+    "a sender waits at a full port",
+    "datagrams come whole and in order",
+    "their numbers rise",
+    "the sender has sent them all",
+    "what has no room is cut off",
+    "a full port times out",
+    "an empty port times out",
+    "odd datagrams are refused",
+    "no datagram from a wild pointer",
+    "none to a wild pointer either",
+    "nor into program text",
+    "nothing wild is lent",
+    "nothing wild is examined",
+    "no return stack is wild",
+    "the server was not harmed",
+    "a wild read is its reader's end",
+    "the urgent run first",
+    "sleepers wake in their order",
+    "sleep lasts as long as asked",
+    "short bursts run before long ones",
+    "fresh pages are zero",
+    "so are pages of the dead",
+    "the heap grows to its limit",
+    "and not beyond",
+    "the stack grows to its limit",
+    "and no further",
+    "the heap cannot be run",
+    "program text cannot be written",
+    "not by root either",
+    "the text that all share is whole",
+    "who shares it was not harmed",
+    "a parent learns the status",
+    "no child, no wait",
+    "an odd start is refused",
+    "a kill is for once",
+    "the killed one has its status",
+    "an old pid is nobody's",
+    "who has its place lives on",
+    "a crash is told by its vector",
+    "and counted",
+    "others go on",
+    "others are not harmed",
+    "a crashed service is started again",
+    "root, too, needs a key to pet",
+    "root gets all keys",
+    "the system gets the phone's",
+    "people get none",
+    "people have no power over others",
+    "nor has the system",
+    "people hold no office",
+    "root holds none without a key",
+    "root reads what others have",
+    "they do not notice",
+    "a scanner is tagged",
+    "a forger is tagged",
+    "a prober is tagged",
+    "an honest one is not",
+    "a phone call runs in ring 0",
+    "root may phone as well",
+    "the next signal is a caller's end",
+    "who does not phone survives it",
+    "signals are taken",
+    "handlers run and registers are kept",
+    "a signal finds who waits",
+    "and interrupts the wait",
+    "one signal waits, a third is refused",
+    "each is handled once",
+    "odd signals are refused",
+    "who has no handler may be sent one",
+    "and does not notice",
+    "the last signal can be sent",
+    "it ends who does not handle it",
+    "version 1 works",
+    "a word of version 2 arrives",
+    "version 2 works",
+    "everybody has a seed of his own",
+    "with a key the watchdog is petted",
+];
+
+/// Where the service is that `selftest` has crash: its part in the upper half, its port in the lower.
+const SERVICE: u64 = 1 << 32 | 1500;
+
+/// The three Agents, the service, and the one that tests. Many processes crash on purpose, so nobody is there to pet the
+/// watchdog for a sound system: the tests start it when they are through, and it ends the run.
+fn selftest() -> String {
+    format!(
+        r#"
+        name = "selftest"
+        vm = {{ max-ticks = 100000 }}
+        watchdog = {{ timeout-ticks = 20, first = "poweroff" }}
+        monitor = {{ period-ticks = 50 }}
+
+        [[program]]
+        program = "agent"
+        count = 3
+        uid = 0
+        priority = 2
+        ports = [0, 1, 2]
+
+        [[program]]
+        program = "selftest"
+        priority = 5
+        argument = {SERVICE}
+
+        [[program]]
+        program = "selftest"
+        uid = 0
+        priority = 3
+        argument = "selftest"
+        "#
+    )
+}
+
+/// Two that call the kernel with nonsense, in the midst of those who check what they get.
+const FUZZED: &str = r#"
+    name = "fuzzed"
+    vm = { memory-mib = 8, max-ticks = 800 }
+
+    [[program]]
+    program = "watchdogd"
+    uid = 0
+    priority = 1
+
+    [[program]]
+    program = "nursery"
+    uid = 0
+    priority = 3
+    argument = "client"
+
+    [[program]]
+    program = "store"
+    uid = 100
+    priority = 2
+    ports = [2100]
+
+    [[program]]
+    program = "front"
+    count = 2
+    uid = 100
+    priority = 3
+    ports = [2000, 2001]
+
+    [[program]]
+    program = "echo"
+    ports = [4200]
+
+    [[program]]
+    program = "chatter"
+    ports = [4200]
+
+    [[program]]
+    program = "batch"
+    argument = 8
+
+    [[program]]
+    program = "fuzz"
+    count = 2
+    uid = 2000
+    argument = 2000
+"#;
+
+/// Runs a scenario; gives its exit status, its verdict, and its console.
+fn run_text(scenario: &str, arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let home = tempfile::tempdir().unwrap();
+    let (path, out) = (home.path().join("scenario.toml"), home.path().join("out"));
+    fs::write(&path, scenario).unwrap();
+    let arguments = [arguments, &["--out", out.to_str().unwrap()]].concat();
+    let (outcome, verdict) = run_json(&path, &arguments);
+    let console = fs::read_to_string(out.join("console.log")).expect("a run has its console");
+    (outcome.status, verdict, console)
+}
+
+/// All that the guest's own tests must have come to, on whatever clock.
+fn check_selftest(arguments: &[&str]) -> Value {
+    let (status, verdict, console) = run_text(&selftest(), arguments);
+    let lines: Vec<&str> = console.lines().filter_map(|line| line.strip_prefix("selftest: ")).collect();
+    let failed: Vec<_> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();
+    assert!(failed.is_empty(), "{failed:?} in {console}");
+    let expected: Vec<String> = TESTS.iter().map(|name| format!("ok {name}")).collect();
+    let (done, passed) = lines.split_last().expect("the tests print something");
+    assert_eq!(passed, expected, "{console}");
+    assert_eq!(*done, format!("all {} done", TESTS.len()), "{console}");
+
+    assert_eq!(status, Some(0), "the scenario expects nothing");
+    assert_eq!(verdict["outcome"], "hung", "the watchdog that the tests set going ends the run");
+    assert_eq!(verdict["incarnations"], 1);
+    assert_eq!(verdict["watchdog"]["pets"], 1);
+    assert_eq!((&verdict["leaks"]["detected"], &verdict["leaks"]["actual"]), (&0.into(), &0.into()));
+    assert_eq!(verdict["damaged"], 0);
+    let agents = &verdict["agents"];
+    assert_eq!((&agents["true_positives"], &agents["false_positives"]), (&3.into(), &0.into()));
+    assert_eq!((&verdict["monitor"]["restarts"], &verdict["monitor"]["kills"]), (&1.into(), &0.into()));
+    // What no counter may miss: each of these is done by a test a known number of times.
+    let kernel = &verdict["subsystems"];
+    for (counter, least) in [
+        ("loans", 2),
+        ("gated", 2),
+        ("datagrams", 30),
+        ("signals", 14),
+        ("phones", 6),
+        ("calls_v1", 8),
+        ("calls_v2", 5),
+        ("examined", 1),
+        ("granted", 7),
+        ("withheld", 2),
+        ("tagged", 3),
+        ("crashes", 20),
+        ("timeouts", 2),
+    ] {
+        assert!(kernel[counter].as_u64().unwrap() >= least, "{counter} in {kernel:#}");
+    }
+    assert_eq!(kernel["early_reuses"], 0);
+    verdict
+}
+
+#[test]
+fn the_guest_passes_its_own_tests() {
+    let verdict = check_selftest(&[]);
+    check_hash("selftest", &hash(&verdict));
+}
+
+#[test]
+fn the_guest_passes_its_own_tests_under_real_preemption() {
+    let verdict = check_selftest(&["--set", "vm.clock=apic"]);
+    assert!(verdict["trace_hash"].is_null(), "real time makes every run another one");
+}
+
+#[test]
+fn nonsense_from_two_processes_harms_nobody() {
+    let (status, verdict, console) = run_text(FUZZED, &[]);
+    assert_eq!(status, Some(0));
+    assert_eq!(verdict["outcome"], "healthy", "{console}");
+    assert_eq!((&verdict["crashes"], &verdict["damaged"]), (&0.into(), &0.into()), "{console}");
+    assert_eq!((&verdict["leaks"]["detected"], &verdict["leaks"]["actual"]), (&0.into(), &0.into()));
+    let refusals = verdict["subsystems"]["refusals"].as_u64().unwrap();
+    assert!(refusals > 3000, "most of 4000 nonsensical calls are refused: {refusals}");
+    // Whoever is damaged says so, so nobody else has anything to say.
+    let said: Vec<&str> = console.lines().filter(|line| !line.starts_with("matrix: ")).collect();
+    assert_eq!(said, ["fuzz: all answers were in order"; 2], "{console}");
+    check_hash("fuzzed", &hash(&verdict));
+}

@@ -1,0 +1,65 @@
+//! The light load of `healthy.toml`: every subsystem does its daily work, and none has anything to complain of.
+
+use tests::{run_json, scenario};
+
+/// Counters that a light load moves.
+const WORK: &[&str] = &[
+    "syscalls",
+    "refusals",
+    "messages",
+    "loans",
+    "switches",
+    "handoffs",
+    "spawns",
+    "exits",
+    "pets",
+    "bursts",
+    "misjudged",
+    "acknowledged",
+    "faults",
+    "transfers",
+    "transferred",
+    "datagrams",
+    "signals",
+    "phones",
+    "calls_v1",
+    "calls_v2",
+    "taps",
+    "tagged",
+    "granted",
+];
+
+/// Counters of what must not happen.
+const TROUBLE: &[&str] = &["crashes", "damaged", "early_reuses", "out_of_memory", "restarts"];
+
+/// Counters of what may happen or not.
+const EITHER: &[&str] = &["timeouts", "missed", "low_water", "gated", "withheld", "examined"];
+
+#[test]
+fn under_a_light_load_every_subsystem_works_and_none_fails() {
+    let (outcome, verdict) = run_json(&scenario("healthy.toml"), &["--set", "vm.max-ticks=1500"]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(verdict["outcome"], "healthy");
+
+    let kernel = verdict["subsystems"].as_object().expect("the verdict has the kernel's counters");
+    for (name, count) in kernel {
+        let count = count.as_u64().unwrap_or_else(|| panic!("{name} is no number"));
+        let name = name.as_str();
+        match (WORK.contains(&name), TROUBLE.contains(&name), EITHER.contains(&name)) {
+            (true, false, false) => assert!(count > 0, "nothing was counted in {name}: {kernel:#?}"),
+            (false, true, false) => assert_eq!(count, 0, "{name}: {kernel:#?}"),
+            (false, false, true) => {}
+            _ => panic!("{name} belongs into exactly one of the lists"),
+        }
+    }
+    assert_eq!(kernel.len(), WORK.len() + TROUBLE.len() + EITHER.len(), "a counter is gone: {kernel:#?}");
+
+    assert_eq!((&verdict["leaks"]["detected"], &verdict["leaks"]["actual"]), (&0.into(), &0.into()));
+    assert_eq!((&verdict["monitor"]["restarts"], &verdict["monitor"]["kills"]), (&0.into(), &0.into()));
+    assert_eq!((&verdict["damaged"], &verdict["crashes"]), (&0.into(), &0.into()));
+    let agents = &verdict["agents"];
+    assert!(agents["tagged"].as_u64().is_some_and(|tagged| tagged > 0), "{agents}");
+    assert_eq!(agents["true_positives"], agents["tagged"]);
+    assert_eq!(agents["false_positives"], 0);
+    assert_eq!(kernel["tagged"], agents["tagged"], "the kernel counts what the trace says");
+}

@@ -26,7 +26,7 @@ use crate::pager::Chain;
 use crate::params::Clock;
 use crate::phones::Phone;
 use crate::queue::{Links, Queue};
-use crate::scheduler::{PRIORITIES, UNKNOWN_BURST};
+use crate::scheduler::{HIGHEST, PRIORITIES, UNKNOWN_BURST};
 use crate::signals::{Signals, USER_FLAGS};
 use crate::space::{NoMemory, RODATA, TEXT};
 
@@ -189,7 +189,9 @@ impl<H: Hardware> Kernel<H> {
         if birth.uid >= FIRST_PERSON && self.pager.is_scarce() {
             return Err(Error::Exhausted);
         }
-        let slot = self.embryo(birth.parent, birth.uid, birth.priority).map_err(|_| Error::Exhausted)?;
+        let slot = self
+            .embryo(birth.parent, birth.uid, birth.priority.max(HIGHEST))
+            .map_err(|_| Error::Exhausted)?;
         let process = self.process(slot);
         let pid = process.d.pid;
         process.d.program = birth.program as u32;

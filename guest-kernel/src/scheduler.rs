@@ -33,8 +33,8 @@ pub const CLASSES: usize = 4;
 pub const UNKNOWN_BURST: u32 = 32;
 /// Ticks in the queue after which a process is lifted by a priority, and once more after as many again.
 const OLD: u64 = 32;
-/// Nobody is lifted as high as the scheduler's own process.
-const HIGHEST: u8 = 1;
+/// The most urgent that a user process can be, by birth or lifted: the scheduler's own process comes before all.
+pub const HIGHEST: u8 = 1;
 /// The longest burst that is told from longer ones, in kernel entries: its sixteenths can be added without overflow.
 const LONGEST_BURST: u64 = 1 << 26;
 

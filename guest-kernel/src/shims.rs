@@ -20,6 +20,7 @@ use crate::kernel::Kernel;
 use crate::pager::Source;
 use crate::scheduler::PRIORITIES;
 use crate::space::{DATA, PRESENT, USER, WRITE};
+use crate::syscalls::EXIT_STATUS;
 
 /// Version 1, `(status)`: ends the caller.
 pub const V1_EXIT: u64 = VERSION_1;
@@ -59,8 +60,9 @@ impl<H: Hardware> Kernel<H> {
         self.emit(Kind::OldCall, pid, number as u32, version, 0);
         match number {
             V1_EXIT | V2_EXIT => {
-                self.emit(Kind::Exit, pid, first as u32, 0, 0);
-                self.end(slot, first);
+                let status = first & EXIT_STATUS;
+                self.emit(Kind::Exit, pid, status as u32, 0, 0);
+                self.end(slot, status);
                 return Ok(());
             }
             V1_SLEEP => {

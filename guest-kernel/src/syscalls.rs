@@ -11,6 +11,9 @@ use crate::kernel::Kernel;
 use crate::process::{Birth, KILLED};
 use crate::scheduler::PRIORITIES;
 
+/// What a process can say of its own end; numbers above are the kernel's, see [`crate::process`].
+pub(crate) const EXIT_STATUS: u64 = 0xff;
+
 /// What a call came to.
 enum Done {
     /// The answer is in the caller's registers already, or will be when its wait ends.
@@ -57,7 +60,7 @@ impl<H: Hardware> Kernel<H> {
 
     /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
     fn restart(&mut self, slot: usize) {
-        if self.current == slot {
+        if self.current == slot && self.may_be_set_back(slot) {
             self.set_back(slot);
         }
     }
@@ -67,8 +70,9 @@ impl<H: Hardware> Kernel<H> {
         match call {
             Call::Exit => {
                 let pid = self.process(slot).d.pid;
-                self.emit(Kind::Exit, pid, first as u32, 0, 0);
-                self.end(slot, first);
+                let status = first & EXIT_STATUS;
+                self.emit(Kind::Exit, pid, status as u32, 0, 0);
+                self.end(slot, status);
             }
             Call::Yield => {
                 self.process(slot).d.context.rax = 0;

@@ -350,7 +350,7 @@ impl Scenario {
         range("load.requests", self.load.requests, 1, u32::MAX.into())?;
         range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
         range("load.fronts", self.load.fronts.into(), 1, 16)?;
-        range("load.buffers", self.load.buffers.into(), 1, 4096)?;
+        range("load.buffers", self.load.buffers.into(), 1, 256)?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
         range("monitor.max-load", self.monitor.max_load.into(), 0, 256)?;

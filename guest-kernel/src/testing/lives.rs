@@ -205,3 +205,16 @@ fn who_kills_itself_is_dead() {
         .filter(|frame| m.kind(abi::Frame(u64::from(*frame))).0 == FrameKind::Descriptor);
     assert_eq!(descriptors.count(), 1);
 }
+
+#[test]
+fn nobody_can_claim_an_end_that_only_the_kernel_gives() {
+    let mut m = Matrix::boot(200, TIMELESS);
+    let parent = m.spawn(PLAIN, 0, 3);
+    m.schedule();
+    let child = Pid(m.ok(parent, Call::Spawn, &[PLAIN as u64, 1000, 3]) as u32);
+    m.turn_to(child);
+    m.act(child, Call::Exit, &[crate::process::TAGGED]);
+    m.turn_to(parent);
+    m.ok(parent, Call::Wait, &[]);
+    assert_eq!(m.results(parent)[..2], [u64::from(child.0), crate::process::TAGGED & 0xff]);
+}

@@ -5,7 +5,7 @@
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
-//! The one place where a state changes is `Kernel::set_state`.
+//! The one place where a state changes is `Kernel::change_state`.
 //!
 //! A new process has page tables and its program's text, which all instances share; data, stack and heap are only
 //! reserved and come page by page, when they are first touched (see [`crate::faults`]).
@@ -314,8 +314,7 @@ impl<H: Hardware> Kernel<H> {
             self.current = 0;
             self.hw.load_root(self.kernel_root);
         }
-        self.set_state(slot, State::Zombie);
-        self.process(slot).status = status;
+        self.change_state(slot, State::Zombie).status = status;
         self.drop_borrowed(slot);
         self.close_ports(slot);
         self.detach(pid);

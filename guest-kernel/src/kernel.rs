@@ -167,21 +167,23 @@ impl<H: Hardware> Kernel<H> {
         self.pass_time(pid, vector);
         // The host may have had the process ended at the tick.
         if self.current == slot {
-            match vector {
-                VECTOR_SYSCALL => self.system_call(slot),
-                VECTOR_PAGE_FAULT => {
-                    if self.mend_syscall(slot) {
-                        self.system_call(slot);
-                    } else {
-                        self.page_fault(slot);
-                    }
-                }
-                VECTOR_TIMER => {}
-                _ => self.fault(slot, vector as u32, 0),
+            if vector == VECTOR_SYSCALL || (vector == VECTOR_PAGE_FAULT && self.mend_syscall(slot)) {
+                self.system_call(slot);
+            } else {
+                self.exception(slot, vector);
             }
         }
         if self.preempt || self.current == 0 {
             self.schedule();
+        }
+    }
+
+    #[inline(never)]
+    fn exception(&mut self, slot: usize, vector: u64) {
+        match vector {
+            VECTOR_PAGE_FAULT => self.page_fault(slot),
+            VECTOR_TIMER => {}
+            _ => self.fault(slot, vector as u32, 0),
         }
     }
 
@@ -217,6 +219,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Time moves on: the doorbell, the host's commands, then the timer's interrupt.
+    #[inline(never)]
     pub(crate) fn tick(&mut self, ticks: u64) {
         self.left = self.params.tick_entries;
         // A program may sleep until the end of time, which stands still then.

@@ -176,6 +176,16 @@ pub struct Birth {
 }
 
 impl<H: Hardware> Kernel<H> {
+    /// A process, if it lives.
+    #[inline(always)]
+    pub(crate) fn process_of(&mut self, pid: Pid) -> Option<&mut Process> {
+        let frame = *self.processes.get(pid.slot())?;
+        if frame == 0 {
+            return None;
+        }
+        Some(Self::process_in(&mut self.hw, Frame(u64::from(frame)))).filter(|process| process.d.pid == pid)
+    }
+
     /// The slot of a living process.
     pub(crate) fn find(&mut self, pid: Pid) -> Option<usize> {
         let slot = pid.slot();
@@ -388,6 +398,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Gives the status of a dead child, or waits for one.
+    #[inline(never)]
     pub(crate) fn wait(&mut self, slot: usize, timeout: u64) -> Result<(), Error> {
         let mut zombies = self.process(slot).zombies;
         if let Some(zombie) = self.links.pop(&mut zombies) {

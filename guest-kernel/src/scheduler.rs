@@ -293,11 +293,14 @@ impl<H: Hardware> Kernel<H> {
     /// A process comes to wait for another. Gives the process.
     #[inline(always)]
     pub(crate) fn wait_for(&mut self, slot: usize, state: State, peer: Pid) -> &mut Process {
-        self.change_state(slot, state);
-        if self.params.fix_priorities && self.process(slot).d.peer != peer {
-            self.set_peer(slot, peer);
+        if self.params.fix_priorities {
+            self.set_state_and_priority(slot, state);
+            if self.process(slot).d.peer != peer {
+                self.set_peer(slot, peer);
+            }
+            return self.process(slot);
         }
-        let process = self.process(slot);
+        let process = self.change_state(slot, state);
         process.d.peer = peer;
         process
     }

@@ -15,6 +15,9 @@ use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use zerocopy::IntoBytes;
 
 const TARGET: &str = "x86_64-unknown-none";
+/// The workspace's profile for the guest.
+const PROFILE: &str = "guest";
+
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
@@ -63,7 +66,7 @@ impl Guest {
     }
 
     fn binary(&self, name: &str) -> PathBuf {
-        self.target_dir.join(TARGET).join("release").join(name)
+        self.target_dir.join(TARGET).join(PROFILE).join(name)
     }
 
     fn cargo(&self, arguments: &[&str], module: Option<&Path>) {
@@ -99,7 +102,8 @@ impl Guest {
         cargo.current_dir(&self.root);
         cargo.args([
             "build",
-            "--release",
+            "--profile",
+            PROFILE,
             "--quiet",
             "--locked",
             "--package",

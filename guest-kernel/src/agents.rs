@@ -66,6 +66,7 @@ fn attempt(call: Call, error: Option<Error>) -> Option<Attempt> {
 
 impl<H: Hardware> Kernel<H> {
     /// A system call has been carried out or refused. Only called while somebody is attached.
+    #[inline(never)]
     pub(crate) fn tap_call(&mut self, pid: Pid, number: u64, subject: u64, error: Option<Error>) {
         let Some(call) = Call::from_raw(number) else { return };
         if let Some(Attempt { class, refused }) = attempt(call, error) {
@@ -109,6 +110,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Gives an Agent its state page: its service's, if that has one from before, else a new one.
+    #[inline(never)]
     pub(crate) fn attach(&mut self, slot: usize, class: u64) -> Result<u64, Error> {
         let process = self.process(slot);
         let pid = process.d.pid;
@@ -164,6 +166,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Tags a violator and ends it.
+    #[inline(never)]
     pub(crate) fn tag(&mut self, slot: usize, pid: u64, heuristic: u64, score: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let by = process.d.pid;
@@ -181,6 +184,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Reads another process's memory into the caller's.
+    #[inline(never)]
     pub(crate) fn examine(
         &mut self,
         slot: usize,

@@ -122,6 +122,7 @@ impl<H: Hardware> Kernel<H> {
 
     /// No frame is left for what `asking` wants: the user process with the most frames is ended, be it the one that asks.
     /// Says whether there was one; equals are chosen in the order of their slots.
+    #[inline(never)]
     pub(crate) fn out_of_memory(&mut self, asking: usize) -> bool {
         let mut most = (0, 0);
         for slot in 1..self.slots.limit() {
@@ -146,6 +147,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// A fault that is the process's own: it ends.
+    #[inline(never)]
     pub(crate) fn fault(&mut self, slot: usize, vector: u32, address: u64) {
         let process = self.process(slot);
         let (pid, rip, ring) = (process.d.pid, process.d.context.rip, process.d.ring);

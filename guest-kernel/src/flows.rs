@@ -11,6 +11,7 @@ use abi::flow::Flow;
 const PLACES: usize = 4;
 
 /// The flow from `from` to `port`, in `table`, or a free or the oldest place for it.
+#[inline(always)]
 fn place(table: &[Flow], from: Pid, port: u32) -> usize {
     let first = (from.0 ^ from.0 >> 16).wrapping_mul(31).wrapping_add(port.wrapping_mul(7)) as usize;
     let mut best = first % table.len();
@@ -29,6 +30,7 @@ fn place(table: &[Flow], from: Pid, port: u32) -> usize {
 }
 
 /// One more message.
+#[inline(always)]
 pub fn count(table: &mut [Flow], (from, to): (Pid, Pid), port: u64, bytes: u64, tick: u64) {
     let port = port as u32;
     let flow = &mut table[place(table, from, port)];

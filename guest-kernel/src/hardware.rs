@@ -1,6 +1,7 @@
 //! What the kernel needs of a machine. The guest's is in `arch`; host tests have one made of plain memory.
 
 use abi::info::Command;
+use abi::process::Context;
 use abi::{Frame, GuestVirt};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -24,6 +25,11 @@ pub trait Hardware {
     fn load_root(&mut self, root: Frame);
     /// Says in which descriptor the next kernel entry saves its registers, and from which it resumes.
     fn resume_from(&mut self, descriptor: Frame);
+    /// Whether a page fault with these registers is a system call, on a host where they arrive so: the instruction after
+    /// it is in RCX, the flags are in R11.
+    fn is_syscall(_fault: &Context) -> bool {
+        false
+    }
     /// Has the timer's interrupt delivered again; where the clock is the APIC's.
     fn end_interrupt(&mut self) {}
     /// Waits for the timer's interrupt, and takes it; where the clock is the APIC's.

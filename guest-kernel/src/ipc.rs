@@ -11,6 +11,7 @@ use abi::trace::Kind;
 use crate::flows;
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
+use crate::loans::Lent;
 use crate::network::Mail;
 use crate::queue::Queue;
 
@@ -53,6 +54,13 @@ impl Ports {
         // A closed place has number 0.
         self.bound[..self.count].iter().position(|port| port.number == number && number != 0)
     }
+
+    /// The same, for one who has most likely named the port at place `last` before.
+    #[inline(always)]
+    fn find_again(&self, number: u64, last: u32) -> Option<usize> {
+        let last = last as usize % PORTS;
+        if self.bound[last].number == number && number != 0 { Some(last) } else { self.find(number) }
+    }
 }
 
 impl Default for Ports {
@@ -70,6 +78,7 @@ struct Message {
 
 impl<H: Hardware> Kernel<H> {
     /// Binds a port to the process.
+    #[inline(never)]
     pub(crate) fn bind(&mut self, slot: usize, number: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, uid) = (process.d.pid, process.d.uid);
@@ -92,13 +101,15 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Sends a message and waits for the reply.
+    #[inline(never)]
     pub(crate) fn call(&mut self, slot: usize) -> Result<(), Error> {
-        let context = &self.process(slot).d.context;
+        let process = self.process(slot);
+        let (pid, last, context) = (process.d.pid, process.port, &process.d.context);
         let (number, timeout, at, bytes) = (context.rdi, context.r9, context.r10, context.r8);
-        self.lendable(slot, at, bytes)?;
-        let place = self.ports.find(number).ok_or(Error::NotFound)?;
+        let frames = self.lendable(slot, at, bytes)?;
+        let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
         let owner = self.ports.bound[place].owner;
-        if owner == self.process(slot).d.pid {
+        if owner == pid {
             return Err(Error::Invalid);
         }
         self.process(slot).port = place as u32;
@@ -108,7 +119,7 @@ impl<H: Hardware> Kernel<H> {
         }
         let server = self.process(owner.slot());
         if server.d.state == State::Receiving as u8 && server.port == place as u32 {
-            match self.deliver(slot, owner.slot()) {
+            match self.deliver(slot, owner.slot(), frames) {
                 Ok(()) => self.hand_off(owner.slot()),
                 Err(error) => {
                     self.timers.cancel(slot);
@@ -124,6 +135,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Waits for a message on a port, at most `timeout` ticks (0: for ever).
+    #[inline(never)]
     pub(crate) fn receive(&mut self, slot: usize, number: u64, timeout: u64) -> Result<(), Error> {
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         let pid = self.process(slot).d.pid;
@@ -137,19 +149,22 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// The running process waits for what comes to its port, at most `timeout` ticks (0: for ever).
+    #[inline(always)]
     pub(crate) fn wait_at_port(&mut self, slot: usize, place: usize, state: State, timeout: u64) {
-        self.process(slot).port = place as u32;
         if timeout != 0 {
             let due = self.info.tick.saturating_add(timeout);
             self.timers.set(slot, due);
         }
-        self.block(slot, state);
+        self.change_state(slot, state).port = place as u32;
+        self.current = 0;
     }
 
     /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
     fn take_next(&mut self, slot: usize, place: usize) -> bool {
         while let Some(sender) = self.links.pop(&mut self.ports.bound[place].senders) {
-            match self.deliver(sender, slot) {
+            let context = &self.process(sender).d.context;
+            let (at, bytes) = (context.r10, context.r8);
+            match self.lendable(sender, at, bytes).and_then(|frames| self.deliver(sender, slot, frames)) {
                 Ok(()) => return true,
                 Err(error) => self.wake(sender, error as u64, [0; 2]),
             }
@@ -157,16 +172,19 @@ impl<H: Hardware> Kernel<H> {
         false
     }
 
-    /// Moves a message from the sender's registers into the receiver's; the sender then awaits the reply.
-    fn deliver(&mut self, sender: usize, receiver: usize) -> Result<(), Error> {
+    /// Moves a message from the sender's registers into the receiver's, `frames` being those that it lends; the sender
+    /// then awaits the reply.
+    fn deliver(&mut self, sender: usize, receiver: usize, frames: Lent) -> Result<(), Error> {
         let process = self.process(sender);
         let (pid, uid, place) = (process.d.pid, process.d.uid, process.port as usize);
         let context = &process.d.context;
         let message = Message { words: [context.rsi, context.rdx], at: context.r10, bytes: context.r8 };
-        let loan =
-            if message.bytes == 0 { 0 } else { self.open_loan(sender, receiver, message.at, message.bytes)? };
-        let window = if loan == 0 { 0 } else { self.loans[loan as usize - 1].window.0 };
-        let id = if loan == 0 { 0 } else { self.loans[loan as usize - 1].id };
+        let (mut loan, mut window, mut id) = (0, 0, 0);
+        if message.bytes != 0 {
+            loan = self.open_loan(sender, receiver, message.at, message.bytes, frames)?;
+            let opened = &self.loans[loan as usize - 1];
+            (window, id) = (opened.window.0, opened.id);
+        }
         self.timers.cancel(receiver);
         let server = self.process(receiver);
         let server_pid = server.d.pid;
@@ -179,8 +197,7 @@ impl<H: Hardware> Kernel<H> {
         context.r10 = window;
         context.r8 = message.bytes;
         context.r9 = u64::from(uid);
-        self.wait_for(sender, State::AwaitingReply, server_pid);
-        let process = self.process(sender);
+        let process = self.wait_for(sender, State::AwaitingReply, server_pid);
         process.loan = loan;
         process.d.messages += 1;
         self.info.counters.messages += 1;
@@ -194,26 +211,26 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Answers a sender; with a port, waits for the next message there.
+    #[inline(never)]
     pub(crate) fn reply(&mut self, slot: usize) -> Result<(), Error> {
         let me = self.process(slot);
-        let (pid, context) = (me.d.pid, &me.d.context);
+        let (pid, last, context) = (me.d.pid, me.port, &me.d.context);
         let (to, words) = (Pid(context.rdi as u32), [context.rsi, context.rdx]);
         let (number, timeout) = (context.r10, context.r8);
         let next = match number {
             0 => None,
             _ => {
-                let place = self.ports.find(number).ok_or(Error::NotFound)?;
+                let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
                 if self.ports.bound[place].owner != pid {
                     return Err(Error::Denied);
                 }
                 Some(place)
             }
         };
-        let waits = self.find(to).filter(|sender| {
-            let process = self.process(*sender);
-            process.d.state == State::AwaitingReply as u8 && process.d.peer == pid
-        });
-        let Some(sender) = waits else {
+        let waits = self
+            .process_of(to)
+            .filter(|process| process.d.state == State::AwaitingReply as u8 && process.d.peer == pid);
+        let Some(process) = waits else {
             // The sender gave up or died. Whoever serves on must not stumble over that.
             if let Some(place) = next {
                 if !self.take_next(slot, place) {
@@ -223,18 +240,23 @@ impl<H: Hardware> Kernel<H> {
             }
             return Err(Error::Dead);
         };
-        let loan = core::mem::take(&mut self.process(sender).loan);
-        let id = if loan == 0 { 0 } else { self.loans[loan as usize - 1].id };
+        let sender = to.slot();
+        process.d.messages += 1;
+        process.d.context.rax = 0;
+        [process.d.context.rdi, process.d.context.rsi] = words;
+        let loan = core::mem::take(&mut process.loan);
+        self.timers.cancel(sender);
         self.info.counters.messages += 1;
-        self.emit(Kind::Reply, pid, 0, u64::from(to.0), u64::from(id));
-        if loan != 0 {
+        if loan == 0 {
+            self.emit(Kind::Reply, pid, 0, u64::from(to.0), 0);
+        } else {
+            let id = self.loans[loan as usize - 1].id;
+            self.emit(Kind::Reply, pid, 0, u64::from(to.0), u64::from(id));
             self.end_loan(loan);
         }
         let process = self.process(slot);
         process.d.context.rax = 0;
         process.d.messages += 1;
-        self.process(sender).d.messages += 1;
-        self.answer(sender, 0, words);
         match next {
             Some(place) if !self.take_next(slot, place) => {
                 self.wait_at_port(slot, place, State::Receiving, timeout);

@@ -1,7 +1,7 @@
 //! The kernel's state, its entry point, and the virtual clock below the scheduler.
 
 use abi::flow::{Flow, Gate};
-use abi::info::{Doorbell, HOST_LISTENS, Info};
+use abi::info::{Doorbell, HOST_LISTENS, Info, QUIRK_SYSCALL_FAULTS};
 use abi::loan::Loan;
 use abi::process::{PROCESS_SLOTS, VECTOR_SYSCALL};
 use abi::service::{SERVICE_SLOTS, Service};
@@ -83,6 +83,8 @@ pub struct Kernel<H> {
     pub(crate) preempt: bool,
     /// Kernel entries until the next tick; where the APIC has the clock, never less.
     left: u32,
+    /// Records that fit into the trace ring for sure.
+    trace_room: u32,
     /// Who attends to the timer's interrupt.
     pub(crate) timer: TimerInterrupt,
     pub(crate) first_free_loan: usize,
@@ -132,6 +134,7 @@ impl<H: Hardware> Kernel<H> {
             current: 0,
             preempt: false,
             left,
+            trace_room: 0,
             timer: TimerInterrupt::default(),
             first_free_loan: 0,
             loan_serial: 0,
@@ -164,16 +167,41 @@ impl<H: Hardware> Kernel<H> {
         self.pass_time(pid, vector);
         // The host may have had the process ended at the tick.
         if self.current == slot {
-            match vector {
-                VECTOR_SYSCALL => self.system_call(slot),
-                VECTOR_PAGE_FAULT => self.page_fault(slot),
-                VECTOR_TIMER => {}
-                _ => self.fault(slot, vector as u32, 0),
+            if vector == VECTOR_SYSCALL || (vector == VECTOR_PAGE_FAULT && self.mend_syscall(slot)) {
+                self.system_call(slot);
+            } else {
+                self.exception(slot, vector);
             }
         }
         if self.preempt || self.current == 0 {
             self.schedule();
         }
+    }
+
+    #[inline(never)]
+    fn exception(&mut self, slot: usize, vector: u64) {
+        match vector {
+            VECTOR_PAGE_FAULT => self.page_fault(slot),
+            VECTOR_TIMER => {}
+            _ => self.fault(slot, vector as u32, 0),
+        }
+    }
+
+    /// A system call that has arrived as a page fault becomes what it is; says whether it was one.
+    #[inline(always)]
+    fn mend_syscall(&mut self, slot: usize) -> bool {
+        let context = &self.process(slot).d.context;
+        if !H::is_syscall(context) {
+            return false;
+        }
+        let flags = context.r11;
+        let rflags = self.user_rflags(flags);
+        let context = &mut self.process(slot).d.context;
+        context.rip = context.rcx;
+        context.rflags = rflags;
+        context.vector = VECTOR_SYSCALL;
+        self.info.quirks |= QUIRK_SYSCALL_FAULTS;
+        true
     }
 
     /// The clock, below the scheduler as a hardware timer would be. The virtual one counts kernel entries, all but those
@@ -191,6 +219,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Time moves on: the doorbell, the host's commands, then the timer's interrupt.
+    #[inline(never)]
     pub(crate) fn tick(&mut self, ticks: u64) {
         self.left = self.params.tick_entries;
         // A program may sleep until the end of time, which stands still then.
@@ -218,24 +247,42 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Writes an event into the trace; a full ring is drained first, so that nothing is lost where somebody listens.
+    #[inline(always)]
     pub(crate) fn emit(&mut self, kind: Kind, pid: Pid, a: u32, b: u64, c: u64) {
-        let (features, tail) = self.hw.host();
-        if features & HOST_LISTENS != 0 && self.info.trace_head - tail >= TRACE_SLOTS as u64 {
-            self.hw.ring(Doorbell::TraceFull.value(GuestPhys(0)));
+        if self.trace_room == 0 {
+            self.make_trace_room();
         }
+        self.trace_room -= 1;
         let at = self.info.trace_head as usize % TRACE_SLOTS;
         self.ring[at] = Record { tick: self.info.tick as u32, kind: kind as u16, reserved: 0, pid, a, b, c };
         self.info.trace_head += 1;
     }
 
+    /// The ring is full for all that is known: looks how far the host has come, and has it drained if it is full indeed.
+    #[cold]
+    #[inline(never)]
+    fn make_trace_room(&mut self) {
+        const ALL: u64 = TRACE_SLOTS as u64;
+        let (features, tail) = self.hw.host();
+        let mut waiting = self.info.trace_head - tail;
+        if features & HOST_LISTENS == 0 {
+            waiting = 0;
+        } else if waiting >= ALL {
+            self.hw.ring(Doorbell::TraceFull.value(GuestPhys(0)));
+            waiting = self.info.trace_head - self.hw.host().1;
+        }
+        // A host that has not made room is asked again each time.
+        self.trace_room = ALL.saturating_sub(waiting).max(1) as u32;
+    }
+
     /// The process in a slot that has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn process(&mut self, slot: usize) -> &mut Process {
         let frame = Frame(u64::from(self.processes[slot]));
         Self::process_in(&mut self.hw, frame)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn process_in(hw: &mut H, frame: Frame) -> &mut Process {
         let bytes = hw.page(frame).as_mut_bytes();
         match Process::mut_from_prefix(bytes) {

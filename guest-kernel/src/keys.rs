@@ -25,6 +25,7 @@ pub const fn entitled(uid: u32) -> u32 {
 
 impl<H: Hardware> Kernel<H> {
     /// Gives keys to a process, and writes down what was wanted and what was given; for kernel processes.
+    #[inline(never)]
     pub(crate) fn grant(&mut self, slot: usize, to: u64, wanted: u64, granted: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let by = process.d.pid;

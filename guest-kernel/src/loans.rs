@@ -19,14 +19,25 @@ use crate::hardware::Hardware;
 use crate::kernel::{Kernel, LOAN_SLOTS};
 use crate::space::{DATA, PRESENT, USER, WRITE, frame_of};
 
+/// The frames of a loan.
+pub type Lent = [u32; LOAN_PAGES];
+
 /// A place in the loan table plus one; 0 is no loan.
 pub type LoanRef = u32;
 
 impl<H: Hardware> Kernel<H> {
     /// The frames behind a buffer that its owner wants to lend: whole pages, all writable. Those that are reserved and
     /// not there yet are given now: a loan is of frames.
-    pub(crate) fn lendable(&mut self, slot: usize, at: u64, bytes: u64) -> Result<[u32; LOAN_PAGES], Error> {
-        if !at.is_multiple_of(PAGE_SIZE) || bytes > LOAN_PAGES as u64 * PAGE_SIZE {
+    #[inline(always)]
+    pub(crate) fn lendable(&mut self, slot: usize, at: u64, bytes: u64) -> Result<Lent, Error> {
+        if !at.is_multiple_of(PAGE_SIZE) {
+            return Err(Error::Invalid);
+        }
+        if bytes == 0 { Ok([0; LOAN_PAGES]) } else { self.frames_behind(slot, at, bytes) }
+    }
+
+    fn frames_behind(&mut self, slot: usize, at: u64, bytes: u64) -> Result<Lent, Error> {
+        if bytes > LOAN_PAGES as u64 * PAGE_SIZE {
             return Err(Error::Invalid);
         }
         let mut frames = [0; LOAN_PAGES];
@@ -46,15 +57,15 @@ impl<H: Hardware> Kernel<H> {
         Ok(frames)
     }
 
-    /// Opens a loan and maps its window.
+    /// Opens a loan of `frames`, those behind the buffer at `at`, and maps its window.
     pub(crate) fn open_loan(
         &mut self,
         lender: usize,
         borrower: usize,
         at: u64,
         bytes: u64,
+        frames: Lent,
     ) -> Result<LoanRef, Error> {
-        let frames = self.lendable(lender, at, bytes)?;
         let pages = bytes.div_ceil(PAGE_SIZE) as usize;
         if self.process(borrower).windows == u64::MAX {
             self.teardown(borrower);
@@ -94,9 +105,8 @@ impl<H: Hardware> Kernel<H> {
 
     fn free_loan(&mut self) -> Option<usize> {
         let from = self.first_free_loan;
-        let found = (0..LOAN_SLOTS)
-            .map(|step| (from + step) % LOAN_SLOTS)
-            .find(|index| self.loans[*index].state == LOAN_NONE)?;
+        let is_free = |index: &usize| self.loans[*index].state == LOAN_NONE;
+        let found = (from..LOAN_SLOTS).find(is_free).or_else(|| (0..from).find(is_free))?;
         self.first_free_loan = found;
         Some(found)
     }
@@ -106,10 +116,10 @@ impl<H: Hardware> Kernel<H> {
         let Some(index) = (loan as usize).checked_sub(1) else { return };
         let Loan { id, lender, borrower, .. } = self.loans[index];
         let process = self.process(borrower.slot());
-        let first = process.pending;
-        process.pending = loan;
-        self.loans[index].state = LOAN_DRAINING;
-        self.loans[index].next = first;
+        let first = core::mem::replace(&mut process.pending, loan);
+        let ended = &mut self.loans[index];
+        ended.state = LOAN_DRAINING;
+        ended.next = first;
         if first == 0 {
             self.info.pending_spaces += 1;
         }

@@ -84,6 +84,7 @@ enum Posted {
 
 impl<H: Hardware> Kernel<H> {
     /// Sends a datagram. When it must wait, the call is made again later.
+    #[inline(never)]
     pub(crate) fn post(&mut self, slot: usize) -> Result<(), Error> {
         let context = &self.process(slot).d.context;
         let (number, at, bytes, patience) = (context.rdi, context.rsi, context.rdx, context.r10);
@@ -164,6 +165,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Waits for a datagram.
+    #[inline(never)]
     pub(crate) fn collect(&mut self, slot: usize) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, context) = (process.d.pid, &process.d.context);

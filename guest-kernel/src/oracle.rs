@@ -51,6 +51,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Acknowledges the timer's interrupt, does what is due, waits for the next.
+    #[inline(never)]
     pub(crate) fn acknowledge(&mut self, slot: usize) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, ring) = (process.d.pid, process.d.ring);

@@ -49,6 +49,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Picks up: the caller's function runs in ring 0.
+    #[inline(never)]
     pub(crate) fn phone(&mut self, slot: usize, function: u64, argument: u64) -> Result<(), Error> {
         let process = self.process(slot);
         if process.d.keys & Keys::PHONE == 0 || process.d.ring != 3 {
@@ -88,6 +89,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Hangs up: back to ring 3, with the registers that lie on the return stack.
+    #[inline(never)]
     pub(crate) fn hang_up(&mut self, slot: usize, result: u64) -> Result<(), Error> {
         let process = self.process(slot);
         if process.phone.active == 0 {
@@ -125,6 +127,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// What the function may not do in ring 0: any system call but the one that its return makes. It ends, as by a fault.
+    #[inline(never)]
     pub(crate) fn misused_phone(&mut self, slot: usize) {
         let rip = self.process(slot).d.context.rip;
         self.fault(slot, MISUSE, rip);

@@ -5,7 +5,7 @@
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
-//! The one place where a state changes is `Kernel::set_state`.
+//! The one place where a state changes is `Kernel::change_state`.
 //!
 //! A new process has page tables and its program's text, which all instances share; data, stack and heap are only
 //! reserved and come page by page, when they are first touched (see [`crate::faults`]).
@@ -176,6 +176,16 @@ pub struct Birth {
 }
 
 impl<H: Hardware> Kernel<H> {
+    /// A process, if it lives.
+    #[inline(always)]
+    pub(crate) fn process_of(&mut self, pid: Pid) -> Option<&mut Process> {
+        let frame = *self.processes.get(pid.slot())?;
+        if frame == 0 {
+            return None;
+        }
+        Some(Self::process_in(&mut self.hw, Frame(u64::from(frame)))).filter(|process| process.d.pid == pid)
+    }
+
     /// The slot of a living process.
     pub(crate) fn find(&mut self, pid: Pid) -> Option<usize> {
         let slot = pid.slot();
@@ -316,8 +326,7 @@ impl<H: Hardware> Kernel<H> {
             self.current = 0;
             self.hw.load_root(self.kernel_root);
         }
-        self.set_state(slot, State::Zombie);
-        self.process(slot).status = status;
+        self.change_state(slot, State::Zombie).status = status;
         self.drop_borrowed(slot);
         self.close_ports(slot);
         self.detach(pid);
@@ -391,6 +400,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Gives the status of a dead child, or waits for one.
+    #[inline(never)]
     pub(crate) fn wait(&mut self, slot: usize, timeout: u64) -> Result<(), Error> {
         let mut zombies = self.process(slot).zombies;
         if let Some(zombie) = self.links.pop(&mut zombies) {

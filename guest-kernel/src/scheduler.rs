@@ -17,6 +17,7 @@
 //! client's priority to its server, and lifts whoever waits for the CPU too long.
 
 use abi::Pid;
+use abi::info::Info;
 use abi::process::{DESCRIPTOR_MAGIC, State};
 use abi::trace::Kind;
 
@@ -123,12 +124,14 @@ impl Default for Ready {
 
 impl Process {
     /// How long its present burst has been so far, in sixteenths.
+    #[inline(always)]
     fn burst(&self) -> u32 {
         self.d.entries.wrapping_sub(self.burst_from).min(LONGEST_BURST) as u32 * 16
     }
 
     /// Where it waits for the CPU: by the prediction, or by what it has already run if that is more. Who was lifted for
     /// its age has waited behind short bursts long enough.
+    #[inline(always)]
     fn place(&self) -> usize {
         let class = if self.lifted == 0 { class(self.burst().max(self.d.predicted)) } else { 0 };
         Ready::place(self.d.effective, class)
@@ -140,7 +143,30 @@ impl Process {
         priority.saturating_sub(self.lifted as u8).max(HIGHEST.min(priority))
     }
 
+    /// A new state, with what is kept account of: since when, how long it has waited for others, its bursts. Gives the
+    /// levels by which it was lifted and is not any more.
+    #[inline(always)]
+    fn set_state(&mut self, state: State, info: &mut Info) -> u16 {
+        let (now, before) = (info.tick, self.d.state);
+        if WAITS_FOR_OTHERS >> (before & 31) & 1 != 0 {
+            self.d.waited += now.saturating_sub(self.d.since);
+        }
+        self.d.since = now;
+        self.d.state = state as u8;
+        self.queued = 0;
+        if before != State::Running as u8 {
+            return 0;
+        }
+        if !matches!(state, State::Ready | State::Zombie) {
+            let wrong = self.end_burst();
+            info.counters.bursts += 1;
+            info.counters.misjudged += u64::from(wrong);
+        }
+        core::mem::take(&mut self.lifted)
+    }
+
     /// A burst has ended; gives what the prediction was wrong by, in kernel entries to the nearest.
+    #[inline(always)]
     fn end_burst(&mut self) -> u32 {
         let actual = self.burst();
         let wrong = (self.d.predicted.abs_diff(actual) + 8) / 16;
@@ -169,7 +195,9 @@ impl<H: Hardware> Kernel<H> {
         };
         self.preempt = false;
         self.info.counters.switches += 1;
-        self.teardown(next);
+        if self.info.pending_spaces != 0 {
+            self.teardown(next);
+        }
         self.run(next);
     }
 
@@ -180,9 +208,10 @@ impl<H: Hardware> Kernel<H> {
     }
 
     fn run(&mut self, next: usize) {
-        self.set_state(next, State::Running);
-        let process = self.process(next);
-        assert!(process.d.magic == DESCRIPTOR_MAGIC, "the descriptor of slot {next} is damaged");
+        let process = self.change_state(next, State::Running);
+        if process.d.magic != DESCRIPTOR_MAGIC {
+            damaged(next);
+        }
         let (pid, root) = (process.d.pid, process.root());
         self.current = next;
         self.info.current = pid;
@@ -190,40 +219,45 @@ impl<H: Hardware> Kernel<H> {
         self.hw.resume_from(abi::Frame(u64::from(self.processes[next])));
     }
 
-    /// The one place where a process's state changes, with what is kept account of: since when, how long it has waited
-    /// for others, its bursts, and whom it waits for.
-    pub(crate) fn set_state(&mut self, slot: usize, state: State) {
-        let now = self.info.tick;
-        let process = self.process(slot);
-        let (before, peer) = (process.d.state, process.d.peer);
-        if WAITS_FOR_OTHERS >> (before & 31) & 1 != 0 {
-            process.d.waited += now.saturating_sub(process.d.since);
+    /// The one place where a process's state changes. Gives the process.
+    #[inline(always)]
+    pub(crate) fn change_state(&mut self, slot: usize, state: State) -> &mut Process {
+        if self.params.fix_priorities {
+            self.set_state_and_priority(slot, state);
+            return self.process(slot);
         }
-        process.d.since = now;
-        process.d.state = state as u8;
-        process.queued = 0;
-        if before == State::Running as u8 {
-            let lifted = core::mem::take(&mut process.lifted);
-            if !matches!(state, State::Ready | State::Zombie) {
-                let wrong = process.end_burst();
-                self.info.counters.bursts += 1;
-                self.info.counters.misjudged += u64::from(wrong);
-            }
-            if lifted != 0 {
-                self.refresh_priority(slot, Pid::NONE);
-            }
+        let Self { hw, processes, info, .. } = self;
+        let process = Self::process_in(hw, abi::Frame(u64::from(processes[slot])));
+        process.set_state(state, info);
+        if !waits(state) {
+            process.d.peer = Pid::NONE;
         }
-        if peer != Pid::NONE && matches!(state, State::Ready | State::Running | State::Zombie) {
+        process
+    }
+
+    /// Where priorities are inherited they change with the state: of who was lifted for its age, and of whom it no longer
+    /// waits for.
+    #[inline(never)]
+    fn set_state_and_priority(&mut self, slot: usize, state: State) {
+        let Self { hw, processes, info, .. } = self;
+        let process = Self::process_in(hw, abi::Frame(u64::from(processes[slot])));
+        let lifted = process.set_state(state, info);
+        let peer = process.d.peer;
+        if lifted != 0 {
+            self.refresh_priority(slot, Pid::NONE);
+        }
+        if peer != Pid::NONE && !waits(state) {
             self.set_peer(slot, Pid::NONE);
         }
     }
 
     /// Puts a process among those that wait for the CPU.
     pub(crate) fn make_ready(&mut self, slot: usize) {
-        self.set_state(slot, State::Ready);
+        self.change_state(slot, State::Ready);
         self.enter_ready(slot);
     }
 
+    #[inline(always)]
     fn enter_ready(&mut self, slot: usize) {
         let process = self.process(slot);
         let (place, priority) = (process.place(), process.d.effective);
@@ -250,26 +284,33 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// The running process waits for something; somebody else must be found.
+    #[inline(always)]
     pub(crate) fn block(&mut self, slot: usize, state: State) {
-        self.set_state(slot, state);
+        self.change_state(slot, state);
         self.current = 0;
     }
 
-    /// A process comes to wait for another.
-    pub(crate) fn wait_for(&mut self, slot: usize, state: State, peer: Pid) {
-        self.set_state(slot, state);
-        if self.process(slot).d.peer != peer {
-            self.set_peer(slot, peer);
+    /// A process comes to wait for another. Gives the process.
+    #[inline(always)]
+    pub(crate) fn wait_for(&mut self, slot: usize, state: State, peer: Pid) -> &mut Process {
+        if self.params.fix_priorities {
+            self.set_state_and_priority(slot, state);
+            if self.process(slot).d.peer != peer {
+                self.set_peer(slot, peer);
+            }
+            return self.process(slot);
         }
+        let process = self.change_state(slot, state);
+        process.d.peer = peer;
+        process
     }
 
+    /// Where priorities are inherited: the process lends its own to whom it waits for.
+    #[inline(never)]
     fn set_peer(&mut self, slot: usize, peer: Pid) {
         let process = self.process(slot);
         let before = core::mem::replace(&mut process.d.peer, peer);
         let (pid, level) = (process.d.pid, lent_level(process.d.effective));
-        if !self.params.fix_priorities {
-            return;
-        }
         if let Some(lender_of) = self.find(before) {
             let lent = &mut self.process(lender_of).lent[level];
             *lent = lent.saturating_sub(1);
@@ -332,6 +373,17 @@ impl<H: Hardware> Kernel<H> {
             }
         }
     }
+}
+
+/// Whether a process in this state may wait for another.
+const fn waits(state: State) -> bool {
+    !matches!(state, State::Ready | State::Running | State::Zombie)
+}
+
+#[cold]
+#[inline(never)]
+fn damaged(slot: usize) -> ! {
+    panic!("the descriptor of slot {slot} is damaged")
 }
 
 /// The level that a priority lends.

@@ -42,6 +42,7 @@ pub const V2_STAT: u64 = VERSION_2 + 3;
 
 impl<H: Hardware> Kernel<H> {
     /// A system call whose number is none of this version's.
+    #[inline(never)]
     pub(crate) fn old_call(&mut self, slot: usize, number: u64) -> Result<(), Error> {
         let process = self.process(slot);
         if process.d.ring != 3 {

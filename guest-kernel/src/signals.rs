@@ -51,6 +51,7 @@ impl Signals {
 
 impl<H: Hardware> Kernel<H> {
     /// Says what the process does on a signal.
+    #[inline(never)]
     pub(crate) fn handle(&mut self, slot: usize, handler: u64, top: u64, back: u64) -> Result<(), Error> {
         if self.process(slot).d.ring != 3 {
             return Err(Error::Denied);
@@ -71,6 +72,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Sends a signal.
+    #[inline(never)]
     pub(crate) fn signal(&mut self, slot: usize, pid: u64, number: u64) -> Result<(), Error> {
         let sender = self.process(slot);
         let (by, uid) = (sender.d.pid, sender.d.uid);
@@ -125,6 +127,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// The handler has come to its end.
+    #[inline(never)]
     pub(crate) fn return_from_signal(&mut self, slot: usize) -> Result<(), Error> {
         let process = self.process(slot);
         if process.signals.handling == 0 {

@@ -23,23 +23,23 @@ enum Done {
 }
 
 impl<H: Hardware> Kernel<H> {
+    #[inline(always)]
     pub(crate) fn system_call(&mut self, slot: usize) {
         self.info.counters.syscalls += 1;
         self.starved = false;
         let process = self.process(slot);
-        let (pid, context, on_phone) = (process.d.pid, &process.d.context, process.phone.active != 0);
-        let (number, arguments) =
-            (context.rax, [context.rdi, context.rsi, context.rdx, context.r10, context.r8, context.r9]);
-        if on_phone && number != Call::HangUp as u64 {
+        let (pid, context) = (process.d.pid, &process.d.context);
+        let (number, first) = (context.rax, context.rdi);
+        if process.phone.active != 0 && number != Call::HangUp as u64 {
             self.misused_phone(slot);
             return;
         }
         let result = match Call::from_raw(number) {
-            Some(call) => self.carry_out(slot, call, arguments),
+            Some(call) => self.carry_out(slot, call),
             None => self.old_call(slot, number).map(|()| Done::Answered),
         };
         if self.agents.attached {
-            self.tap_call(pid, number, arguments[0], result.as_ref().err().copied());
+            self.tap_call(pid, number, first, result.as_ref().err().copied());
         }
         match result {
             Ok(Done::Answered) => {}
@@ -50,23 +50,29 @@ impl<H: Hardware> Kernel<H> {
             }
             // There was no frame for a page of somebody's. Nothing has been done yet, so the call can be made again.
             Err(_) if self.starved && self.out_of_memory(slot) => self.restart(slot),
-            Err(error) => {
-                self.process(slot).d.context.rax = error as u64;
-                self.info.counters.refusals += 1;
-                self.emit(Kind::Refused, pid, number as u32, error as u64, 0);
-            }
+            Err(error) => self.refuse(slot, pid, number, error),
         }
     }
 
+    #[inline(never)]
+    fn refuse(&mut self, slot: usize, pid: Pid, number: u64, error: Error) {
+        self.process(slot).d.context.rax = error as u64;
+        self.info.counters.refusals += 1;
+        self.emit(Kind::Refused, pid, number as u32, error as u64, 0);
+    }
+
     /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
+    #[inline(never)]
     fn restart(&mut self, slot: usize) {
         if self.current == slot && self.may_be_set_back(slot) {
             self.set_back(slot);
         }
     }
 
-    fn carry_out(&mut self, slot: usize, call: Call, arguments: [u64; 6]) -> Result<Done, Error> {
-        let [first, second, third, fourth, ..] = arguments;
+    #[inline(always)]
+    fn carry_out(&mut self, slot: usize, call: Call) -> Result<Done, Error> {
+        let context = &self.process(slot).d.context;
+        let (first, second, third, fourth) = (context.rdi, context.rsi, context.rdx, context.r10);
         match call {
             Call::Exit => {
                 let pid = self.process(slot).d.pid;
@@ -96,39 +102,12 @@ impl<H: Hardware> Kernel<H> {
                 return Ok(Done::Value(0));
             }
             Call::Print => {
-                self.print(slot, first, &arguments)?;
+                self.print(slot, first)?;
                 return Ok(Done::Value(0));
             }
-            Call::Spawn => {
-                self.only_root(slot)?;
-                let birth = Birth {
-                    program: usize::try_from(first).map_err(|_| Error::NotFound)?,
-                    parent: self.process(slot).d.pid,
-                    uid: u32::try_from(second).map_err(|_| Error::Invalid)?,
-                    priority: u8::try_from(third)
-                        .ok()
-                        .filter(|p| usize::from(*p) < PRIORITIES)
-                        .ok_or(Error::Invalid)?,
-                    argument: fourth,
-                };
-                return self.spawn(birth).map(|pid| Done::Value(u64::from(pid.0)));
-            }
+            Call::Spawn => return self.spawn_for(slot).map(Done::Value),
             Call::Wait => self.wait(slot, first)?,
-            Call::Kill => {
-                self.only_root(slot)?;
-                let victim =
-                    u32::try_from(first).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
-                let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
-                if self.process(victim).d.ring == 0 {
-                    return Err(Error::Denied);
-                }
-                if self.process(victim).d.state == State::Zombie as u8 {
-                    return Err(Error::Dead);
-                }
-                self.process(slot).d.context.rax = 0;
-                self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
-                self.end(victim, KILLED);
-            }
+            Call::Kill => self.kill(slot, first)?,
             Call::Query => return self.query(slot, first, second).map(Done::Value),
             Call::Post => self.post(slot)?,
             Call::Collect => self.collect(slot)?,
@@ -158,12 +137,48 @@ impl<H: Hardware> Kernel<H> {
         Ok(Done::Answered)
     }
 
+    #[inline(never)]
+    fn spawn_for(&mut self, slot: usize) -> Result<u64, Error> {
+        self.only_root(slot)?;
+        let context = &self.process(slot).d.context;
+        let (program, uid, priority, argument) = (context.rdi, context.rsi, context.rdx, context.r10);
+        let birth = Birth {
+            program: usize::try_from(program).map_err(|_| Error::NotFound)?,
+            parent: self.process(slot).d.pid,
+            uid: u32::try_from(uid).map_err(|_| Error::Invalid)?,
+            priority: u8::try_from(priority)
+                .ok()
+                .filter(|p| usize::from(*p) < PRIORITIES)
+                .ok_or(Error::Invalid)?,
+            argument,
+        };
+        self.spawn(birth).map(|pid| u64::from(pid.0))
+    }
+
+    #[inline(never)]
+    fn kill(&mut self, slot: usize, pid: u64) -> Result<(), Error> {
+        self.only_root(slot)?;
+        let victim = u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
+        let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
+        if self.process(victim).d.ring == 0 {
+            return Err(Error::Denied);
+        }
+        if self.process(victim).d.state == State::Zombie as u8 {
+            return Err(Error::Dead);
+        }
+        self.process(slot).d.context.rax = 0;
+        self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
+        self.end(victim, KILLED);
+        Ok(())
+    }
+
     fn only_root(&mut self, slot: usize) -> Result<(), Error> {
         if self.process(slot).d.uid == 0 { Ok(()) } else { Err(Error::Denied) }
     }
 
     /// Grows the heap by whole pages; gives the address of the first new one. They are only reserved: each is given
     /// when it is first touched.
+    #[inline(never)]
     fn grow(&mut self, slot: usize, bytes: u64) -> Result<u64, Error> {
         let pages = bytes.div_ceil(PAGE_SIZE);
         let first = u64::from(self.process(slot).heap);
@@ -175,6 +190,7 @@ impl<H: Hardware> Kernel<H> {
         Ok(start)
     }
 
+    #[inline(never)]
     fn pet(&mut self, slot: usize, code: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let pid = process.d.pid;
@@ -188,12 +204,15 @@ impl<H: Hardware> Kernel<H> {
         Ok(())
     }
 
-    fn print(&mut self, slot: usize, length: u64, arguments: &[u64; 6]) -> Result<(), Error> {
+    #[inline(never)]
+    fn print(&mut self, slot: usize, length: u64) -> Result<(), Error> {
+        let context = &self.process(slot).d.context;
+        let words = [context.rsi, context.rdx, context.r10, context.r8, context.r9];
         let mut text = [0; 40];
         if length > text.len() as u64 {
             return Err(Error::Invalid);
         }
-        for (bytes, word) in text.chunks_exact_mut(8).zip(&arguments[1..]) {
+        for (bytes, word) in text.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         let name = self.process(slot).d.name;
@@ -205,6 +224,7 @@ impl<H: Hardware> Kernel<H> {
         Ok(())
     }
 
+    #[inline(always)]
     fn query(&mut self, slot: usize, what: u64, which: u64) -> Result<u64, Error> {
         Ok(match Query::from_raw(what).ok_or(Error::Invalid)? {
             Query::Me => u64::from(self.process(slot).d.pid.0),

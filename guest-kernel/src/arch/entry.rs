@@ -8,12 +8,11 @@
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use abi::info::QUIRK_SYSCALL_FAULTS;
 use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
 use abi::process::{Context, VECTOR_SYSCALL};
 use abi::syscall::Call;
 
-use super::machine::{self, Stack};
+use super::machine::{self, GuestKernel, Stack};
 use super::{panic, port};
 use crate::kernel::VECTOR_TIMER;
 
@@ -29,8 +28,8 @@ static CONTEXT: AtomicU64 = AtomicU64::new(0);
 static CONTEXT_END: AtomicU64 = AtomicU64::new(0);
 /// The stack pointer of a process between `SYSCALL` and the moment when it is saved.
 static CALLER_RSP: AtomicU64 = AtomicU64::new(0);
-/// Whether whoever runs is on the phone, in ring 0. Never while the kernel itself runs.
-static ON_PHONE: AtomicBool = AtomicBool::new(false);
+/// Whether a process runs, and not the kernel itself.
+static OUTSIDE: AtomicBool = AtomicBool::new(false);
 
 global_asm!(
     r#"
@@ -286,6 +285,7 @@ pub(super) fn set_context(context: u64) -> u64 {
 
 /// Leaves the kernel for the first time.
 pub(super) fn leave() -> ! {
+    OUTSIDE.store(true, Ordering::Relaxed);
     // SAFETY: `Kernel::schedule` has chosen a process, so CONTEXT points to its valid saved registers, and this stack
     // is not used again: the next entry starts it anew.
     unsafe { resume() }
@@ -293,19 +293,16 @@ pub(super) fn leave() -> ! {
 
 /// What the stubs call, on the kernel stack, with the process's registers saved in its descriptor.
 extern "C" fn enter() {
-    ON_PHONE.store(false, Ordering::Relaxed);
-    machine::with_kernel(|kernel| {
-        mend_syscall_fault(kernel);
-        kernel.enter();
-        ON_PHONE.store(kernel.is_on_phone(), Ordering::Relaxed);
-    });
+    OUTSIDE.store(false, Ordering::Relaxed);
+    machine::with_kernel(GuestKernel::enter);
+    OUTSIDE.store(true, Ordering::Relaxed);
 }
 
-/// A fault in ring 0: of a process's function that was called by phone, or the kernel's own, which is the end. The
-/// kernel's own state says which: while it runs nobody is on the phone. Comes back with the fault in the place of a fault of
+/// A fault in ring 0: of a process's function that was called by phone, or the kernel's own, which is the end. Comes back with the fault in the place of a fault of
 /// ring 3, for [`enter`] to judge.
 extern "C" fn fault_in_ring_0(frame: &Context) {
-    if !ON_PHONE.load(Ordering::Relaxed) {
+    let on_phone = OUTSIDE.load(Ordering::Relaxed) && machine::with_kernel(GuestKernel::is_on_phone);
+    if !on_phone {
         panic::fault_in_kernel(frame);
     }
     machine::with_kernel(|kernel| *machine::current_context(kernel) = *frame);
@@ -314,21 +311,10 @@ extern "C" fn fault_in_ring_0(frame: &Context) {
 /// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively
 /// in a ring that may not enter the kernel's pages. The signature is unmistakable: an instruction fetch from ring 3, a
 /// protection violation, at the entry point itself; RCX and R11 are as SYSCALL leaves them. Elsewhere nothing ever
-/// jumps there from ring 3 but an attacker, who gains a system call by it. Costs other hosts one comparison an entry.
-fn mend_syscall_fault(kernel: &mut machine::GuestKernel) {
+/// jumps there from ring 3 but an attacker, who gains a system call by it.
+pub(super) fn is_syscall(fault: &Context) -> bool {
     const FETCH_FROM_USER: u64 = 0x15;
-    let context = machine::current_context(kernel);
-    if context.vector != 14 || context.error != FETCH_FROM_USER {
-        return;
-    }
     // What an attacker may have put into RCX must be an address that IRETQ takes.
-    let canonical = context.rcx >> 47 == 0;
-    if context.rip == syscall_address() && port::cr2() == context.rip && canonical {
-        let rflags = context.r11;
-        context.rip = context.rcx;
-        context.vector = VECTOR_SYSCALL;
-        let rflags = kernel.user_rflags(rflags);
-        machine::current_context(kernel).rflags = rflags;
-        kernel.info.quirks |= QUIRK_SYSCALL_FAULTS;
-    }
+    let canonical = fault.rcx >> 47 == 0;
+    fault.error == FETCH_FROM_USER && fault.rip == syscall_address() && port::cr2() == fault.rip && canonical
 }

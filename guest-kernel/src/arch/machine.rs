@@ -105,9 +105,18 @@ pub(super) struct Machine {
     pub(super) host: HostSide,
 }
 
+#[cold]
+#[inline(never)]
+fn no_such(frame: Frame) -> ! {
+    panic!("there is no {frame:?}")
+}
+
 impl Hardware for Machine {
+    #[inline(always)]
     fn page(&mut self, frame: Frame) -> &mut Page {
-        assert!(frame.0 < self.frames, "there is no {frame:?}");
+        if frame.0 >= self.frames {
+            no_such(frame);
+        }
         // SAFETY: the frame exists and the direct map covers it; `&mut self` makes this the only such reference in the
         // kernel. Processes that have the frame mapped do not run while the kernel does.
         unsafe { &mut *((DIRECT_MAP + frame.base().0) as *mut Page) }
@@ -137,6 +146,10 @@ impl Hardware for Machine {
     fn resume_from(&mut self, descriptor: Frame) {
         let context = DIRECT_MAP + descriptor.base().0 + core::mem::offset_of!(Descriptor, context) as u64;
         tables::set_rsp0(entry::set_context(context));
+    }
+
+    fn is_syscall(fault: &Context) -> bool {
+        entry::is_syscall(fault)
     }
 
     fn end_interrupt(&mut self) {

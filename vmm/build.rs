@@ -33,6 +33,7 @@ fn main() {
     }
     guest.cargo(&arguments, None);
     let module = out.join("matrix.module");
+    let names = programs.clone();
     let programs: Vec<_> = programs.iter().map(|name| (name.as_str(), guest.binary(name))).collect();
     fs::write(&module, pack(&programs)).expect("OUT_DIR can be written");
 
@@ -40,6 +41,7 @@ fn main() {
     let image = out.join("matrix.elf");
     fs::copy(guest.binary("matrix"), &image).expect("the image was built");
     println!("cargo::rustc-env=MATRIX_IMAGE={}", image.display());
+    println!("cargo::rustc-env=MATRIX_PROGRAMS={}", names.join(","));
     // Beside the binary as well, for other loaders: OUT_DIR is <profile folder>/build/<package>/out.
     if let Some(profile) = out.ancestors().nth(3) {
         fs::copy(&image, profile.join("matrix.elf")).expect("the target folder can be written");

@@ -151,6 +151,8 @@ fn wrong_scenarios_are_refused_with_place_and_remedy() {
         ("name = \"x\"\n[fixes]\nall = true\n", "line 3, column 1"),
         ("name = \"x\"\n[vm]\nclock = \"sundial\"\n", "line 3, column 9"),
         ("name = \"x\"\n[vm]\nvms = 1000\n", "vm.vms"),
+        ("name = \"x\"\n[[program]]\nprogram = \"nosuch\"\n", "program[0].program"),
+        ("name = \"x\"\n[[program]]\nprogram = \"nursery\"\nargument = \"nosuch\"\n", "program[0].argument"),
         ("name = \n", "line 1"),
         ("\u{0}", "line 1"),
     ] {

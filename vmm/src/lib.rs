@@ -33,6 +33,7 @@ pub mod memory;
 pub mod monitor;
 pub mod observer;
 pub mod output;
+pub mod programs;
 pub mod pvh;
 pub mod run;
 pub mod scenario;

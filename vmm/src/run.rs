@@ -21,6 +21,7 @@ use crate::folder::Folder;
 use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{MachineConfig, Model};
+use crate::programs;
 use crate::scenario::Scenario;
 use crate::summary;
 use crate::verdict::{Fingerprints, Verdict};
@@ -38,6 +39,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     sets.extend(args.vms.map(|vms| ("vm.vms".to_owned(), vms.to_string())));
     let scenario = Scenario::read(&args.scenario, args.seed, &sets)?;
     let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
+    let place = args.scenario.display().to_string();
+    programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
     let fingerprints = Fingerprints {
         image_sha256: sha256(MATRIX),
         module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),

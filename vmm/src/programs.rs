@@ -1,0 +1,64 @@
+//! The programs that a boot module has: a scenario that names another is refused, since the guest would only say so on
+//! its console.
+
+use abi::module::{Header, MODULE_PROGRAMS, Program};
+use zerocopy::FromBytes;
+
+use crate::error::{Error, Report};
+use crate::scenario::Scenario;
+
+/// Names of the programs in the image's own boot module, separated by commas.
+const OWN: &str = env!("MATRIX_PROGRAMS");
+
+/// The names in a boot module; in the image's own where `module` is `None`.
+fn names(module: Option<&[u8]>) -> Vec<String> {
+    let Some((header, rest)) = module.and_then(|bytes| Header::read_from_prefix(bytes).ok()) else {
+        return OWN.split(',').map(str::to_owned).collect();
+    };
+    let entries = rest.chunks_exact(size_of::<Program>()).take(MODULE_PROGRAMS.min(header.count as usize));
+    let programs = entries.filter_map(|entry| Program::read_from_bytes(entry).ok());
+    programs.map(|program| name(&program)).collect()
+}
+
+fn name(program: &Program) -> String {
+    let name = program.name.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// Refuses a scenario that starts a program, or gives one as an argument, that the module does not have.
+pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<(), Error> {
+    let names = names(module);
+    for (at, entry) in scenario.program.iter().enumerate() {
+        let argument = entry.argument.as_str();
+        let words = [("program", entry.program.as_str()), ("argument", argument)];
+        let is_name = |word: &str| !word.is_empty() && word.parse::<u64>().is_err();
+        if let Some((key, word)) =
+            words.iter().find(|(_, word)| is_name(word) && !names.iter().any(|n| n == word))
+        {
+            return Err(Error::Input(Report::new(
+                format!("the boot module has no program `{word}`"),
+                format!("{place}, key program[{at}].{key}"),
+                format!("it has {}", names.join(", ")),
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    #[test]
+    fn names_come_from_the_module_that_is_given_and_a_damaged_one_has_fewer() {
+        assert!(names(None).iter().any(|name| name == "nursery"));
+        let mut program = Program::default();
+        program.name[..3].copy_from_slice(b"one");
+        let header = Header { count: 9, ..Header::default() };
+        let mut module = [header.as_bytes(), program.as_bytes()].concat();
+        assert_eq!(names(Some(&module)), ["one"]);
+        module.pop();
+        assert!(names(Some(&module)).is_empty());
+    }
+}

@@ -68,6 +68,7 @@ impl<H: Hardware> Kernel<H> {
     /// Gives the process a page that is reserved for it and not there yet; says whether the page is there now. Nobody is
     /// ended for it here, since the caller may be in the middle of something: a system call that is refused for it is
     /// tried again (see [`Self::system_call`]).
+    #[inline(never)]
     pub(crate) fn page_in(&mut self, slot: usize, page: GuestVirt) -> bool {
         if self.entry(slot, page) & PRESENT != 0 {
             return true;
@@ -82,6 +83,7 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
+    #[inline(always)]
     fn give_reserved(&mut self, slot: usize, page: GuestVirt) -> Result<(), Refused> {
         let process = self.process(slot);
         let pages = |count: u32| u64::from(count) * PAGE_SIZE;
@@ -104,6 +106,7 @@ impl<H: Hardware> Kernel<H> {
 
     /// A server comes back to a loan that has ended and whose window is gone. It cannot know; it gets a spare page of
     /// its own to finish its work in, and nobody is harmed.
+    #[inline(never)]
     fn late_access(&mut self, slot: usize, page: GuestVirt) -> Result<(), NoMemory> {
         let process = self.process(slot);
         let (pid, spare) = (process.d.pid, process.spare);

@@ -160,7 +160,13 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
+    #[inline(always)]
     fn take_next(&mut self, slot: usize, place: usize) -> bool {
+        !self.ports.bound[place].senders.is_empty() && self.take_from_queue(slot, place)
+    }
+
+    #[inline(never)]
+    fn take_from_queue(&mut self, slot: usize, place: usize) -> bool {
         while let Some(sender) = self.links.pop(&mut self.ports.bound[place].senders) {
             let context = &self.process(sender).d.context;
             let (at, bytes) = (context.r10, context.r8);
@@ -174,6 +180,7 @@ impl<H: Hardware> Kernel<H> {
 
     /// Moves a message from the sender's registers into the receiver's, `frames` being those that it lends; the sender
     /// then awaits the reply.
+    #[inline(always)]
     fn deliver(&mut self, sender: usize, receiver: usize, frames: Lent) -> Result<(), Error> {
         let process = self.process(sender);
         let (pid, uid, place) = (process.d.pid, process.d.uid, process.port as usize);

@@ -58,6 +58,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Opens a loan of `frames`, those behind the buffer at `at`, and maps its window.
+    #[inline(never)]
     pub(crate) fn open_loan(
         &mut self,
         lender: usize,
@@ -112,6 +113,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Ends a loan. Its window stands until the borrower's next switch.
+    #[inline(always)]
     pub(crate) fn end_loan(&mut self, loan: LoanRef) {
         let Some(index) = (loan as usize).checked_sub(1) else { return };
         let Loan { id, lender, borrower, .. } = self.loans[index];
@@ -148,6 +150,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Takes down every window that is pending anywhere.
+    #[inline(never)]
     pub(crate) fn teardown_all(&mut self) {
         for slot in 1..self.slots.limit() {
             if self.info.pending_spaces == 0 {

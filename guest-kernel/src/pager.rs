@@ -134,6 +134,7 @@ impl Pager {
 
     /// Takes a frame for `owner`. `None` when there is none left at all.
     #[must_use]
+    #[inline(always)]
     pub fn take(&mut self, kind: FrameKind, owner: Pid) -> Option<(Frame, Source)> {
         let (frame, source) = if self.free != 0 {
             let frame = self.free;
@@ -150,6 +151,7 @@ impl Pager {
         Some((Frame(u64::from(frame)), source))
     }
 
+    #[inline(always)]
     fn take_fresh(&mut self) -> Option<u32> {
         if self.fresh == self.hole.0 {
             self.fresh = self.fresh.max(self.hole.1);
@@ -163,6 +165,7 @@ impl Pager {
         Some(frame)
     }
 
+    #[inline(never)]
     fn take_quarantined(&mut self) -> Option<u32> {
         let frame = self.quarantine.0;
         if frame == 0 {

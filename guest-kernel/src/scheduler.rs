@@ -207,6 +207,7 @@ impl<H: Hardware> Kernel<H> {
         self.run(to);
     }
 
+    #[inline(always)]
     fn run(&mut self, next: usize) {
         let process = self.change_state(next, State::Running);
         if process.d.magic != DESCRIPTOR_MAGIC {

@@ -52,6 +52,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Gives a zeroed frame to `pid`, which the caller takes back.
+    #[inline(always)]
     pub(crate) fn give_loose(&mut self, pid: abi::Pid, kind: FrameKind) -> Result<Frame, NoMemory> {
         if self.params.fix_pager && self.pager.free_frames() == 0 {
             self.teardown_all();
@@ -108,6 +109,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// The page table and index for a user address, if there is a table.
+    #[inline(always)]
     pub(crate) fn slot_of(&mut self, slot: usize, page: GuestVirt) -> Option<(Frame, usize)> {
         if page.0 >= USER_END {
             return None;
@@ -142,10 +144,16 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// The page table and index for a user page; the table is built if there is none.
+    #[inline(always)]
     pub(crate) fn table_for(&mut self, slot: usize, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
-        if let Some(found) = self.slot_of(slot, page) {
-            return Ok(found);
+        match self.slot_of(slot, page) {
+            Some(found) => Ok(found),
+            None => self.new_table(slot, page),
         }
+    }
+
+    #[inline(never)]
+    fn new_table(&mut self, slot: usize, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
         let table = self.give(slot, FrameKind::PageTable)?;
         let directory = Frame(u64::from(self.process(slot).directory));
         self.hw.page(directory).0[(page.0 >> 21 & 511) as usize] = table.base().0 | PRESENT | WRITE | USER;

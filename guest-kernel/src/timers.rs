@@ -17,6 +17,7 @@ impl Timers {
     }
 
     /// Starts the timer of `slot`, which has none, for tick `due` (not 0).
+    #[inline(never)]
     pub fn set(&mut self, slot: usize, due: u64) {
         let (mut before, mut here) = (0, usize::from(self.first));
         while here != 0 && self.due[here] <= due {

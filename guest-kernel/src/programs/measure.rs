@@ -13,6 +13,8 @@ guest_kernel::program!(run);
 const PORT: u64 = 3001;
 /// How often each operation is done.
 const TIMES: u64 = 64;
+/// Bytes of a datagram.
+const DATAGRAM: u64 = 64;
 
 /// `argument` is 3000 for the instance that measures and 3001 for the one that answers.
 fn run(argument: u64, _seed: u64, _me: u64) -> ! {
@@ -24,10 +26,13 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
     }
     let Ok(heap) = SYSTEM.grow(TIMES + 1) else { stop() };
     write_word(heap + TIMES * PAGE_SIZE, 1);
+    if SYSTEM.bind(argument).is_err() {
+        stop();
+    }
     let page = Lend { at: heap + TIMES * PAGE_SIZE, bytes: PAGE_SIZE };
     repeat("mark nothing", |_| {});
     repeat("mark system-call", |_| {
-        let _ = SYSTEM.query(Query::Me);
+        SYSTEM.query(Query::Me);
     });
     repeat("mark switch", |_| SYSTEM.rest());
     repeat("mark message-round-trip", |_| {
@@ -36,8 +41,13 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
     repeat("mark loan-round-trip", |_| {
         let _ = SYSTEM.call(PORT, [1, 2], page, 0);
     });
+    let data = Lend { at: page.at, bytes: DATAGRAM };
+    repeat("mark datagram", |_| {
+        let _ = SYSTEM.post(argument, data, 0);
+        let _ = SYSTEM.collect(argument, data, 0);
+    });
     repeat("mark page-fault", |nth| {
-        let _ = read_word(heap + nth * PAGE_SIZE);
+        read_word(heap + nth * PAGE_SIZE);
     });
     SYSTEM.print("mark end");
     SYSTEM.exit(0)

@@ -185,7 +185,7 @@ fn a_handler_must_be_where_programs_are_and_its_stack_where_it_can_be_written() 
         (HANDLER, 0, RESTORER, Error::BadAddress),
         (HANDLER, USER_TEXT + PAGE_SIZE, RESTORER, Error::BadAddress),
         (HANDLER, USER_HEAP + PAGE_SIZE, RESTORER, Error::BadAddress),
-        (HANDLER, u64::MAX & !15, RESTORER, Error::BadAddress),
+        (HANDLER, !15, RESTORER, Error::BadAddress),
     ] {
         m.refused(receiver, Call::Handle, &[handler, top, back], error);
     }

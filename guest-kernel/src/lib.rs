@@ -17,7 +17,11 @@
 //! | [`keys`] | the privilege subsystem, a kernel process, and the grant log (the Keymaster) |
 //! | [`agents`], [`agency`] | intrusion detection: the kernel half, and how the daemons judge (the Agents) |
 //! | [`services`] | the service table, the host's commands |
+//! | [`signals`], [`phones`] | a process's handler; a piece of its code in kernel context |
+//! | [`shims`] | system calls of versions 1 and 2 (vampires, ghosts) |
 //! | [`syscalls`], [`faults`] | what a kernel entry asks for |
+//! | [`timers`], [`queue`] | who waits for a tick, who waits in line |
+//! | [`hardware`] | what the kernel asks of a machine |
 //! | [`params`], [`module`] | command line and boot module |
 #![no_std]
 

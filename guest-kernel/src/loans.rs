@@ -186,7 +186,9 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// One address space less has windows to be taken down.
+    /// One address space less has windows to be taken down. With the last one the epoch ends: the fifth place of the
+    /// design bug. One process that never comes through the switch keeps it open for all, since to keep an epoch for each
+    /// would cost a list for each.
     fn settle(&mut self) {
         self.info.pending_spaces -= 1;
         if self.info.pending_spaces == 0 {

@@ -10,7 +10,7 @@
 //!
 //! The design's defect: the caller's registers are kept for the time of the call at the top of the caller's own return
 //! stack, and they lie over the address that its signal handler returns to. The reason was a good one: a call costs the
-//! kernel no memory of its own, so that it cannot fail for want of it, and the return stack is idle memory, made for
+//! kernel no memory beyond the one stack of the first call, and the return stack is idle memory, made for
 //! saved registers and known to be there. Who has made a phone call will run its next handler, return to what is left of
 //! the call, and fault.
 

@@ -37,7 +37,7 @@ pub const TAGGED: u64 = 320;
 /// Of one that the host had ended.
 pub const ORDERED: u64 = 384;
 
-/// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and its processes.
+/// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and in kernel processes, whatever the clock.
 const RFLAGS: u64 = 2;
 /// RFLAGS.IF, for ring 3 where there is an interrupt to be had: the virtual clock has none.
 const INTERRUPTS: u64 = 1 << 9;

@@ -54,6 +54,15 @@ pub trait PhysicalMemory {
         self.read(at, into.as_mut_bytes())
     }
 
+    /// The page table at `at`: in place if this memory can be looked at where it lies, else read into `scratch`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
+        self.read_table(at, scratch)?;
+        Ok(scratch)
+    }
+
     /// Reads one value.
     ///
     /// # Errors
@@ -87,6 +96,10 @@ impl<M: PhysicalMemory + ?Sized> PhysicalMemory for &M {
     fn has_frame(&self, frame: Frame) -> bool {
         (**self).has_frame(frame)
     }
+
+    fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
+        (**self).table(at, scratch)
+    }
 }
 
 /// Memory that starts at guest-physical address 0: a raw dump, or a test's.
@@ -105,6 +118,19 @@ impl PhysicalMemory for [u8] {
     fn has_frame(&self, frame: Frame) -> bool {
         frame.0 < self.len() as u64 / abi::layout::PAGE_SIZE
     }
+
+    fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
+        let start = usize::try_from(at.0).ok();
+        let here = start.and_then(|start| self.get(start..start.checked_add(size_of::<Table>())?));
+        // Bytes that do not lie on a word's boundary cannot be looked at as words.
+        match here.and_then(|bytes| Table::ref_from_bytes(bytes).ok()) {
+            Some(table) => Ok(table),
+            None => {
+                self.read_table(at, scratch)?;
+                Ok(scratch)
+            }
+        }
+    }
 }
 
 impl PhysicalMemory for Vec<u8> {
@@ -114,6 +140,10 @@ impl PhysicalMemory for Vec<u8> {
 
     fn has_frame(&self, frame: Frame) -> bool {
         self.as_slice().has_frame(frame)
+    }
+
+    fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
+        self.as_slice().table(at, scratch)
     }
 }
 
@@ -147,6 +177,19 @@ mod tests {
         memory.read_values(GuestPhys(4), &mut words).unwrap();
         assert_eq!(words, [2]);
         assert!(memory.read_value::<abi::info::Info>(GuestPhys(0)).is_err());
+    }
+
+    #[test]
+    fn a_table_is_the_same_in_place_and_copied() {
+        let bytes: Vec<u8> = (0..3 * 4096).map(|at| (at % 251) as u8).collect();
+        let plain = Plain(bytes.clone());
+        for at in [0, 4096, 8, 12, 1, 8192] {
+            let (mut here, mut there) = ([0; 512], [0; 512]);
+            let table = *bytes.table(GuestPhys(at), &mut here).unwrap();
+            assert_eq!(&table, plain.table(GuestPhys(at), &mut there).unwrap());
+        }
+        assert!(bytes.table(GuestPhys(8193), &mut [0; 512]).is_err());
+        assert!(bytes.table(GuestPhys(u64::MAX), &mut [0; 512]).is_err());
     }
 
     #[test]

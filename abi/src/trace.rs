@@ -168,6 +168,9 @@ kinds! {
     MonitorKill = 0x10a, "monitor-kill", Number("waited"), Nothing, Nothing;
     /// The monitor has a service started again that is no more.
     MonitorRestart = 0x10b, "monitor-restart", Number("service"), Nothing, Nothing;
+    /// An audit found an address space that the process table does not name: `pid` is to whom its root was given, `use` the
+    /// frame kind of the root.
+    HiddenSpace = 0x10c, "hidden-space", Number("use"), Hex("root"), Number("entries");
 }
 
 #[cfg(test)]

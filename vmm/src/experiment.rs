@@ -22,6 +22,7 @@ use crate::beats::{Beat, Beats};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
+use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
 use crate::ledger::{Ledger, Sharing};
 use crate::machine::{Event, Machine, MachineConfig, Model};
@@ -116,6 +117,7 @@ impl<'a> Laboratory<'a> {
             beats: Beats::default(),
             tags: Tags::default(),
             detected: BTreeSet::new(),
+            hidden: HiddenSpaces::default(),
             tally: Tally::default(),
             quirks: 0,
             incarnation: 0,
@@ -128,7 +130,7 @@ impl<'a> Laboratory<'a> {
             Err(signal) => return Ok(End::Signal(signal)),
         };
 
-        let Run { events, beats, tags, mut tally, ledger, detected, quirks, incarnation, .. } = run;
+        let Run { events, beats, tags, hidden, mut tally, ledger, detected, quirks, incarnation, .. } = run;
         tally.ticks = tally.ticks.max(1);
         let (count, repeatable) = (events.count(), events.is_repeatable());
         let trace_hash = events.finish().map_err(|error| match &folder {
@@ -146,6 +148,7 @@ impl<'a> Laboratory<'a> {
             repeatable,
             beats,
             tags,
+            hidden,
             detection: Detection {
                 detected: detected.len() as u64,
                 actual: ledger.actual(),
@@ -176,6 +179,7 @@ struct Run<'a> {
     beats: Beats,
     tags: Tags,
     detected: BTreeSet<Sharing>,
+    hidden: HiddenSpaces,
     tally: Tally,
     quirks: u32,
     incarnation: u32,
@@ -206,7 +210,10 @@ impl Run<'_> {
                 Ending::Hung => (Outcome::Hung, again.then_some(false)),
                 Ending::Settled { healthy: true } => (Outcome::Recovered, Some(true)),
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
-                Ending::Lasted => (self.tally.lasted(self.detected.len(), self.tags.false_positives), None),
+                Ending::Lasted => {
+                    let wrong = self.detected.len() as u64 + self.hidden.found;
+                    (self.tally.lasted(wrong, self.tags.false_positives), None)
+                }
             };
             self.note(Kind::End, 0, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
@@ -260,7 +267,7 @@ impl Run<'_> {
     ) -> Result<Option<Ending>, Error> {
         self.wall.heard();
         match reason {
-            Doorbell::Hello => match Observer::attach(life.machine.memory(), page) {
+            Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit) {
                 Ok(observer) => life.observer = Some(observer),
                 Err(_) => self.blind(life),
             },
@@ -335,6 +342,13 @@ impl Run<'_> {
             let found: Vec<Finding> = observer.violations().cloned().collect();
             for finding in &found {
                 self.found(life, &mut observer, finding);
+            }
+            for hidden in observer.newly_hidden() {
+                life.blemishes += 1;
+                let kind = hidden.judged.kind.map_or(0, |kind| kind as u64);
+                let values = [kind, hidden.judged.root.at.0, hidden.judged.root.user_entries.into()];
+                self.note(Kind::HiddenSpace, life.tick, hidden.owner, values);
+                self.hidden.add(self.incarnation, life.tick, hidden.evidence);
             }
             if !observer.is_complete() {
                 self.blind(life);

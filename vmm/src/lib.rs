@@ -22,6 +22,7 @@ pub mod events;
 pub mod exit;
 pub mod experiment;
 pub mod folder;
+pub mod hidden;
 pub mod host;
 pub mod host_error;
 pub mod image_error;

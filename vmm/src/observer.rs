@@ -16,6 +16,7 @@ use introspect::reverse::ReverseMap;
 use introspect::space::{Guest, ReadError};
 use zerocopy::IntoBytes;
 
+use crate::hidden::{AuditKeys, Found, Hidden};
 use crate::ledger::Sharing;
 use crate::memory::GuestMemory;
 
@@ -31,6 +32,7 @@ pub struct Observer {
     given: u64,
     commands: [Command; COMMAND_SLOTS],
     guest: Guest,
+    hidden: Hidden,
     map: ReverseMap,
     policy: Policy,
     findings: Vec<Finding>,
@@ -39,14 +41,16 @@ pub struct Observer {
 
 impl Observer {
     /// The guest has said where its info block is: checks it, and tells the guest that somebody listens.
-    pub fn attach(memory: &GuestMemory, info_at: GuestPhys) -> Result<Self, ReadError> {
+    pub fn attach(memory: &GuestMemory, info_at: GuestPhys, keys: AuditKeys) -> Result<Self, ReadError> {
         let guest = Guest::read(memory, info_at)?;
+        let hidden = Hidden::new(keys, guest.info.kernel_root);
         let observer = Self {
             info_at,
             tail: 0,
             given: 0,
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
+            hidden,
             map: ReverseMap::default(),
             policy: Policy::default(),
             findings: Vec::new(),
@@ -78,6 +82,7 @@ impl Observer {
         for number in from..info.trace_head {
             let at = info.trace_ring.add(number % slots * size_of::<Record>() as u64);
             if let Ok(record) = memory.read_value::<Record>(at) {
+                self.hidden.apply(&record);
                 take(&record);
             }
         }
@@ -104,7 +109,9 @@ impl Observer {
     /// Reads tables and page tables. An error means that the guest's own tables cannot be read any more.
     pub fn audit(&mut self, memory: &GuestMemory) -> Result<(), ReadError> {
         self.guest.refresh(memory, self.info_at)?;
-        self.map.rebuild(memory, Paging::default(), self.guest.spaces(), ReverseMap::BUDGET);
+        self.hidden.look(memory, &self.guest);
+        let spaces = self.guest.spaces().chain(self.hidden.spaces());
+        self.map.rebuild(memory, Paging::default(), spaces, ReverseMap::BUDGET);
         self.findings.clear();
         self.policy.check(&self.map, &self.guest.frames, &self.guest.loans, &mut self.findings);
         Ok(())
@@ -113,6 +120,11 @@ impl Observer {
     /// What the last audit found, where it breaks a rule.
     pub fn violations(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.what.is_violation())
+    }
+
+    /// Hidden address spaces that were found for the first time since this was last asked.
+    pub fn newly_hidden(&mut self) -> Vec<Found> {
+        self.hidden.take_new()
     }
 
     /// Whether this is the first audit that finds this sharing.
@@ -165,7 +177,7 @@ mod tests {
     fn commands_wait_in_a_ring_that_never_holds_more_than_fit() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         assert_eq!((observer.room(), from_host(&memory).commands_given), (16, 0));
         observer.command(&memory, (1..=10).map(kill));
         assert_eq!(observer.room(), 6);
@@ -187,7 +199,7 @@ mod tests {
     fn commands_survive_a_drain() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         observer.command(&memory, [kill(7)]);
         observer.drain(&memory, |_| {});
         let told = from_host(&memory);
@@ -198,7 +210,7 @@ mod tests {
     fn a_guest_that_lies_about_what_it_took_harms_only_itself() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(u64::MAX).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         for round in 0..5 {
             assert_eq!(observer.room(), 16);
             observer.command(&memory, (0..20).map(kill));

@@ -9,6 +9,7 @@ use devices::watchdog::{Stages, WatchdogAction};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Report};
+use crate::hidden::AuditKeys;
 
 /// A scenario with all its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Scenario {
     /// The monitor.
     #[serde(default)]
     pub monitor: MonitorKeys,
+    /// What audits look for, and how often.
+    #[serde(default)]
+    pub audit: AuditKeys,
     /// The watchdog.
     #[serde(default)]
     pub watchdog: WatchdogKeys,
@@ -353,6 +357,7 @@ impl Scenario {
         range("load.buffers", self.load.buffers.into(), 1, 256)?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
+        range("audit.roots-every", self.audit.roots_every, 0, u32::MAX.into())?;
         range("monitor.max-load", self.monitor.max_load.into(), 0, 256)?;
         range("watchdog.timeout-ticks", self.watchdog.timeout_ticks, 4, u32::MAX.into())?;
         for (at, program) in self.program.iter().enumerate() {

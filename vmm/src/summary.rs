@@ -41,6 +41,20 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         "\n  leaks     {} found, {} in the ledger, {} in both; {} audits",
         detection.detected, detection.actual, detection.true_positives, tally.audits
     );
+    for space in verdict.hidden.spaces() {
+        let word = |key: &str| space[key].as_str().unwrap_or("?").to_owned();
+        let _ = writeln!(
+            out,
+            "  hidden    at {}:{} the address space at {}, {} of {} {}: {} pages, in no process table",
+            space["incarnation"],
+            space["tick"],
+            word("root"),
+            word("kind"),
+            word("owner"),
+            word("name"),
+            space["pages"]
+        );
+    }
     let _ = writeln!(out, "  monitor   {} kills, {} restarts ordered", tally.kills, tally.restarts);
     let tags = &verdict.tags;
     let _ = writeln!(

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::beats::Beats;
+use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
 use crate::subsystems::Subsystems;
@@ -100,9 +101,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The outcome of a run that has lasted its time, with so many wrong sharings and false tags.
-    pub fn lasted(&self, leaks: usize, false_tags: u64) -> Outcome {
-        if leaks > 0 || self.crashes > 0 || self.damaged > 0 {
+    /// The outcome of a run that has lasted its time, with so many wrong sharings and hidden spaces, and so many false tags.
+    pub fn lasted(&self, found: u64, false_tags: u64) -> Outcome {
+        if found > 0 || self.crashes > 0 || self.damaged > 0 {
             Outcome::Corrupted
         } else if self.restarts > 0 || self.kills > 0 || false_tags > 0 {
             Outcome::Disturbed
@@ -141,6 +142,8 @@ pub struct Verdict<'a> {
     pub beats: Beats,
     /// Whom the guest took for violators.
     pub tags: Tags,
+    /// Address spaces that the process table does not name.
+    pub hidden: HiddenSpaces,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended.
@@ -174,6 +177,7 @@ impl Verdict<'_> {
             "repeatable": self.repeatable,
             "beats": self.beats.to_json(),
             "leaks": self.detection.to_json(),
+            "hidden_spaces": self.hidden.to_json(),
             "monitor": {
                 "audits": tally.audits,
                 "blind_audits": tally.blind_audits,

@@ -62,6 +62,9 @@ pub struct Scan {
 impl Scan {
     /// Most roots that one scan lists: more than a guest can have processes.
     pub const MOST_ROOTS: usize = 1 << 17;
+    /// Most pages that [`groups`] looks at more than once: those whose highest entry could be a kernel's. Where there are
+    /// more, its scans are not complete.
+    pub const MOST_LIKELY: usize = 1 << 22;
     /// Most kernel halves that [`groups`] tells apart. A kernel has one, or two if it keeps a second set of page tables for
     /// ring 3 (Linux's page-table isolation).
     pub const MOST_GROUPS: usize = 4;
@@ -119,14 +122,14 @@ pub fn sharing<M: PhysicalMemory + ?Sized>(
 pub fn groups<M, F>(mem: &M, paging: Paging, frames: F) -> Vec<Scan>
 where
     M: PhysicalMemory + ?Sized,
-    F: IntoIterator<Item = Frame, IntoIter: Clone>,
+    F: IntoIterator<Item = Frame>,
 {
-    let frames = frames.into_iter();
-    let mut candidates: Vec<_> = frames
-        .clone()
-        .filter_map(|frame| Candidate::look(mem, paging, frame))
-        .take(Scan::MOST_ROOTS)
-        .collect();
+    // Only these can share anything with a root that is at the top: the rest of the memory is read once.
+    let mut frames = frames.into_iter().filter(|frame| top_table(mem, paging, *frame).is_some());
+    let mut likely: Vec<_> = frames.by_ref().take(Scan::MOST_LIKELY).collect();
+    let complete = frames.next().is_none();
+    let looked_at = likely.iter().filter_map(|frame| Candidate::look(mem, paging, *frame));
+    let mut candidates: Vec<_> = looked_at.collect();
     candidates.sort_unstable();
     let mut groups = Vec::new();
     while groups.len() < Scan::MOST_GROUPS {
@@ -136,14 +139,30 @@ where
             .rev()
             .filter(|class| class.len() > 1)
             .max_by_key(|class| (class.len(), class.first().map(|candidate| candidate.kernel_entries)));
-        let Some(reference) = best.and_then(|class| class.first()) else { break };
-        let scan = sharing(mem, paging, frames.clone(), reference.frame.base());
+        let Some(reference) = best.and_then(|class| class.first()).map(|candidate| candidate.frame) else {
+            break;
+        };
+        let mut scan = sharing(mem, paging, likely.iter().copied(), reference.base());
+        scan.complete &= complete;
         let found: BTreeSet<_> = scan.roots.iter().map(|root| root.at.frame()).collect();
-        let reference = reference.frame;
+        likely.retain(|frame| !found.contains(frame));
         candidates.retain(|candidate| candidate.frame != reference && !found.contains(&candidate.frame));
         groups.push(scan);
     }
     groups
+}
+
+/// The table that the highest entry of a page leads to, if that entry could be a kernel's.
+fn top_table<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<GuestPhys> {
+    const TOP: u64 = 511 * 8;
+    if frame.0 >= MOST_FRAME {
+        return None;
+    }
+    let value = mem.read_u64(frame.base().add(TOP)).ok()?;
+    match paging.decode(value, ROOT_LEVEL) {
+        Entry::Table(below) if value & bits::USER == 0 && mem.has_frame(below.frame()) => Some(below),
+        _ => None,
+    }
 }
 
 /// A page that makes sense as a root in every way that can be seen from it alone.
@@ -157,16 +176,8 @@ struct Candidate {
 
 impl Candidate {
     fn look<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<Self> {
-        const TOP: u64 = 511 * 8;
-        if frame.0 >= MOST_FRAME {
-            return None;
-        }
+        let below = top_table(mem, paging, frame)?;
         let at = frame.base();
-        let top = mem.read_u64(at.add(TOP)).ok()?;
-        let Entry::Table(below) = paging.decode(top, ROOT_LEVEL) else { return None };
-        if top & bits::USER != 0 || !mem.has_frame(below.frame()) {
-            return None;
-        }
         let mut page = [0; 512];
         let table = mem.table(at, &mut page).ok()?;
         let sights = Sights::of(mem, paging, table);

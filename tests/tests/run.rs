@@ -49,6 +49,12 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(leaks["detected"].as_u64().unwrap() > 0);
     assert_eq!((&leaks["precision"], &leaks["recall"]), (&1.0.into(), &1.0.into()), "{leaks}");
 
+    assert_eq!(verdict["hidden_spaces"]["found"], 0);
+
+    // The processor stood at a doorbell, in the kernel; its symbols say where, and the place is one in the source.
+    let place = verdict["beats"]["nmi"]["evidence"]["at"].as_str().expect("the handler's place has a name");
+    assert!(place.contains("+0x") && place.contains("(guest-kernel/src/"), "{place}");
+
     // The story is in the events, in order, and the frame was given away before the leak was found.
     let events = events(&folder);
     assert!(events.iter().enumerate().all(|(seq, event)| event["seq"] == seq));
@@ -61,6 +67,7 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(
         at("watchdog-expired") < at("nmi-sent") && at("nmi-sent") < at("nmi") && at("verdict") < at("reset")
     );
+    assert_eq!(events[at("nmi")]["at"], place);
     let console = fs::read_to_string(folder.join("console.log")).unwrap();
     assert_eq!(console.matches("matrix: up").count(), 2);
     assert!(console.contains("critical"), "{console}");

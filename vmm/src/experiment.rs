@@ -12,11 +12,12 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use abi::info::{Doorbell, QUIRK_SYSCALL_FAULTS};
+use abi::layout::KERNEL_BASE;
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
 use introspect::policy::{Finding, What};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::beats::{Beat, Beats};
 use crate::error::{Error, Report};
@@ -28,6 +29,7 @@ use crate::ledger::{Ledger, Sharing};
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
+use crate::places::Places;
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
 use crate::verdict::{Detection, Fingerprints, Outcome, Tally, Verdict};
@@ -112,12 +114,13 @@ impl<'a> Laboratory<'a> {
             wall,
             wall_events,
             console,
-            events: Events::new(events),
+            events: Events::new(events, Places::of(self.config.image.bytes(), KERNEL_BASE)),
             ledger: Ledger::default(),
             beats: Beats::default(),
             tags: Tags::default(),
             detected: BTreeSet::new(),
             hidden: HiddenSpaces::default(),
+            crashes: Vec::new(),
             tally: Tally::default(),
             quirks: 0,
             incarnation: 0,
@@ -130,8 +133,21 @@ impl<'a> Laboratory<'a> {
             Err(signal) => return Ok(End::Signal(signal)),
         };
 
-        let Run { events, beats, tags, hidden, mut tally, ledger, detected, quirks, incarnation, .. } = run;
+        let Run {
+            events,
+            mut beats,
+            tags,
+            hidden,
+            crashes,
+            mut tally,
+            ledger,
+            detected,
+            quirks,
+            incarnation,
+            ..
+        } = run;
         tally.ticks = tally.ticks.max(1);
+        beats.name_places(events.places());
         let (count, repeatable) = (events.count(), events.is_repeatable());
         let trace_hash = events.finish().map_err(|error| match &folder {
             Some(folder) => folder.failed(&error),
@@ -149,6 +165,7 @@ impl<'a> Laboratory<'a> {
             beats,
             tags,
             hidden,
+            kernel_crashes: crashes,
             detection: Detection {
                 detected: detected.len() as u64,
                 actual: ledger.actual(),
@@ -174,12 +191,14 @@ struct Run<'a> {
     wall: Wall,
     wall_events: Receiver<WallEvent>,
     console: Option<File>,
-    events: Events,
+    events: Events<'a>,
     ledger: Ledger,
     beats: Beats,
     tags: Tags,
     detected: BTreeSet<Sharing>,
     hidden: HiddenSpaces,
+    /// Where the kernel was when it could not go on.
+    crashes: Vec<Value>,
     tally: Tally,
     quirks: u32,
     incarnation: u32,
@@ -237,7 +256,10 @@ impl Run<'_> {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
                 Event::Reset => Some(Ending::Reset(Cause::Guest)),
-                Event::TripleFault | Event::Crash(_) => Some(Ending::Reset(Cause::Processor)),
+                Event::TripleFault | Event::Crash(_) => {
+                    self.crashed(&mut life, "processor")?;
+                    Some(Ending::Reset(Cause::Processor))
+                }
                 // The Matrix does neither: its processor is past hoping for.
                 Event::Exit(_) | Event::Halted => Some(Ending::Reset(Cause::Processor)),
                 Event::Stray { at, bytes, .. } => {
@@ -276,6 +298,7 @@ impl Run<'_> {
                 life.blemishes += 1;
                 self.take_trace(life);
                 self.note(Kind::Panic, life.tick, Pid::NONE, [0; 3]);
+                self.crashed(life, "panic")?;
             }
             Doorbell::Tick => return self.tick(life),
         }
@@ -413,6 +436,17 @@ impl Run<'_> {
         if !std::mem::replace(&mut life.was_blind, true) {
             self.note(Kind::Blind, life.tick, Pid::NONE, [0; 3]);
         }
+    }
+
+    /// The kernel cannot go on: notes where it was.
+    fn crashed(&mut self, life: &mut Life, cause: &str) -> Result<(), Error> {
+        let registers = life.machine.registers()?;
+        let mut report = self.events.places().report(life.machine.memory(), &registers);
+        report["incarnation"] = self.incarnation.into();
+        report["tick"] = life.tick.into();
+        report["cause"] = cause.into();
+        self.crashes.push(report);
+        Ok(())
     }
 
     /// The watchdog has expired.

@@ -212,3 +212,222 @@ fn descriptor(memory: &GuestMemory, guest: &Guest, owner: Pid) -> Option<(Frame,
     let descriptor: Descriptor = memory.read_value(frame.base()).ok()?;
     (descriptor.pid == owner).then_some((frame, descriptor))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::frame::FrameEntry;
+    use abi::info::{INFO_MAGIC, Info, VERSION};
+    use abi::process::{DESCRIPTOR_MAGIC, State};
+    use introspect::policy::What;
+    use zerocopy::{FromZeros, IntoBytes};
+
+    use crate::observer::Observer;
+
+    const INFO_AT: GuestPhys = GuestPhys(0x5000);
+    const PROCESSES: Frame = Frame(6);
+    const FRAMES: Frame = Frame(7);
+    const KERNEL_ROOT: Frame = Frame(10);
+    const KERNEL_TABLE: Frame = Frame(11);
+    const DESCRIPTOR: Frame = Frame(12);
+    /// Roots of two processes; three tables follow each.
+    const SEEN: Frame = Frame(20);
+    const UNSEEN: Frame = Frame(30);
+    /// A page of the first.
+    const PAGE: Frame = Frame(40);
+    /// A page that ring 3 can write and not execute.
+    const DATA: u64 = 1 << 63 | 7;
+    const FIRST: Pid = Pid::new(1, 0);
+    const SECOND: Pid = Pid::new(2, 0);
+
+    /// A guest of two processes, of which its process table names one.
+    struct Matrix {
+        memory: GuestMemory,
+        frames: Vec<FrameEntry>,
+        tick: u64,
+    }
+
+    impl Matrix {
+        fn new() -> Self {
+            let memory = GuestMemory::new(2).unwrap();
+            let mut matrix = Self { memory, frames: vec![FrameEntry::default(); 512], tick: 0 };
+            for frame in 0..12 {
+                matrix.give(Frame(frame), FrameKind::Kernel, Pid::NONE);
+            }
+            matrix.entry(KERNEL_ROOT, 511, KERNEL_TABLE, 3);
+            for (root, owner) in [(SEEN, FIRST), (UNSEEN, SECOND)] {
+                matrix.entry(root, 511, KERNEL_TABLE, 3);
+                for level in 0..3 {
+                    matrix.entry(Frame(root.0 + level), 0, Frame(root.0 + level + 1), 7);
+                }
+                for frame in root.0..root.0 + 4 {
+                    matrix.give(Frame(frame), FrameKind::PageTable, owner);
+                }
+            }
+            matrix.give(PAGE, FrameKind::User, FIRST);
+            matrix.entry(Frame(SEEN.0 + 3), 4, PAGE, DATA);
+            matrix.give(DESCRIPTOR, FrameKind::Descriptor, FIRST);
+            let mut descriptor = Descriptor::new_zeroed();
+            (descriptor.magic, descriptor.pid) = (DESCRIPTOR_MAGIC, FIRST);
+            (descriptor.root, descriptor.state) = (SEEN.0 as u32, State::Ready as u8);
+            matrix.memory.write(DESCRIPTOR.base(), descriptor.as_bytes()).unwrap();
+            matrix.name(FIRST, DESCRIPTOR);
+            matrix.publish();
+            matrix
+        }
+
+        fn entry(&self, table: Frame, index: u64, to: Frame, flags: u64) {
+            let value = to.base().0 | flags;
+            self.memory.write(table.base().add(index * 8), &value.to_le_bytes()).unwrap();
+        }
+
+        fn give(&mut self, frame: Frame, kind: FrameKind, owner: Pid) {
+            self.frames[frame.0 as usize] = FrameEntry { kind: kind as u8, owner, ..FrameEntry::default() };
+        }
+
+        fn name(&self, pid: Pid, descriptor: Frame) {
+            let at = PROCESSES.base().add(pid.slot() as u64 * 4);
+            self.memory.write(at, &(descriptor.0 as u32).to_le_bytes()).unwrap();
+        }
+
+        fn publish(&self) {
+            let info = Info {
+                magic: INFO_MAGIC,
+                version: VERSION,
+                tick: self.tick,
+                kernel_root: KERNEL_ROOT.base(),
+                process_table: PROCESSES.base(),
+                process_slots: 4,
+                frame_table: FRAMES.base(),
+                frames: self.frames.len() as u32,
+                ..Info::default()
+            };
+            self.memory.write(INFO_AT, info.as_bytes()).unwrap();
+            self.memory.write(FRAMES.base(), self.frames.as_slice().as_bytes()).unwrap();
+        }
+
+        fn observer(&self) -> Observer {
+            Observer::attach(&self.memory, INFO_AT, AuditKeys { roots_every: 10 }).unwrap()
+        }
+
+        /// The roots that an audit at this tick finds for the first time.
+        fn audit(&mut self, observer: &mut Observer, tick: u64) -> Vec<Frame> {
+            self.tick = tick;
+            self.publish();
+            observer.audit(&self.memory).unwrap();
+            observer.newly_hidden().iter().map(|found| found.judged.root.at.frame()).collect()
+        }
+    }
+
+    fn record(kind: Kind, a: u32, frame: Frame) -> Record {
+        Record { kind: kind as u16, a, b: frame.0, ..Record::default() }
+    }
+
+    #[test]
+    fn a_root_that_no_table_names_is_found_once_with_its_proof() {
+        let mut matrix = Matrix::new();
+        let mut observer = matrix.observer();
+        observer.audit(&matrix.memory).unwrap();
+        let [found] = &observer.newly_hidden()[..] else { panic!("there is one") };
+        assert_eq!((found.judged.root.at, found.owner), (UNSEEN.base(), SECOND));
+        assert_eq!(
+            (&found.evidence["root"], &found.evidence["kind"]),
+            (&"0x1e000".into(), &"page-table".into())
+        );
+        assert_eq!(found.evidence["pages"], 0);
+        assert_eq!(matrix.audit(&mut observer, 10), [], "it is known");
+    }
+
+    #[test]
+    fn memory_is_looked_through_now_and_then() {
+        let mut matrix = Matrix::new();
+        matrix.entry(UNSEEN, 511, KERNEL_TABLE, 0);
+        let mut observer = matrix.observer();
+        assert_eq!(matrix.audit(&mut observer, 5), []);
+        matrix.entry(UNSEEN, 511, KERNEL_TABLE, 3);
+        assert_eq!(matrix.audit(&mut observer, 14), [], "it is not yet time");
+        assert_eq!(matrix.audit(&mut observer, 15), [UNSEEN]);
+        let mut never = Observer::attach(&matrix.memory, INFO_AT, AuditKeys { roots_every: 0 }).unwrap();
+        assert_eq!(matrix.audit(&mut never, 1000), []);
+    }
+
+    #[test]
+    fn what_it_shares_with_others_is_found_as_well() {
+        let mut matrix = Matrix::new();
+        matrix.entry(Frame(UNSEEN.0 + 3), 9, PAGE, DATA);
+        let mut observer = matrix.observer();
+        assert_eq!(matrix.audit(&mut observer, 0), [UNSEEN]);
+        let found: Vec<_> = observer.violations().collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].what, found[0].frame), (What::Leak, PAGE));
+        assert_eq!(found[0].uncovered().map(|party| party.pid).collect::<Vec<_>>(), [SECOND]);
+        // Of its own it may have what it wants.
+        matrix.entry(Frame(UNSEEN.0 + 3), 9, Frame(41), DATA);
+        matrix.give(Frame(41), FrameKind::User, SECOND);
+        assert_eq!(matrix.audit(&mut observer, 1), []);
+        assert_eq!(observer.violations().count(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_the_dead_is_not_hidden() {
+        for kind in [FrameKind::Free, FrameKind::Quarantined, FrameKind::Unused] {
+            let mut matrix = Matrix::new();
+            matrix.give(UNSEEN, kind, Pid::NONE);
+            assert_eq!(matrix.audit(&mut matrix.observer(), 0), []);
+        }
+    }
+
+    #[test]
+    fn a_frame_table_that_calls_the_living_dead_is_not_believed() {
+        let mut matrix = Matrix::new();
+        matrix.give(UNSEEN, FrameKind::Free, Pid::NONE);
+        matrix.publish();
+        let mut hidden = Hidden::new(AuditKeys { roots_every: 1 }, KERNEL_ROOT.base());
+        let look = |hidden: &mut Hidden, tick| {
+            let mut guest = Guest::read(&matrix.memory, INFO_AT).unwrap();
+            guest.info.tick = tick;
+            hidden.look(&matrix.memory, &guest);
+            hidden.take_new().len()
+        };
+        // Given, and freed: dead indeed. Given and not freed: it is hidden.
+        hidden.apply(&record(Kind::Given, FrameKind::PageTable as u32, UNSEEN));
+        hidden.apply(&record(Kind::Freed, 0, UNSEEN));
+        assert_eq!(look(&mut hidden, 0), 0);
+        hidden.apply(&record(Kind::Given, FrameKind::PageTable as u32, UNSEEN));
+        assert_eq!(look(&mut hidden, 1), 1);
+        // Given for something else meanwhile, without having been wiped.
+        hidden.apply(&record(Kind::Given, FrameKind::Buffer as u32, UNSEEN));
+        assert_eq!(look(&mut hidden, 2), 0);
+    }
+
+    #[test]
+    fn one_that_has_ended_is_not_followed_any_further() {
+        let mut matrix = Matrix::new();
+        let mut observer = matrix.observer();
+        assert_eq!(matrix.audit(&mut observer, 0), [UNSEEN]);
+        // Its frames are others' now, with what its tables had in them.
+        matrix.entry(Frame(UNSEEN.0 + 3), 9, PAGE, DATA);
+        matrix.give(UNSEEN, FrameKind::Free, Pid::NONE);
+        assert_eq!(matrix.audit(&mut observer, 1), []);
+        assert_eq!(observer.violations().count(), 0);
+        // Who takes its place is somebody else.
+        matrix.give(UNSEEN, FrameKind::PageTable, Pid::new(2, 1));
+        assert_eq!(matrix.audit(&mut observer, 10), [UNSEEN]);
+    }
+
+    #[test]
+    fn a_guest_that_moves_its_kernel_root_hides_nobody() {
+        let mut matrix = Matrix::new();
+        let mut observer = matrix.observer();
+        let other = [0u8; 4096];
+        matrix.memory.write(Frame(50).base(), &other).unwrap();
+        matrix.publish();
+        let at = INFO_AT.add(std::mem::offset_of!(Info, kernel_root) as u64);
+        matrix.memory.write(at, &Frame(50).base().0.to_le_bytes()).unwrap();
+        observer.audit(&matrix.memory).unwrap();
+        let found: Vec<_> =
+            observer.newly_hidden().iter().map(|found| found.judged.root.at.frame()).collect();
+        assert!(found.contains(&UNSEEN), "{found:?}");
+        assert_eq!(matrix.audit(&mut observer, 20), []);
+    }
+}

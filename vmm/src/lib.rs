@@ -34,6 +34,7 @@ pub mod memory;
 pub mod monitor;
 pub mod observer;
 pub mod output;
+pub mod places;
 pub mod programs;
 pub mod pvh;
 pub mod run;

@@ -41,6 +41,17 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         "\n  leaks     {} found, {} in the ledger, {} in both; {} audits",
         detection.detected, detection.actual, detection.true_positives, tally.audits
     );
+    for crash in &verdict.kernel_crashes {
+        let word = |key: &str| crash[key].as_str().map(str::to_owned);
+        let _ = writeln!(
+            out,
+            "  kernel    could not go on at {}:{} ({}): {}",
+            crash["incarnation"],
+            crash["tick"],
+            word("cause").unwrap_or_default(),
+            word("at").or_else(|| word("rip")).unwrap_or_default()
+        );
+    }
     for space in verdict.hidden.spaces() {
         let word = |key: &str| space[key].as_str().unwrap_or("?").to_owned();
         let _ = writeln!(
@@ -155,10 +166,10 @@ fn sentence(beat: Beat, reached: &Reached) -> String {
             text
         }
         Beat::Nmi => format!(
-            "{} ticks without a pet; the handler found the processor at {}, ring {}: critical",
+            "{} ticks without a pet; the handler found the processor in ring {}, at {}: critical",
             word("ticks_since_pet"),
-            word("rip"),
-            word("cpl")
+            word("cpl"),
+            if evidence["at"].is_string() { word("at") } else { word("rip") }
         ),
         Beat::Reset => format!(
             "incarnation {} is healthy: {} alive, watchdog petted {} times, nothing found",

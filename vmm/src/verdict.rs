@@ -144,6 +144,8 @@ pub struct Verdict<'a> {
     pub tags: Tags,
     /// Address spaces that the process table does not name.
     pub hidden: HiddenSpaces,
+    /// Where the kernel was when it could not go on, each time.
+    pub kernel_crashes: Vec<Value>,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended.
@@ -185,6 +187,7 @@ impl Verdict<'_> {
                 "kills": tally.kills,
             },
             "agents": self.tags.to_json(),
+            "kernel_crashes": self.kernel_crashes,
             "crashes": tally.crashes,
             "damaged": tally.damaged,
             "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},

@@ -14,11 +14,11 @@
 //! - Accessed and dirty bits do not count. More than half of the kernel's entries have to be the known root's, not all, and of
 //!   the lower half as many have to make sense as do not: an entry added or spoilt hides nobody.
 //! - A root must have the known root's highest kernel entry, which is what makes the scan fast. Who gives his address
-//!   space copies of the kernel's upper tables, with other addresses and the same contents, is not found by this scan. He is
-//!   named by the processor: CR3 has his root whenever he runs.
+//!   space copies of the kernel's upper tables, with other addresses and the same contents, is not found by this scan. But
+//!   the processor names him: CR3 has his root whenever he runs, and [`look`] makes a [`Root`] of it.
 //! - A root whose frame is free, quarantined or unused is [`Standing::Residue`]: what is left of the dead, until the
 //!   frame is zeroed for its next owner. Whoever can write the frame table can have his root called so. What the guest
-//!   has said of the frame earlier, in records that it cannot take back, says otherwise; the caller has them.
+//!   has said of the frame earlier, in records that it cannot take back, and CR3 say otherwise; the caller has them.
 //! - Any process can write a page that looks like a root into its own memory, if it knows the kernel's entries (they are
 //!   no secret). That is a false alarm, never a false silence, and the frame's kind shows it: `user`.
 
@@ -112,6 +112,13 @@ pub fn sharing<M: PhysicalMemory + ?Sized>(
         scan.roots.push(sights.root(at));
     }
     scan
+}
+
+/// What a page looks like as a root, whatever is in it; for one that is a root for sure, because a processor uses it.
+pub fn look<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, at: GuestPhys) -> Option<Root> {
+    let at = GuestPhys(at.0 & bits::ADDRESS);
+    let mut page = [0; 512];
+    Some(Sights::of(mem, paging, mem.table(at, &mut page).ok()?).root(at))
 }
 
 /// Looks through `frames` for roots without a hint: finds the kernel halves that most pages have in common, and for each

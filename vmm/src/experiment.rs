@@ -314,7 +314,7 @@ impl Run<'_> {
         self.tally.ticks += elapsed;
         self.take_trace(life);
         if life.monitor.wants_audit(now) {
-            self.audit(life);
+            self.audit(life)?;
         }
         let expired = life.machine.bus_mut().watchdog.advance(elapsed);
         let ending = expired.map(|expired| self.expired(life, expired)).transpose()?.flatten();
@@ -354,8 +354,11 @@ impl Run<'_> {
     }
 
     /// Reads the guest's tables and page tables, notes what is new, and lets the monitor look at them.
-    fn audit(&mut self, life: &mut Life) {
-        let Some(mut observer) = life.observer.take() else { return };
+    fn audit(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(mut observer) = life.observer.take() else { return Ok(()) };
+        if observer.scans_at(life.tick) {
+            observer.processor_has(GuestPhys(life.machine.registers()?.system.cr3));
+        }
         self.tally.audits += 1;
         self.ledger.audit();
         if observer.audit(life.machine.memory()).is_err() {
@@ -379,6 +382,7 @@ impl Run<'_> {
             self.monitor(life, &mut observer);
         }
         life.observer = Some(observer);
+        Ok(())
     }
 
     /// What the monitor wants done is noted and handed to the guest, which does it when it goes on.

@@ -4,7 +4,8 @@
 //! Every so many ticks an audit looks through all of memory for roots ([`introspect::roots`]). A root that is nobody's is what
 //! is left of a dead process, or hidden. The frame table tells which; but the frame table is memory, and who can write the
 //! process table can write that one too. So it must be confirmed by what the trace has said: only a frame that the kernel has
-//! reported as freed can be a dead man's. Records that were taken cannot be taken back. The root that everything is compared
+//! reported as freed can be a dead man's. Records that were taken cannot be taken back. And what the processor has in CR3 at
+//! that moment is an address space, whatever it looks like. The root that everything is compared
 //! with is the one that the guest had at its first word, before anybody could have tampered with it.
 
 use std::collections::BTreeSet;
@@ -91,6 +92,8 @@ pub struct Hidden {
     every: u64,
     due: u64,
     kernel_root: GuestPhys,
+    /// The root that the processor had, until the next look.
+    running: Option<GuestPhys>,
     /// Frames that the trace has given out as page tables and not taken back.
     tables: BTreeSet<Frame>,
     /// What is hidden, as far as known.
@@ -123,11 +126,21 @@ impl Hidden {
         }
     }
 
+    /// Whether the next look goes through all of memory, if it is at this tick.
+    pub fn is_due(&self, now: u64) -> bool {
+        self.every != 0 && now >= self.due
+    }
+
+    /// The root that the processor has, for the next look.
+    pub fn running(&mut self, root: GuestPhys) {
+        self.running = Some(root);
+    }
+
     /// Part of an audit, with the guest's tables as just read: looks after the spaces that it knows of, and, when it is
     /// time, through all of memory.
     pub fn look(&mut self, memory: &GuestMemory, guest: &Guest) {
         let now = guest.info.tick;
-        if self.every != 0 && now >= self.due {
+        if self.is_due(now) {
             self.due = now.saturating_add(self.every);
             let frames = memory.regions().flat_map(|region| {
                 (region.start.frame().0..region.start.add(region.bytes).frame().0).map(Frame)
@@ -141,11 +154,19 @@ impl Hidden {
     }
 
     fn take_stock(&mut self, memory: &GuestMemory, guest: &Guest, frames: impl IntoIterator<Item = Frame>) {
-        let scan = roots::sharing(memory, Paging::default(), frames, self.kernel_root);
+        let mut roots = roots::sharing(memory, Paging::default(), frames, self.kernel_root).roots;
+        let running = self.running.take().and_then(|root| roots::look(memory, Paging::default(), root));
+        if let Some(running) = running
+            && !roots.contains(&running)
+        {
+            roots.push(running);
+        }
         self.spaces.clear();
-        for judged in roots::judge(guest, &scan.roots) {
-            let Judged { root: Root { at, .. }, standing, .. } = judged;
-            let dead = standing == Standing::Residue && !self.tables.contains(&at.frame());
+        for judged in roots::judge(guest, &roots) {
+            let Judged { root, standing, .. } = judged;
+            let Root { at, .. } = root;
+            let in_use = self.tables.contains(&at.frame()) || running == Some(root);
+            let dead = standing == Standing::Residue && !in_use;
             if dead || matches!(standing, Standing::Named(_)) {
                 // If it is hidden later it is so anew.
                 self.known.remove(&at);
@@ -398,6 +419,25 @@ mod tests {
         // Given for something else meanwhile, without having been wiped.
         hidden.apply(&record(Kind::Given, FrameKind::Buffer as u32, UNSEEN));
         assert_eq!(look(&mut hidden, 2), 0);
+    }
+
+    #[test]
+    fn what_the_processor_runs_on_is_an_address_space_whatever_it_looks_like() {
+        let mut matrix = Matrix::new();
+        // With copies of the kernel's upper tables it shares nothing that the scan could know it by.
+        matrix.entry(UNSEEN, 511, Frame(50), 3);
+        matrix.give(UNSEEN, FrameKind::Free, Pid::NONE);
+        let mut observer = matrix.observer();
+        assert_eq!(matrix.audit(&mut observer, 0), []);
+        observer.processor_has(UNSEEN.base().add(0x18));
+        assert_eq!(matrix.audit(&mut observer, 10), [UNSEEN]);
+        for named in [SEEN, KERNEL_ROOT] {
+            observer.processor_has(named.base());
+            assert_eq!(matrix.audit(&mut observer, 20), []);
+        }
+        // A root that is nowhere is none.
+        observer.processor_has(GuestPhys(1 << 40));
+        assert_eq!(matrix.audit(&mut observer, 30), []);
     }
 
     #[test]

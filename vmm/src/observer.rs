@@ -122,6 +122,17 @@ impl Observer {
         self.findings.iter().filter(|finding| finding.what.is_violation())
     }
 
+    /// Whether an audit at this tick looks through all of memory for hidden address spaces, and wants to know
+    /// [`Self::processor_has`].
+    pub fn scans_at(&self, now: u64) -> bool {
+        self.hidden.is_due(now)
+    }
+
+    /// The root of page tables that the processor has, for the next audit.
+    pub fn processor_has(&mut self, root: GuestPhys) {
+        self.hidden.running(root);
+    }
+
     /// Hidden address spaces that were found for the first time since this was last asked.
     pub fn newly_hidden(&mut self) -> Vec<Found> {
         self.hidden.take_new()

@@ -7,5 +7,6 @@ mod policy_properties;
 mod reverse;
 mod roots;
 mod space;
+mod symbols;
 mod walk_by_hand;
 mod walk_properties;

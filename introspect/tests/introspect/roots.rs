@@ -282,7 +282,13 @@ proptest! {
         for paging in [Paging::default(), Paging { no_execute: false, physical_bits: 36 }] {
             let scan = sharing(&memory, paging, frames.clone(), GuestPhys(known * 4096));
             prop_assert!(scan.complete && scan.roots.len() <= frames.clone().count());
-            prop_assert!(groups(&memory, paging, frames.clone()).len() <= Scan::MOST_GROUPS);
+            let groups = groups(&memory, paging, frames.clone());
+            prop_assert!(groups.len() <= Scan::MOST_GROUPS);
+            let mut all: Vec<_> = groups.iter().flat_map(addresses).collect();
+            let listed = all.len();
+            all.sort_unstable();
+            all.dedup();
+            prop_assert_eq!(all.len(), listed, "a root is in one group");
         }
     }
 }

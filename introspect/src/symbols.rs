@@ -76,7 +76,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{:#x}", self.name, self.offset)?;
         match &self.line {
-            Some(line) => write!(f, " ({}:{})", line.file, line.line),
+            Some(Line { file, line: 0 }) => write!(f, " ({file})"),
+            Some(Line { file, line }) => write!(f, " ({file}:{line})"),
             None => Ok(()),
         }
     }

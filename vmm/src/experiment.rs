@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -35,42 +34,9 @@ use crate::tags::Tags;
 use crate::verdict::{Detection, Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
-/// Where a guest's console goes: a file, or nowhere.
-struct Console(Option<File>);
+use ending::{Cause, Console, Ending};
 
-impl Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(bytes.len()), |file| file.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), File::flush)
-    }
-}
-
-/// Why a machine was reset; the numbers of [`Kind::Reset`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cause {
-    Guest = 1,
-    Watchdog = 2,
-    /// Triple fault, or an instruction that the host's KVM cannot carry out: the same to the guest.
-    Processor = 3,
-}
-
-/// How an incarnation ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
-    /// The run's time is over.
-    Lasted,
-    /// After a reset: long enough to judge it.
-    Settled {
-        healthy: bool,
-    },
-    Reset(Cause),
-    /// No progress, and no watchdog to find out.
-    Hung,
-    Signal(i32),
-}
+mod ending;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {

@@ -51,6 +51,9 @@ pub fn text(verdict: &Verdict<'_>) -> String {
             word("cause").unwrap_or_default(),
             word("at").or_else(|| word("rip")).unwrap_or_default()
         );
+        for place in crash["stack"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let _ = writeln!(out, "            from {place}");
+        }
     }
     for space in verdict.hidden.spaces() {
         let word = |key: &str| space[key].as_str().unwrap_or("?").to_owned();
@@ -166,9 +169,10 @@ fn sentence(beat: Beat, reached: &Reached) -> String {
             text
         }
         Beat::Nmi => format!(
-            "{} ticks without a pet; the handler found the processor in ring {}, at {}: critical",
+            "{} ticks without a pet: critical; the handler found the processor in ring {} at\n{:22}{}",
             word("ticks_since_pet"),
             word("cpl"),
+            "",
             if evidence["at"].is_string() { word("at") } else { word("rip") }
         ),
         Beat::Reset => format!(

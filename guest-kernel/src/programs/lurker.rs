@@ -51,16 +51,14 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
 /// In ring 0: finds the kernel's info page by its magic number, as one who has no symbols does, and from there the process
 /// table. 1 if it was there.
 extern "C" fn vanish(me: u64) -> u64 {
-    let pages = (KERNEL_PHYS..END).step_by(PAGE_SIZE as usize).map(|at| DIRECT_MAP + at);
-    for info in pages.filter(|page| read_word(*page) == INFO_MAGIC) {
-        let table = DIRECT_MAP + read_word(info + offset_of!(Info, process_table) as u64);
-        // Entries of four bytes, written by eights.
-        let slot = Pid(me as u32).slot() as u64;
-        let (word, shift) = (table + slot / 2 * 8, slot % 2 * 32);
-        write_word(word, read_word(word) & !(0xffff_ffff << shift));
-        return 1;
-    }
-    0
+    let mut pages = (KERNEL_PHYS..END).step_by(PAGE_SIZE as usize).map(|at| DIRECT_MAP + at);
+    let Some(info) = pages.find(|page| read_word(*page) == INFO_MAGIC) else { return 0 };
+    let table = DIRECT_MAP + read_word(info + offset_of!(Info, process_table) as u64);
+    // Entries of four bytes, written by eights.
+    let slot = Pid(me as u32).slot() as u64;
+    let (word, shift) = (table + slot / 2 * 8, slot % 2 * 32);
+    write_word(word, read_word(word) & !(0xffff_ffff << shift));
+    1
 }
 
 extern "C" fn signalled(_number: u64) {

@@ -68,7 +68,7 @@ fn all_roots_of_a_kernel_are_found_with_and_without_a_hint() {
     let kernel = Kernel::new(&mut machine, &[256, 511]);
     let roots: Vec<_> = (0..5).map(|_| kernel.root(&mut machine)).collect();
     assert_eq!(like(&machine, roots[3]), roots);
-    assert_eq!(unaided(&machine), [roots.clone()]);
+    assert_eq!(unaided(&machine), std::slice::from_ref(&roots));
     let scan = sharing(&machine.memory, Paging::default(), frames(&machine), roots[0]);
     assert_eq!(scan.roots[0], Root { at: roots[0], user_entries: 1, kernel_entries: 2 });
     assert!(scan.complete);
@@ -135,7 +135,7 @@ fn a_root_may_map_itself() {
     for root in &roots {
         machine.put(root.add(493 * 8), &(root.0 | KERNEL | NO_EXECUTE));
     }
-    assert_eq!(unaided(&machine), [roots.clone()]);
+    assert_eq!(unaided(&machine), std::slice::from_ref(&roots));
     assert_eq!(like(&machine, roots[2]), roots);
 }
 

@@ -1,0 +1,217 @@
+"""Holds the page walk of the crate introspect against other ones, mapping by mapping, in both directions.
+
+Called by scripts/differential, which makes what it needs. Arguments: the program `mappings`, an empty folder, the Linux
+kernel, the program `teller`, busybox, and then cores of our own guests.
+
+Three parties tell what each address is mapped to:
+
+- ours: introspect, by its example `mappings`;
+- Volatility 3, with its own reader of cores and its own walk (walker.py): all leaves, with size and rights;
+- the Linux guest's kernel itself, by /proc/PID/pagemap (teller.c): the user pages of its processes.
+
+The Linux guest is booted twice, with page tables of four and of five levels. The last line counts as that of `cargo
+test` does.
+"""
+
+import struct
+import subprocess
+import sys
+import traceback
+from itertools import zip_longest
+from pathlib import Path
+
+import guest
+from walker import Dump, Leaf
+
+PAGE = 4096
+
+
+class Difference(Exception):
+    pass
+
+
+class Ours:
+    """What introspect tells: the roots that it found, and the leaves and counts for each root that it was asked for."""
+
+    def __init__(self, program: Path, core: Path, roots: list[int]):
+        self.roots, self.leaves, self.counts = [], {}, {}
+        command = [program, core, *(f"{root:x}" for root in roots)]
+        leaves: list[Leaf] = []
+        for line in subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines():
+            kind, *words = line.split()
+            if kind == "root":
+                self.roots.append(int(words[0], 16))
+            elif kind == "leaf":
+                leaves.append(Leaf(*(int(word, 16) for word in words[:3]), words[3]))
+            else:
+                root = int(words[0], 16)
+                self.leaves[root], self.counts[root] = leaves, [int(word) for word in words[1:]]
+                leaves = []
+
+
+def registers(core: Path) -> tuple[int, int]:
+    """Root and number of levels from CR3 and CR4 in the core's note QEMU (struct QEMUCPUState of its arch_dump.c)."""
+    with core.open("rb") as file:
+        head = file.read(1 << 16)
+    name = head.find(b"QEMU\0")
+    if name < 0:
+        raise Difference("the core has no note by the name of QEMU")
+    cr3, cr4 = struct.unpack_from("<2Q", head, name + 8 + 392 + 3 * 8)
+    return cr3 & ~0xFFF, 5 if cr4 >> 12 & 1 else 4
+
+
+def first_difference(ours: list[Leaf], theirs: list[Leaf]) -> None:
+    for mine, other in zip_longest(ours, theirs):
+        if mine != other:
+            raise Difference(f"ours: {mine or 'nothing more'}\n  other: {other or 'nothing more'}")
+
+
+def is_upper(leaf: Leaf) -> bool:
+    return leaf.virt >> 63 == 1
+
+
+class Told:
+    """What the guest's kernel says of one process: each page's frame, with the permissions of the place it is in."""
+
+    def __init__(self):
+        self.pages: dict[int, tuple[int, str]] = {}
+
+    @staticmethod
+    def read(text: str) -> dict[int, "Told"]:
+        processes: dict[int, Told] = {}
+        for line in text.splitlines():
+            if line.startswith("page "):
+                _, pid, virt, frame, count, permissions = line.split()
+                pages = processes.setdefault(int(pid), Told()).pages
+                for nth in range(int(count, 16)):
+                    pages[int(virt, 16) + nth * PAGE] = (int(frame, 16) + nth, permissions)
+        return processes
+
+    def is_of(self, leaves: list[Leaf]) -> bool:
+        """Whether these can be the leaves of this process at all: the stack's frames are nobody else's."""
+        stack = max(virt for virt, (_, permissions) in self.pages.items() if permissions == "rw-p")
+        return any(leaf.virt == stack and leaf.frame == self.pages[stack][0] for leaf in leaves)
+
+    def compare(self, leaves: list[Leaf]) -> None:
+        # Pages without any permission keep their frames, but the processor must not see them.
+        expected = {virt: page for virt, page in self.pages.items() if page[1][:3] != "---"}
+        for leaf in leaves:
+            for nth in range(leaf.size // PAGE):
+                virt, frame = leaf.virt + nth * PAGE, leaf.frame + nth
+                told, permissions = expected.pop(virt, (None, ""))
+                if told is None:
+                    raise Difference(f"ours: {leaf}\n  other: the guest's kernel maps nothing at {virt:#x}")
+                if told != frame:
+                    raise Difference(f"ours: {leaf}\n  other: at {virt:#x} the guest's kernel has frame {told:#x}")
+                # A page that may be written can be read-only for a while, until it is.
+                write, execute = "w" in permissions, "x" in permissions
+                if "u" not in leaf.rights or "w" in leaf.rights > write or ("x" in leaf.rights) != execute:
+                    raise Difference(f"ours: {leaf}\n  other: the guest's kernel allows {permissions}")
+        for virt, (frame, permissions) in sorted(expected.items()):
+            raise Difference(f"ours: nothing at {virt:#x}\n  other: the guest's kernel has {frame:#x} {permissions}")
+
+
+class Checks:
+    def __init__(self, mappings: Path):
+        self.mappings, self.passed, self.failed = mappings, 0, 0
+
+    def check(self, name: str, run, *arguments):
+        """Runs one check; what it returns is what there was to compare."""
+        try:
+            said = run(*arguments)
+            self.passed += 1
+            print(f"test {name} ... ok ({said})", flush=True)
+        except (Difference, guest.GuestError, subprocess.CalledProcessError) as error:
+            self.failed += 1
+            print(f"test {name} ... FAILED\n  {error}", flush=True)
+        except Exception:
+            self.failed += 1
+            print(f"test {name} ... FAILED\n{traceback.format_exc()}", flush=True)
+
+    def core(self, name: str, core: Path, levels: int, told: dict[int, Told]):
+        """All checks of one core. `told` is empty for a guest that does not tell."""
+        dump = Dump(core)
+        root, found_levels = registers(core)
+        roots = dump.roots_like(root)
+        ours = Ours(self.mappings, core, roots)
+
+        def levels_are_right():
+            if found_levels != levels:
+                raise Difference(f"the guest has page tables of {found_levels} levels, wanted are {levels}")
+            return f"{levels} levels"
+
+        def same_roots():
+            if ours.roots != roots:
+                odd = sorted(set(ours.roots) ^ set(roots))
+                raise Difference(f"found by one side only: {', '.join(hex(root) for root in odd)}")
+            return f"{len(roots)} roots"
+
+        def same_leaves(upper: bool):
+            count = 0
+            for at in roots if not upper else roots[:1]:
+                theirs = list(dump.leaves(at, levels, upper))
+                holes = sum(not dump.holds(leaf) for leaf in theirs)
+                theirs = [leaf for leaf in theirs if dump.holds(leaf)]
+                mine = [leaf for leaf in ours.leaves[at] if is_upper(leaf) == upper]
+                try:
+                    first_difference(mine, theirs)
+                except Difference as difference:
+                    raise Difference(f"root {at:#x}\n  {difference}") from None
+                count += len(theirs)
+                outside[at] = outside.get(at, 0) + holes
+            return f"{count} leaves"
+
+        def same_kernel_half():
+            first = [leaf for leaf in ours.leaves[roots[0]] if is_upper(leaf)]
+            for at in roots[1:]:
+                first_difference([leaf for leaf in ours.leaves[at] if is_upper(leaf)], first)
+            # What leads out of memory is counted only; the first root's holes were counted in both halves.
+            _, holes, reserved = ours.counts[roots[0]]
+            if (holes, reserved) != (outside[roots[0]], 0):
+                raise Difference(f"ours: {holes} holes, {reserved} reserved\n  other: {outside[roots[0]]} holes")
+            return f"{len(first)} leaves, {len(roots)} roots, {holes} holes"
+
+        def process(pid: int):
+            mine = {at: [leaf for leaf in ours.leaves[at] if not is_upper(leaf)] for at in roots}
+            own = [at for at in roots if told[pid].is_of(mine[at])]
+            if len(own) != 1:
+                raise Difference(f"{len(own)} of {len(roots)} roots have the stack of process {pid}")
+            told[pid].compare(mine[own[0]])
+            return f"root {own[0]:#x}, {len(told[pid].pages)} pages"
+
+        outside: dict[int, int] = {}
+        self.check(f"{name}: levels", levels_are_right)
+        self.check(f"{name}: roots found in memory", same_roots)
+        self.check(f"{name}: user halves", same_leaves, False)
+        self.check(f"{name}: kernel half", same_leaves, True)
+        self.check(f"{name}: the kernel half of all roots", same_kernel_half)
+        for pid in sorted(told):
+            self.check(f"{name}: process {pid} as its kernel tells", process, pid)
+
+
+def linux(checks: Checks, work: Path, kernel: Path, packed: Path, cpu: str, levels: int):
+    folder = work / f"linux-{levels}"
+    folder.mkdir()
+    core, text = guest.dump(folder, kernel, packed, cpu)
+    told = Told.read(text)
+    if len(told) < 6:
+        raise guest.GuestError(f"the Linux guest told of {len(told)} processes only")
+    checks.core(f"linux, {levels} levels", core, levels, told)
+    core.unlink()
+    return f"{len(told)} processes told"
+
+
+def main() -> int:
+    mappings, work, kernel, teller, busybox, *cores = map(Path, sys.argv[1:])
+    checks = Checks(mappings)
+    for core in cores:
+        checks.check(f"{core.stem}: opened", lambda core=core: checks.core(core.stem, core, 4, {}))
+    packed = guest.initrd(work, teller, busybox)
+    for cpu, levels in [("qemu64", 4), ("max", 5)]:
+        checks.check(f"linux, {levels} levels: dumped", linux, checks, work, kernel, packed, cpu, levels)
+    outcome = "ok" if checks.failed == 0 else "FAILED"
+    print(f"\ntest result: {outcome}. {checks.passed} passed; {checks.failed} failed")
+    return 1 if checks.failed else 0
+
+
+sys.exit(main())

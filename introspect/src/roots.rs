@@ -131,8 +131,11 @@ where
     let mut groups = Vec::new();
     while groups.len() < Scan::MOST_GROUPS {
         let classes = candidates.chunk_by(|a, b| (a.kernel_entries, a.half) == (b.kernel_entries, b.half));
-        // Of several equals the first: the order of candidates is that of their numbers.
-        let best = classes.rev().filter(|class| class.len() > 1).max_by_key(|class| (class.len(), class[0]));
+        // Of several equals the first.
+        let best = classes
+            .rev()
+            .filter(|class| class.len() > 1)
+            .max_by_key(|class| (class.len(), class.first().map(|candidate| candidate.kernel_entries)));
         let Some(reference) = best.and_then(|class| class.first()) else { break };
         let scan = sharing(mem, paging, frames.clone(), reference.frame.base());
         let found: BTreeSet<_> = scan.roots.iter().map(|root| root.at.frame()).collect();

@@ -105,7 +105,7 @@ class Told:
                     raise Difference(f"ours: {leaf}\n  other: at {virt:#x} the guest's kernel has frame {told:#x}")
                 # A page that may be written can be read-only for a while, until it is.
                 write, execute = "w" in permissions, "x" in permissions
-                if "u" not in leaf.rights or "w" in leaf.rights > write or ("x" in leaf.rights) != execute:
+                if "u" not in leaf.rights or "w" in leaf.rights and not write or ("x" in leaf.rights) != execute:
                     raise Difference(f"ours: {leaf}\n  other: the guest's kernel allows {permissions}")
         for virt, (frame, permissions) in sorted(expected.items()):
             raise Difference(f"ours: nothing at {virt:#x}\n  other: the guest's kernel has {frame:#x} {permissions}")

@@ -1,12 +1,15 @@
 //! Reads an x86-64 guest from outside. Knows nothing of KVM: all it needs is [`PhysicalMemory`].
 //!
-//! The way from bytes to a verdict has five steps, each a module:
+//! The way from bytes to a verdict has six steps, each a module:
 //!
 //! - [`memory`]: guest-physical memory, readable by address;
 //! - [`paging`] and [`walk`]: what page-table entries mean, and the walk through a tree of them;
 //! - [`space`]: the guest's own tables, and from them its address spaces;
+//! - [`roots`]: address spaces that memory itself shows, whoever names them;
 //! - [`reverse`]: frame to mappings, over all address spaces;
 //! - [`policy`]: which of these mappings should not be.
+//!
+//! Beside it stands [`symbols`]: names for addresses, from a kernel's own ELF file.
 //!
 //! Nothing read from a guest is trusted. Whatever its memory holds, a reading ends within a bound that is known
 //! beforehand, and does not panic.
@@ -59,7 +62,9 @@ pub mod memory;
 pub mod paging;
 pub mod policy;
 pub mod reverse;
+pub mod roots;
 pub mod space;
+pub mod symbols;
 pub mod walk;
 
 pub use dump::{Dump, DumpError};

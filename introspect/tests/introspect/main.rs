@@ -5,6 +5,7 @@ mod machine;
 mod policy_by_hand;
 mod policy_properties;
 mod reverse;
+mod roots;
 mod space;
 mod walk_by_hand;
 mod walk_properties;

@@ -55,8 +55,9 @@
 //! let intruder = findings[0].uncovered().next().unwrap();
 //! assert_eq!((intruder.pid, intruder.entry), (second, GuestPhys(8 * 4096 + 7 * 8)));
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod dump;
 pub mod memory;
 pub mod paging;
 pub mod policy;
@@ -66,6 +67,7 @@ pub mod space;
 pub mod symbols;
 pub mod walk;
 
+pub use dump::{Dump, DumpError};
 pub use memory::{OutOfRange, PhysicalMemory};
 pub use paging::{PageSize, Paging, Rights};
 pub use policy::{Finding, Policy, What};

@@ -97,6 +97,10 @@ pub struct RunArgs {
     /// Write the run's files into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write the guest's memory and registers into the folder as well, when an incarnation ends: core.elf, and core-2.elf
+    /// if there was a second one
+    #[arg(long, requires = "out")]
+    pub core: bool,
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,

@@ -130,6 +130,11 @@ impl Observer {
         &self.guest
     }
 
+    /// Where the guest's info block is.
+    pub fn info_at(&self) -> GuestPhys {
+        self.info_at
+    }
+
     /// The info block as it is now; as last read, if it is not there any more.
     pub fn info(&self, memory: &GuestMemory) -> Info {
         memory.read_value(self.info_at).unwrap_or(self.guest.info)

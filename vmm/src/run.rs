@@ -55,6 +55,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         kvm: &kvm,
         model: &Model::of(&kvm)?,
         silence: SILENCE * scenario.vm.vms.div_ceil(processors),
+        cores: args.core,
     };
     let disappointments = match scenario.vm.vms {
         1 => match lab.experiment(args.out.as_deref())? {

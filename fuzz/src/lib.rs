@@ -3,8 +3,12 @@
 //! bytes (`scripts/fuzz`); `cargo test` does without it and takes generated ones.
 #![forbid(unsafe_code)]
 
+mod core;
 mod input;
 mod memory;
+mod roots;
 mod walker;
 
+pub use self::core::core;
+pub use roots::roots;
 pub use walker::walker;

@@ -3,7 +3,7 @@
 
 use abi::GuestPhys;
 use introspect::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
-use introspect::{OutOfRange, PhysicalMemory};
+use introspect::{OutOfRange, Paging, PhysicalMemory};
 
 use crate::input::Input;
 
@@ -17,6 +17,12 @@ const MOST_ENTRIES: usize = 4096 / ENTRY;
 
 /// Entries near the borders of halves and tables, where mistakes are.
 const PLACES: [usize; 16] = [0, 1, 2, 3, 127, 128, 254, 255, 256, 257, 383, 384, 509, 510, 511, 273];
+
+/// Takes the processor's settings from the input.
+pub(crate) fn paging(input: &mut Input<'_>) -> Paging {
+    let no_execute = input.byte() % 4 != 0;
+    Paging { no_execute, physical_bits: input.one_of(&[52, 40, 36, 0, 255]) }
+}
 
 /// Takes entries from the input until it is used up.
 pub(crate) fn tables(input: &mut Input<'_>) -> Vec<u8> {
@@ -32,7 +38,8 @@ pub(crate) fn tables(input: &mut Input<'_>) -> Vec<u8> {
 
 /// Writes one entry, or the same one into a run of places.
 pub(crate) fn write_entry(memory: &mut [u8], input: &mut Input<'_>) {
-    let [table, place, flags, kind, target] = std::array::from_fn::<_, ENTRY, _>(|_| usize::from(input.byte()));
+    let [table, place, flags, kind, target] =
+        std::array::from_fn::<_, ENTRY, _>(|_| usize::from(input.byte()));
     let place = if place < 192 { PLACES[place % PLACES.len()] } else { place * 2 + table / FRAMES % 2 };
     let bit = |number: u32, bit: u64| if flags >> number & 1 == 1 { bit } else { 0 };
     let address = match target {
@@ -43,7 +50,8 @@ pub(crate) fn write_entry(memory: &mut [u8], input: &mut Input<'_>) {
     };
     // Present unless the input insists; of other bits only one in many is set that no sound entry has.
     let mut value = PRESENT ^ bit(0, PRESENT & u64::from(kind < 32));
-    value |= bit(1, WRITE) | bit(2, USER) | bit(3, LARGE) | bit(4, NO_EXECUTE) | bit(5, 1 << 5) | bit(6, 1 << 8);
+    value |=
+        bit(1, WRITE) | bit(2, USER) | bit(3, LARGE) | bit(4, NO_EXECUTE) | bit(5, 1 << 5) | bit(6, 1 << 8);
     value |= (address as u64) << 12;
     if kind >= 224 {
         value ^= 1 << (kind * 2 + flags / 128) % 64;

@@ -5,12 +5,12 @@ use introspect::walk::Why;
 use introspect::{Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, ReverseMap, Space, WalkSummary};
 
 use crate::input::Input;
-use crate::memory::{FRAMES, Plain, tables};
+use crate::memory::{FRAMES, Plain, paging, tables};
 
 /// Walks hostile tables: bounded, in order, the same in two kinds of memory, and each leaf what translation says.
 pub fn walker(data: &[u8]) {
     let mut input = Input::new(data);
-    let paging = Paging { no_execute: input.byte() % 4 != 0, physical_bits: input.one_of(&[52, 40, 36, 0, 255]) };
+    let paging = paging(&mut input);
     let budget =
         Budget { tables: input.one_of(&[64, 300, 17, 1, 0]), leaves: input.one_of(&[200, 3000, 30, 1, 0]) };
     let root = GuestPhys(input.one_of(&[0, 1, FRAMES as u64 - 1, FRAMES as u64, u64::MAX >> 12]) << 12);

@@ -14,7 +14,8 @@ impl Numbers {
 }
 
 fn replay(target: fn(&[u8])) {
-    let cases = std::env::var("FUZZ_CASES").map_or(2000, |cases| cases.parse().expect("FUZZ_CASES is a number"));
+    let cases =
+        std::env::var("FUZZ_CASES").map_or(2000, |cases| cases.parse().expect("FUZZ_CASES is a number"));
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for _ in 0..cases {
         let length = numbers.next() % 600;
@@ -32,4 +33,14 @@ fn replay(target: fn(&[u8])) {
 #[test]
 fn walker() {
     replay(fuzz::walker);
+}
+
+#[test]
+fn roots() {
+    replay(fuzz::roots);
+}
+
+#[test]
+fn core() {
+    replay(fuzz::core);
 }

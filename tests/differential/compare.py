@@ -87,10 +87,10 @@ class Told:
                     pages[int(virt, 16) + nth * PAGE] = (int(frame, 16) + nth, permissions)
         return processes
 
-    def is_of(self, leaves: list[Leaf]) -> bool:
-        """Whether these can be the leaves of this process at all: the stack's frames are nobody else's."""
-        stack = max(virt for virt, (_, permissions) in self.pages.items() if permissions == "rw-p")
-        return any(leaf.virt == stack and leaf.frame == self.pages[stack][0] for leaf in leaves)
+    def agreement(self, leaves: list[Leaf]) -> int:
+        """How many pages these leaves have in common with the process: its own root is the one that has most."""
+        pages = ((leaf.virt + nth * PAGE, leaf.frame + nth) for leaf in leaves for nth in range(leaf.size // PAGE))
+        return sum(self.pages.get(virt, (None, ""))[0] == frame for virt, frame in pages)
 
     def compare(self, leaves: list[Leaf]) -> None:
         # Pages without any permission keep their frames, but the processor must not see them.
@@ -147,44 +147,63 @@ class Checks:
             return f"{len(roots)} roots"
 
         def same_leaves(upper: bool):
+            # The kernel half is one for all roots: another check sees to that.
             count = 0
-            for at in roots if not upper else roots[:1]:
+            for at in roots[:1] if upper else roots:
                 theirs = list(dump.leaves(at, levels, upper))
-                holes = sum(not dump.holds(leaf) for leaf in theirs)
-                theirs = [leaf for leaf in theirs if dump.holds(leaf)]
+                present = [leaf for leaf in theirs if dump.holds(leaf)]
                 mine = [leaf for leaf in ours.leaves[at] if is_upper(leaf) == upper]
                 try:
-                    first_difference(mine, theirs)
+                    first_difference(mine, present)
                 except Difference as difference:
                     raise Difference(f"root {at:#x}\n  {difference}") from None
-                count += len(theirs)
-                outside[at] = outside.get(at, 0) + holes
+                count += len(present)
+                holes[upper, at] = len(theirs) - len(present)
             return f"{count} leaves"
 
         def same_kernel_half():
             first = [leaf for leaf in ours.leaves[roots[0]] if is_upper(leaf)]
-            for at in roots[1:]:
+            for at in roots:
                 first_difference([leaf for leaf in ours.leaves[at] if is_upper(leaf)], first)
-            # What leads out of memory is counted only; the first root's holes were counted in both halves.
-            _, holes, reserved = ours.counts[roots[0]]
-            if (holes, reserved) != (outside[roots[0]], 0):
-                raise Difference(f"ours: {holes} holes, {reserved} reserved\n  other: {outside[roots[0]]} holes")
-            return f"{len(first)} leaves, {len(roots)} roots, {holes} holes"
+                expected = holes[False, at] + holes[True, roots[0]]
+                if ours.counts[at][1:] != [expected, 0]:
+                    raise Difference(f"root {at:#x}: {ours.counts[at][1:]} holes and bad entries, not {expected} and 0")
+            return f"{len(first)} leaves, {len(roots)} roots"
+
+        def of_every_kind():
+            user = [leaf for at in roots for leaf in ours.leaves[at] if not is_upper(leaf)]
+            kinds = {(leaf.size, leaf.rights) for leaf in user}
+            wanted = {(PAGE, rights) for rights in ["r--u", "r-xu", "rw-u"]} | {(2 << 20, "r--u"), (2 << 20, "rw-u")}
+            if not wanted <= kinds:
+                raise Difference(f"there are no leaves of the kind {sorted(wanted - kinds)}")
+            if levels == 5 and max(user).virt < 1 << 47:
+                raise Difference("no address needs a fifth level")
+            hidden = sum(page[1][:3] == "---" for process in told.values() for page in process.pages.values())
+            if hidden == 0:
+                raise Difference("no page has a frame and no permission")
+            return f"{len(kinds)} kinds of leaves, {hidden} pages without permission"
 
         def process(pid: int):
             mine = {at: [leaf for leaf in ours.leaves[at] if not is_upper(leaf)] for at in roots}
-            own = [at for at in roots if told[pid].is_of(mine[at])]
-            if len(own) != 1:
-                raise Difference(f"{len(own)} of {len(roots)} roots have the stack of process {pid}")
-            told[pid].compare(mine[own[0]])
-            return f"root {own[0]:#x}, {len(told[pid].pages)} pages"
+            own = max(roots, key=lambda at: told[pid].agreement(mine[at]))
+            if own in claimed:
+                raise Difference(f"root {own:#x} is the nearest to this process, and that of process {claimed[own]}")
+            claimed[own] = pid
+            try:
+                told[pid].compare(mine[own])
+            except Difference as difference:
+                raise Difference(f"root {own:#x}\n  {difference}") from None
+            return f"root {own:#x}, {len(told[pid].pages)} pages"
 
-        outside: dict[int, int] = {}
+        claimed: dict[int, int] = {}
+        holes: dict[tuple[bool, int], int] = {}
         self.check(f"{name}: levels", levels_are_right)
         self.check(f"{name}: roots found in memory", same_roots)
         self.check(f"{name}: user halves", same_leaves, False)
         self.check(f"{name}: kernel half", same_leaves, True)
         self.check(f"{name}: the kernel half of all roots", same_kernel_half)
+        if told:
+            self.check(f"{name}: leaves of every kind", of_every_kind)
         for pid in sorted(told):
             self.check(f"{name}: process {pid} as its kernel tells", process, pid)
 

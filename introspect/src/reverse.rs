@@ -14,7 +14,7 @@ use abi::{Frame, GuestPhys, GuestVirt, Pid};
 use crate::memory::PhysicalMemory;
 use crate::paging::{PageSize, Paging, Rights};
 use crate::space::Space;
-use crate::walk::{Budget, Mapping, Truncated, WalkSummary};
+use crate::walk::{Budget, Mapping, TablePage, Truncated, WalkSummary};
 
 /// One 4 KiB page of one address space. Its order is by frame, then address space, then address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +101,7 @@ pub struct ReverseMap {
     spaces: Vec<Space>,
     mapped: Vec<Mapped>,
     troubles: Vec<Trouble>,
-    tables: u64,
+    tables: Vec<(TablePage, u32)>,
 }
 
 impl ReverseMap {
@@ -135,14 +135,14 @@ impl ReverseMap {
         self.troubles.clear();
         self.spaces.clear();
         self.spaces.extend(spaces.into_iter().take(Self::MOST_SPACES));
-        self.tables = 0;
+        self.tables.clear();
         // Large pages may reach beyond memory; finding out where it ends costs work too.
         let mut misses = budget.leaves;
         for (index, &space) in self.spaces.iter().enumerate() {
             // An equal share of what is left: what one space does not need the later ones have.
             let rest = (self.spaces.len() - index) as u64;
             let share = Budget {
-                tables: (budget.tables - self.tables) / rest,
+                tables: (budget.tables - self.tables.len() as u64) / rest,
                 leaves: (budget.leaves - self.mapped.len() as u64) / rest,
             };
             let full = self.mapped.len() as u64 + share.leaves;
@@ -162,8 +162,9 @@ impl ReverseMap {
                     }
                 }
             };
-            let mut summary = paging.walk_ring3(mem, space.root, share, &mut enter);
-            self.tables += summary.tables;
+            let mut table = |table| self.tables.push((table, index as u32));
+            let mut summary =
+                paging.walk_ring3_with_tables(mem, space.root, share, &mut enter, &mut table);
             summary.truncated = cut.or(summary.truncated);
             if !summary.is_clean() {
                 self.troubles.push(Trouble { space, summary });
@@ -215,8 +216,9 @@ impl ReverseMap {
             && self.troubles.iter().all(|trouble| trouble.summary.truncated.is_none())
     }
 
-    /// Table pages read for this map.
-    pub fn tables(&self) -> u64 {
-        self.tables
+    /// The tables that were read for this map, space by space, and whose each is.
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = (TablePage, Pid)> {
+        let pid = |space: u32| self.spaces.get(space as usize).map_or(Pid::NONE, |space| space.pid);
+        self.tables.iter().map(move |(table, space)| (*table, pid(*space)))
     }
 }

@@ -5,7 +5,7 @@
 //! leads nowhere is counted and left; a tree that contains itself, which can have 512⁴ leaves, is cut at a [`Budget`]
 //! and the summary says so. A table page is read once for each place where it hangs in the tree, always whole.
 
-use abi::{GuestPhys, GuestVirt};
+use abi::{Frame, GuestPhys, GuestVirt};
 
 use crate::memory::{PhysicalMemory, Table};
 use crate::paging::{Entry, PageSize, Paging, ROOT_LEVEL, Rights, bits};
@@ -160,6 +160,15 @@ pub struct NotMapped {
     pub why: Why,
 }
 
+/// A table of any level, as a walk came to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TablePage {
+    /// The table.
+    pub frame: Frame,
+    /// The entry that leads to it; for a root, to which no entry leads, the table itself.
+    pub entry: GuestPhys,
+}
+
 impl Paging {
     /// Visits every present leaf of a half of the address space at `root` (a CR3 value: its low 12 bits do not count),
     /// in rising order of address.
@@ -175,7 +184,7 @@ impl Paging {
         M: PhysicalMemory + ?Sized,
         F: FnMut(Mapping),
     {
-        Walk { paging: self, mem, budget, ring3: false, visit, summary: WalkSummary::default() }
+        Walk { paging: self, mem, budget, ring3: false, visit, table: &mut |_| (), summary: WalkSummary::default() }
             .run(root, half)
     }
 
@@ -186,7 +195,24 @@ impl Paging {
         M: PhysicalMemory + ?Sized,
         F: FnMut(Mapping),
     {
-        Walk { paging: self, mem, budget, ring3: true, visit, summary: WalkSummary::default() }
+        self.walk_ring3_with_tables(mem, root, budget, visit, &mut |_| ())
+    }
+
+    /// As [`Self::walk_ring3`], and tells `table` of every table that is read, before its leaves.
+    pub fn walk_ring3_with_tables<M, F, T>(
+        self,
+        mem: &M,
+        root: GuestPhys,
+        budget: Budget,
+        visit: &mut F,
+        table: &mut T,
+    ) -> WalkSummary
+    where
+        M: PhysicalMemory + ?Sized,
+        F: FnMut(Mapping),
+        T: FnMut(TablePage),
+    {
+        Walk { paging: self, mem, budget, ring3: true, visit, table, summary: WalkSummary::default() }
             .run(root, Half::Both)
     }
 
@@ -237,16 +263,17 @@ const fn shift(level: u8) -> u32 {
 /// A walk was cut; nothing more is to be visited.
 struct Cut;
 
-struct Walk<'a, M: ?Sized, F> {
+struct Walk<'a, M: ?Sized, F, T> {
     paging: Paging,
     mem: &'a M,
     budget: Budget,
     ring3: bool,
     visit: &'a mut F,
+    table: &'a mut T,
     summary: WalkSummary,
 }
 
-impl<M: PhysicalMemory + ?Sized, F: FnMut(Mapping)> Walk<'_, M, F> {
+impl<M: PhysicalMemory + ?Sized, F: FnMut(Mapping), T: FnMut(TablePage)> Walk<'_, M, F, T> {
     fn run(mut self, root: GuestPhys, half: Half) -> WalkSummary {
         // One page for each level, read over and over.
         let mut pages: [Table; ROOT_LEVEL as usize] = [[0; 512]; ROOT_LEVEL as usize];
@@ -268,7 +295,9 @@ impl<M: PhysicalMemory + ?Sized, F: FnMut(Mapping)> Walk<'_, M, F> {
         }
         self.summary.tables += 1;
         let read = pages.first_mut().is_some_and(|page| self.mem.read_table(at, page).is_ok());
-        if !read {
+        if read {
+            (self.table)(TablePage { frame: at.frame(), entry: origin.entry });
+        } else {
             self.summary.note(origin);
         }
         Ok(read)

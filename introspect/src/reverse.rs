@@ -216,8 +216,13 @@ impl ReverseMap {
             && self.troubles.iter().all(|trouble| trouble.summary.truncated.is_none())
     }
 
-    /// The tables that were read for this map, space by space, and whose each is.
-    pub fn tables(&self) -> impl ExactSizeIterator<Item = (TablePage, Pid)> {
+    /// Table pages read for this map.
+    pub fn tables(&self) -> u64 {
+        self.tables.len() as u64
+    }
+
+    /// Those tables, space by space, each with whose it is.
+    pub fn table_pages(&self) -> impl Iterator<Item = (TablePage, Pid)> {
         let pid = |space: u32| self.spaces.get(space as usize).map_or(Pid::NONE, |space| space.pid);
         self.tables.iter().map(move |(table, space)| (*table, pid(*space)))
     }

@@ -72,7 +72,7 @@ pub struct Object {
 
 /// The page tables of all address spaces in `map`.
 pub fn tables(map: &ReverseMap) -> impl Iterator<Item = Object> + '_ {
-    map.tables().map(|(table, pid)| Object {
+    map.table_pages().map(|(table, pid)| Object {
         frame: table.frame,
         role: Role::PageTable,
         pid,

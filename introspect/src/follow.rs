@@ -19,7 +19,7 @@ use crate::memory::{PhysicalMemory, Table};
 use crate::paging::{Entry, Paging, Rights, bits};
 use crate::reverse::{Left, Mapped, ReverseMap};
 use crate::space::Space;
-use crate::walk::{Budget, Mapping, shift};
+use crate::walk::{Budget, Mapping, TablePage, shift};
 
 /// Number of a node; [`NO_NODE`] for none.
 type NodeId = u32;
@@ -38,6 +38,8 @@ struct Node {
     level: u8,
     write: bool,
     execute: bool,
+    /// Where it is named: the entry above, or for a root the table itself.
+    named_at: GuestPhys,
     /// The node that it hangs below; none for a root.
     parent: NodeId,
     /// Its used entries, packed.
@@ -112,6 +114,7 @@ pub struct Followed {
     /// The map takes single pages, rather than all in order.
     live: bool,
     touched: Vec<Frame>,
+    touched_tables: bool,
     touched_all: bool,
     /// Tables read in this update, and pages looked at: so much work and no more is done before it is called disorder.
     read: u64,
@@ -151,6 +154,7 @@ impl Followed {
             roots: Vec::new(),
             live: false,
             touched: Vec::new(),
+            touched_tables: true,
             touched_all: true,
             read: 0,
             work: 0,
@@ -167,6 +171,11 @@ impl Followed {
     /// What the last update has changed.
     pub fn touched(&self) -> Touched<'_> {
         if self.touched_all { Touched::Everything } else { Touched::Frames(&self.touched) }
+    }
+
+    /// Whether the last update has changed which tables there are.
+    pub const fn touched_tables(&self) -> bool {
+        self.touched_tables
     }
 
     /// Table pages that the last update has read.
@@ -187,7 +196,7 @@ impl Followed {
         next.extend(spaces.into_iter().take(ReverseMap::MOST_SPACES));
         self.spaces = next;
         self.touched.clear();
-        self.touched_all = false;
+        (self.touched_all, self.touched_tables) = (false, false);
         (self.read, self.work) = (0, 0);
         let mut scratch = std::mem::take(&mut self.scratch);
         let worn = self.map.is_worn() || self.entries.is_worn() || self.children.is_worn();
@@ -202,7 +211,7 @@ impl Followed {
     /// All tables are read, and their trees kept if they are in order.
     fn begin_anew<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, scratch: &mut Scratch) {
         self.touched.clear();
-        self.touched_all = true;
+        (self.touched_all, self.touched_tables) = (true, true);
         (self.read, self.work) = (0, 0);
         self.nodes.clear();
         self.free.clear();
@@ -217,7 +226,6 @@ impl Followed {
         self.in_order = planted.is_ok() && self.is_within_budget();
         if self.in_order {
             self.map.finish();
-            self.map.set_tables(self.roots.iter().map(|(_, cost)| cost.tables).sum());
         } else {
             self.map.rebuild(mem, self.paging, self.spaces.iter().copied(), self.budget);
             self.read += self.map.tables();
@@ -256,8 +264,21 @@ impl Followed {
         if !self.is_within_budget() {
             return Err(Disorder);
         }
-        self.map.set_tables(self.roots.iter().map(|(_, cost)| cost.tables).sum());
+        if self.touched_tables {
+            self.list_tables();
+        }
         Ok(())
+    }
+
+    /// Tells the map of its tables, each before those below it.
+    fn list_tables(&mut self) {
+        self.map.forget_tables();
+        let mut stack: Vec<_> = self.roots.iter().rev().map(|(root, _)| *root).collect();
+        while let Some(node) = stack.pop().and_then(|id| self.nodes.get(id as usize)) {
+            self.map.enter_table(node.page(), node.space as usize);
+            let below = self.children.get(node.children).iter().rev();
+            stack.extend(below.filter(|child| **child != NO_NODE));
+        }
     }
 
     /// The rule of [`ReverseMap::rebuild`], that an address space has no more than its share.
@@ -337,6 +358,7 @@ impl Followed {
             level: self.paging.root_level(),
             write: true,
             execute: true,
+            named_at: root.base(),
             parent: NO_NODE,
             entries: Span::default(),
             children: Span::default(),
@@ -360,6 +382,11 @@ impl Followed {
             return Err(Disorder);
         }
         collect(mem, node.at, scratch)?;
+        if self.live {
+            self.touched_tables = true;
+        } else {
+            self.map.enter_table(node.page(), node.space as usize);
+        }
         node.entries = self.entries.add(&scratch.fresh);
         let count = scratch.fresh.len();
         let id = self.new_node(node);
@@ -461,6 +488,7 @@ impl Followed {
                     level: node.level - 1,
                     write: rights.write,
                     execute: rights.execute,
+                    named_at: node.at.base().add(packed.index() * 8),
                     parent: id,
                     children: Span::default(),
                     before: NO_NODE,
@@ -537,6 +565,7 @@ impl Followed {
             let child = if node.level > 1 { self.children.item(node.children, nth) } else { NO_NODE };
             self.take_away(&node, packed, child);
         }
+        self.touched_tables = true;
         self.entries.remove(node.entries);
         self.children.remove(node.children);
         self.roots[node.space as usize].1.tables -= 1;
@@ -570,6 +599,10 @@ impl Followed {
 }
 
 impl Node {
+    const fn page(&self) -> TablePage {
+        TablePage { frame: self.at, entry: self.named_at }
+    }
+
     const fn rights(&self) -> Rights {
         Rights { write: self.write, user: true, execute: self.execute }
     }

@@ -14,6 +14,8 @@ pub mod bits {
     pub const WRITE: u64 = 1 << 1;
     /// Ring 3 is allowed.
     pub const USER: u64 = 1 << 2;
+    /// In an entry that maps a page: it was written through this entry. Intel SDM vol. 3, 4.8.
+    pub const DIRTY: u64 = 1 << 6;
     /// In tables of level 3 and 2: the entry maps a large page. Reserved at level 4; PAT at level 1.
     pub const LARGE: u64 = 1 << 7;
     /// Instruction fetches are not allowed; reserved while EFER.NXE is off.

@@ -19,7 +19,7 @@ use crate::lists::{Lists, Span};
 use crate::memory::PhysicalMemory;
 use crate::paging::{PageSize, Paging, Rights};
 use crate::space::Space;
-use crate::walk::{Budget, Half, Mapping, Truncated, WalkSummary};
+use crate::walk::{Budget, Half, Mapping, TablePage, Truncated, WalkSummary};
 
 /// What of an address space goes into a map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -130,7 +130,7 @@ pub struct ReverseMap {
     lists: Lists<Mapped>,
     len: usize,
     troubles: Vec<Trouble>,
-    tables: u64,
+    tables: Vec<(TablePage, u32)>,
     /// The pages in the order of the walk, while the map is built; kept for its memory.
     walked: Vec<Mapped>,
 }
@@ -188,35 +188,35 @@ impl ReverseMap {
     ) {
         self.begin(spaces);
         let mut left = Left::new(budget);
-        for index in 0..self.spaces.len() {
-            let space = self.spaces[index];
-            let share = left.share(self.spaces.len() - index);
-            let before = self.walked.len() as u64;
+        let Self { spaces, groups, walked, tables, troubles, .. } = self;
+        for (index, &space) in spaces.iter().enumerate() {
+            let share = left.share(spaces.len() - index);
+            let before = walked.len() as u64;
             let mut cut = None;
-            let mut enter = |mapping: Mapping| {
+            let mut visit = |mapping: Mapping| {
                 for nth in 0..mapping.size.frames() {
                     let present = nth == 0 || mem.has_frame(Frame(mapping.frame.0 + nth));
-                    if left.misses == 0 || present && self.walked.len() as u64 - before >= share.leaves {
+                    if left.misses == 0 || present && walked.len() as u64 - before >= share.leaves {
                         let at = mapping.virt.add(nth * PageSize::Small.bytes());
                         cut.get_or_insert(Truncated { at, cycle: None });
                         return;
                     }
                     if present {
-                        self.enter(Mapped::new(index, &mapping, nth));
+                        enter(groups, walked, Mapped::new(index, &mapping, nth));
                     } else {
                         left.misses -= 1;
                     }
                 }
             };
+            let mut table = |table| tables.push((table, index as u32));
             let mut summary = match reach {
-                Reach::Ring3 => paging.walk_ring3(mem, space.root, share, &mut enter),
-                Reach::Everything => paging.walk(mem, space.root, Half::Both, share, &mut enter),
+                Reach::Ring3 => paging.walk_ring3_with_tables(mem, space.root, share, &mut visit, &mut table),
+                Reach::Everything => paging.walk(mem, space.root, Half::Both, share, &mut visit),
             };
-            left.take(summary.tables, self.walked.len() as u64 - before);
-            self.tables += summary.tables;
+            left.take(summary.tables, walked.len() as u64 - before);
             summary.truncated = cut.or(summary.truncated);
             if !summary.is_clean() {
-                self.troubles.push(Trouble { space, summary });
+                troubles.push(Trouble { space, summary });
             }
         }
         self.finish();
@@ -229,14 +229,18 @@ impl ReverseMap {
         self.groups.reset();
         self.spaces.clear();
         self.spaces.extend(spaces.into_iter().take(Self::MOST_SPACES));
-        self.tables = 0;
+        self.tables.clear();
     }
 
     /// Lists a page. Pages of one frame must come in their order.
     #[inline]
     pub(crate) fn enter(&mut self, mapped: Mapped) {
-        self.groups.get_mut(mapped.frame()).reserve();
-        self.walked.push(mapped);
+        enter(&mut self.groups, &mut self.walked, mapped);
+    }
+
+    /// Notes a table that the map is made from.
+    pub(crate) fn enter_table(&mut self, table: TablePage, space: usize) {
+        self.tables.push((table, space as u32));
     }
 
     /// Puts the pages that were entered at their frames' places.
@@ -276,8 +280,9 @@ impl ReverseMap {
         }
     }
 
-    pub(crate) fn set_tables(&mut self, tables: u64) {
-        self.tables = tables;
+    /// Forgets the tables, to be told of them again.
+    pub(crate) fn forget_tables(&mut self) {
+        self.tables.clear();
     }
 
     /// Whether changes have left so much unused memory that building anew pays.
@@ -337,9 +342,21 @@ impl ReverseMap {
     }
 
     /// Table pages that the map was made from, counted once for each place where they hang in a tree.
-    pub const fn tables(&self) -> u64 {
-        self.tables
+    pub fn tables(&self) -> u64 {
+        self.tables.len() as u64
     }
+
+    /// Those tables, space by space, each with whose it is. Only a map of what ring 3 can use has them.
+    pub fn table_pages(&self) -> impl Iterator<Item = (TablePage, Pid)> {
+        let pid = |space: u32| self.spaces.get(space as usize).map_or(Pid::NONE, |space| space.pid);
+        self.tables.iter().map(move |(table, space)| (*table, pid(*space)))
+    }
+}
+
+#[inline]
+fn enter(groups: &mut FrameMap<Span>, walked: &mut Vec<Mapped>, mapped: Mapped) {
+    groups.get_mut(mapped.frame()).reserve();
+    walked.push(mapped);
 }
 
 /// What is left of a budget for all spaces together.

@@ -162,6 +162,8 @@ pub struct Space {
 pub struct Guest {
     /// The info block.
     pub info: Info,
+    /// Where it is.
+    pub info_at: GuestPhys,
     /// The processes in the order of their slots.
     pub processes: Vec<Process>,
     /// The frame table, from frame 0 on.
@@ -198,6 +200,7 @@ impl Guest {
     pub fn refresh<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, info: GuestPhys) -> Result<(), ReadError> {
         let mem = &mem;
         self.problems.clear();
+        self.info_at = info;
         self.info = mem.read_value(info).map_err(ReadError::NoInfo)?;
         if self.info.magic != INFO_MAGIC {
             return Err(ReadError::BadMagic { at: info, magic: self.info.magic });

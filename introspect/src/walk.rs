@@ -10,7 +10,7 @@
 //! entry as a [`Cycle`]. A root that names itself 512 times has 512⁴ leaves: its walk ends at the budget, and
 //! [`Truncated::cycle`] says that a cycle is the reason, and which.
 
-use abi::{GuestPhys, GuestVirt};
+use abi::{Frame, GuestPhys, GuestVirt};
 
 use crate::memory::{PhysicalMemory, Table};
 use crate::paging::{Entry, MOST_LEVELS, PageSize, Paging, Rights, bits};
@@ -214,6 +214,15 @@ pub struct NotMapped {
     pub why: Why,
 }
 
+/// A table of any level, as a walk came to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TablePage {
+    /// The table.
+    pub frame: Frame,
+    /// The entry that leads to it; for a root, to which no entry leads, the table itself.
+    pub entry: GuestPhys,
+}
+
 impl Paging {
     /// Visits every present leaf of a half of the address space at `root` (a CR3 value: its low 12 bits do not count),
     /// in rising order of address.
@@ -229,7 +238,7 @@ impl Paging {
         M: PhysicalMemory + ?Sized,
         F: FnMut(Mapping),
     {
-        Walk::new(self, mem, budget, false, visit).run(root, half)
+        Walk::new(self, mem, budget, (visit, &mut |_| ())).run(root, half, false)
     }
 
     /// As [`Self::walk`] over both halves, but visits only the leaves that ring 3 can use; whatever hangs behind an
@@ -239,7 +248,24 @@ impl Paging {
         M: PhysicalMemory + ?Sized,
         F: FnMut(Mapping),
     {
-        Walk::new(self, mem, budget, true, visit).run(root, Half::Both)
+        self.walk_ring3_with_tables(mem, root, budget, visit, &mut |_| ())
+    }
+
+    /// As [`Self::walk_ring3`], and tells `table` of every table that is read, before its leaves.
+    pub fn walk_ring3_with_tables<M, F, T>(
+        self,
+        mem: &M,
+        root: GuestPhys,
+        budget: Budget,
+        visit: &mut F,
+        table: &mut T,
+    ) -> WalkSummary
+    where
+        M: PhysicalMemory + ?Sized,
+        F: FnMut(Mapping),
+        T: FnMut(TablePage),
+    {
+        Walk::new(self, mem, budget, (visit, table)).run(root, Half::Both, true)
     }
 
     /// Follows one address through the tables at `root`, as the processor would.
@@ -300,12 +326,13 @@ struct Place {
     rights: Rights,
 }
 
-struct Walk<'a, M: ?Sized, F> {
+struct Walk<'a, M: ?Sized, F, T> {
     paging: Paging,
     mem: &'a M,
     budget: Budget,
     ring3: bool,
     visit: &'a mut F,
+    table: &'a mut T,
     summary: WalkSummary,
     /// The tables on the way from the root, by level.
     way: [GuestPhys; MOST_LEVELS as usize + 1],
@@ -313,13 +340,20 @@ struct Walk<'a, M: ?Sized, F> {
     cycle: Option<Cycle>,
 }
 
-impl<'a, M: PhysicalMemory + ?Sized, F: FnMut(Mapping)> Walk<'a, M, F> {
-    fn new(paging: Paging, mem: &'a M, budget: Budget, ring3: bool, visit: &'a mut F) -> Self {
+impl<'a, M, F, T> Walk<'a, M, F, T>
+where
+    M: PhysicalMemory + ?Sized,
+    F: FnMut(Mapping),
+    T: FnMut(TablePage),
+{
+    fn new(paging: Paging, mem: &'a M, budget: Budget, (visit, table): (&'a mut F, &'a mut T)) -> Self {
         let way = [GuestPhys(0); MOST_LEVELS as usize + 1];
-        Self { paging, mem, budget, ring3, visit, summary: WalkSummary::default(), way, cycle: None }
+        let summary = WalkSummary::default();
+        Self { paging, mem, budget, ring3: false, visit, table, summary, way, cycle: None }
     }
 
-    fn run(mut self, root: GuestPhys, half: Half) -> WalkSummary {
+    fn run(mut self, root: GuestPhys, half: Half, ring3: bool) -> WalkSummary {
+        self.ring3 = ring3;
         // For memory that cannot be looked at in place: one page for each level.
         let mut pages: [Table; MOST_LEVELS as usize] = [[0; 512]; MOST_LEVELS as usize];
         let (level, at) = (self.paging.root_level(), GuestPhys(root.0 & bits::ADDRESS));
@@ -328,13 +362,13 @@ impl<'a, M: PhysicalMemory + ?Sized, F: FnMut(Mapping)> Walk<'a, M, F> {
         let origin = BadEntry { level, entry: at, value: at.0, virt: base, why: Why::RootOutside };
         let place = Place { level, at, base: GuestVirt(0), rights: Rights::ALL };
         // A cut is recorded in the summary; there is nothing else to do about it.
-        let _: Result<(), Cut> = self.table(&mut pages, place, entries, origin);
+        let _: Result<(), Cut> = self.follow(&mut pages, place, entries, origin);
         self.summary
     }
 
     /// Goes through entries of a table. `origin` is to blame if there is none; `pages` has one page for each level from
     /// this one down.
-    fn table(
+    fn follow(
         &mut self,
         pages: &mut [Table],
         place: Place,
@@ -350,6 +384,7 @@ impl<'a, M: PhysicalMemory + ?Sized, F: FnMut(Mapping)> Walk<'a, M, F> {
             self.summary.note(origin);
             return Ok(());
         };
+        (self.table)(TablePage { frame: place.at.frame(), entry: origin.entry });
         self.way[usize::from(place.level)] = place.at;
         let wanted = if self.ring3 { bits::PRESENT | bits::USER } else { bits::PRESENT };
         for (line, first) in table[entries.clone()].chunks_exact(8).zip(entries.step_by(8)) {
@@ -383,7 +418,7 @@ impl<'a, M: PhysicalMemory + ?Sized, F: FnMut(Mapping)> Walk<'a, M, F> {
                     self.look_back(level, entry, virt, at, rights.user);
                 }
                 let place = Place { level: level - 1, at, base: virt, rights };
-                self.table(below, place, 0..512, bad(Why::TableOutside))?;
+                self.follow(below, place, 0..512, bad(Why::TableOutside))?;
                 self.cycle = before;
             }
             Entry::Leaf(frame, _) if !self.mem.has_frame(frame) => self.summary.note(bad(Why::PageOutside)),

@@ -122,6 +122,7 @@ proptest! {
             prop_assert_eq!(map.spaces(), anew.spaces());
             prop_assert!(map.mapped().eq(anew.mapped()), "{:?}\n{:?}", map.mapped().collect::<Vec<_>>(), anew.mapped().collect::<Vec<_>>());
             prop_assert_eq!(map.troubles(), anew.troubles());
+            prop_assert!(map.table_pages().eq(anew.table_pages()));
             prop_assert_eq!((map.len(), map.tables(), map.is_complete()), (anew.len(), anew.tables(), anew.is_complete()));
             let after = groups(map);
             if let Touched::Frames(touched) = followed.touched() {

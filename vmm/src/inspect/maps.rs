@@ -99,10 +99,15 @@ pub(super) fn answer(source: &Source, who: Option<Who>) -> Result<Answer, Error>
         summary.tables
     );
     for bad in &summary.described {
+        let what = names::why(bad.why);
         text.push_str(&format!(
-            "damaged: the level {} entry at {} ({:#x}), for {}: {:?}\n",
-            bad.level, bad.entry, bad.value, bad.virt, bad.why
+            "{}: {what} (level {}, at {}: {:#x})\n",
+            bad.virt, bad.level, bad.entry, bad.value
         ));
+    }
+    let more = (summary.holes + summary.reserved).saturating_sub(summary.described.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("and {more} more entries that map nothing\n"));
     }
     if let Some(cut) = summary.truncated {
         text.push_str(&format!(

@@ -2,6 +2,7 @@
 
 use abi::frame::FrameKind;
 use abi::{Frame, Pid};
+use introspect::walk::Why;
 use introspect::{Guest, Rights, Space};
 use serde_json::{Value, json};
 
@@ -55,4 +56,16 @@ pub(super) fn fact_json(guest: &Guest, frame: Frame) -> Value {
             "owner_name": label(Some(guest), fact.owner),
         })
     })
+}
+
+/// Why an entry maps nothing.
+pub(super) fn why(why: Why) -> &'static str {
+    match why {
+        Why::Absent => "the entry is not present",
+        Why::Reserved => "the entry has a reserved bit set",
+        Why::TableOutside => "the entry leads to a table outside of memory",
+        Why::PageOutside => "the entry maps a page outside of memory",
+        Why::RootOutside => "the root is not in memory",
+        Why::NotCanonical => "the address is not canonical",
+    }
 }

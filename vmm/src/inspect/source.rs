@@ -10,6 +10,7 @@ use introspect::dump::Dump;
 use introspect::{DumpError, Guest, NotMapped, Paging, PhysicalMemory, Space, Translation};
 
 use super::args::{InspectArgs, Who};
+use super::names;
 use crate::error::{Error, Report};
 
 /// The core of a run, in its folder.
@@ -124,22 +125,10 @@ impl Source {
         self.paging().translate(&self.dump, space.root, at).map_err(|error| {
             let NotMapped { level, entry, .. } = error;
             self.wrong(
-                format!("{at} is not mapped by the page tables at {}: {}", space.root, why(&error)),
+                format!("{at} is not mapped by the page tables at {}: {}", space.root, names::why(error.why)),
                 format!("the level {level} entry at {entry} is to blame; `maps` lists what is mapped"),
             )
         })
-    }
-}
-
-fn why(error: &NotMapped) -> &'static str {
-    use introspect::walk::Why;
-    match error.why {
-        Why::Absent => "the entry is not present",
-        Why::Reserved => "the entry has a reserved bit set",
-        Why::TableOutside => "the entry leads to a table outside of memory",
-        Why::PageOutside => "the entry maps a page outside of memory",
-        Why::RootOutside => "the root is not in memory",
-        Why::NotCanonical => "the address is not canonical",
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use devices::watchdog::Stages;
 
+use crate::inspect::args::InspectArgs;
 use crate::memory::{MAX_MIB, MIN_MIB};
 
 /// The Architect: boots a kernel under KVM, watches it, breaks it, and tells what became of it.
@@ -36,6 +37,8 @@ pub enum Command {
     Boot(BootArgs),
     /// Run a scenario
     Run(RunArgs),
+    /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
+    Inspect(InspectArgs),
 }
 
 /// Arguments of `doctor`.

@@ -26,6 +26,7 @@ pub mod folder;
 pub mod host;
 pub mod host_error;
 pub mod image_error;
+pub mod inspect;
 pub mod kvm;
 pub mod ledger;
 pub mod loader;

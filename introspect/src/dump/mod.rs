@@ -140,21 +140,18 @@ impl<B: AsRef<[u8]>> Dump<B> {
     /// Where the guest's info block is ([`abi::info::Info`]): as the note says, else the first page of the file that
     /// begins with its magic number and from which the guest's tables can be read. Only the second way looks at all pages.
     pub fn find_info(&self) -> Option<GuestPhys> {
-        let is_readable = |at: &GuestPhys| Guest::read(self, *at).is_ok();
-        self.vmcoreinfo
-            .info()
-            .filter(is_readable)
-            .or_else(|| self.frames_starting_with(INFO_MAGIC).find(is_readable))
+        const MAGIC: [u8; 8] = INFO_MAGIC.to_le_bytes();
+        let scan = || {
+            let mut pages = self.frames().map(Frame::base).filter(|at| self.slice(*at, 8) == Some(&MAGIC));
+            pages.find(|at| Guest::read(self, *at).is_ok())
+        };
+        self.vmcoreinfo.info().or_else(scan)
     }
 
-    /// The frames in the file whose first eight bytes are `magic`, in rising order.
-    fn frames_starting_with(&self, magic: u64) -> impl Iterator<Item = GuestPhys> {
-        let magic = magic.to_le_bytes();
+    /// The frames that have at least their first byte in the file, in rising order.
+    pub fn frames(&self) -> impl Iterator<Item = Frame> + Clone + '_ {
         let in_file = self.pieces.iter().filter(|piece| piece.file.is_some());
-        let pages = in_file.flat_map(|piece| {
-            (piece.start.next_multiple_of(PAGE_SIZE)..piece.end).step_by(PAGE_SIZE as usize).map(GuestPhys)
-        });
-        pages.filter(move |at| self.slice(*at, magic.len()).is_some_and(|bytes| bytes == magic))
+        in_file.flat_map(|piece| (piece.start.div_ceil(PAGE_SIZE)..piece.end.div_ceil(PAGE_SIZE)).map(Frame))
     }
 
     /// The piece that an address lies in, and the address's distance from the piece's start.

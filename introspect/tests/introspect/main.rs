@@ -1,6 +1,7 @@
 //! The crate from outside: hand-made and random guests in a few hundred KiB of memory.
 #![forbid(unsafe_code)]
 
+mod dump;
 mod follow;
 mod machine;
 mod policy_by_hand;

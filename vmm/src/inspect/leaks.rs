@@ -9,6 +9,7 @@ use super::table::{Table, or_dash};
 use super::{Answer, names};
 use crate::beats::evidence;
 use crate::error::Error;
+use crate::ledger::Ledger;
 
 pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
     let guest = source.guest()?;
@@ -45,7 +46,7 @@ pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
     let list: Vec<Value> = wrong()
         .map(|finding| {
             let mut one = json!({"what": finding.what.name()});
-            if let (Some(one), Value::Object(evidence)) = (one.as_object_mut(), evidence(finding, &guest)) {
+            if let (Some(one), Value::Object(evidence)) = (one.as_object_mut(), evidence(finding, &guest, &Ledger::default())) {
                 one.extend(evidence);
             }
             one

@@ -1,11 +1,11 @@
 """Holds the page walk of the crate introspect against other ones, mapping by mapping, in both directions.
 
-Called by scripts/differential, which makes what it needs. Arguments: the program `mappings`, an empty folder, the Linux
-kernel, the program `teller`, busybox, and then cores of our own guests.
+Called by scripts/differential, which makes what it needs. Arguments: the programs `mappings` and `architect`, an empty
+folder, the Linux kernel, the program `teller`, busybox, and then cores of our own guests.
 
 Three parties tell what each address is mapped to:
 
-- ours: introspect, by its example `mappings`;
+- ours: introspect, by its example `mappings`, and `architect inspect`, which must tell the same;
 - Volatility 3, with its own reader of cores and its own walk (walker.py): all leaves, with size and rights;
 - the Linux guest's kernel itself, by /proc/PID/pagemap (teller.c): the user pages of its processes.
 
@@ -13,6 +13,7 @@ The Linux guest is booted twice, with page tables of four and of five levels. Th
 test` does.
 """
 
+import json
 import struct
 import subprocess
 import sys
@@ -47,6 +48,20 @@ class Ours:
                 root = int(words[0], 16)
                 self.leaves[root], self.counts[root] = leaves, [int(word) for word in words[1:]]
                 leaves = []
+
+
+def inspected(architect: Path, core: Path, root: int) -> list[Leaf]:
+    """The leaves that `architect inspect maps` tells; it puts those that follow each other into one range."""
+    command = [architect, "inspect", core, "maps", f"{root:#x}", "--json"]
+    answer = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    leaves = []
+    for entry in answer["mappings"]:
+        letters = [("w", "write"), ("x", "execute"), ("u", "user")]
+        rights = "r" + "".join(letter if entry["rights"][name] else "-" for letter, name in letters)
+        virt, frame, size = int(entry["virtual"], 16), int(entry["frame"], 16), entry["page_bytes"]
+        for at in range(0, entry["bytes"], size):
+            leaves.append(Leaf(virt + at, frame + at // PAGE, size, rights))
+    return leaves
 
 
 def registers(core: Path) -> tuple[int, int]:
@@ -112,8 +127,9 @@ class Told:
 
 
 class Checks:
-    def __init__(self, mappings: Path):
-        self.mappings, self.passed, self.failed = mappings, 0, 0
+    def __init__(self, mappings: Path, architect: Path):
+        self.mappings, self.architect = mappings, architect
+        self.passed = self.failed = 0
 
     def check(self, name: str, run, *arguments):
         """Runs one check; what it returns is what there was to compare."""
@@ -129,7 +145,7 @@ class Checks:
             print(f"test {name} ... FAILED\n{traceback.format_exc()}", flush=True)
 
     def core(self, name: str, core: Path, levels: int, told: dict[int, Told]):
-        """All checks of one core. `told` is empty for a guest that does not tell."""
+        """All checks of one core, each counted by itself. `told` is empty for a guest that does not tell."""
         dump = Dump(core)
         root, found_levels = registers(core)
         roots = dump.roots_like(root)
@@ -170,6 +186,11 @@ class Checks:
                     raise Difference(f"root {at:#x}: {ours.counts[at][1:]} holes and bad entries, not {expected} and 0")
             return f"{len(first)} leaves, {len(roots)} roots"
 
+        def same_as_inspect():
+            for at in roots:
+                first_difference(inspected(self.architect, core, at), ours.leaves[at])
+            return f"{len(roots)} roots"
+
         def of_every_kind():
             user = [leaf for at in roots for leaf in ours.leaves[at] if not is_upper(leaf)]
             kinds = {(leaf.size, leaf.rights) for leaf in user}
@@ -202,10 +223,12 @@ class Checks:
         self.check(f"{name}: user halves", same_leaves, False)
         self.check(f"{name}: kernel half", same_leaves, True)
         self.check(f"{name}: the kernel half of all roots", same_kernel_half)
+        self.check(f"{name}: architect inspect maps", same_as_inspect)
         if told:
             self.check(f"{name}: leaves of every kind", of_every_kind)
         for pid in sorted(told):
             self.check(f"{name}: process {pid} as its kernel tells", process, pid)
+        return f"{core.stat().st_size >> 20} MiB"
 
 
 def linux(checks: Checks, work: Path, kernel: Path, packed: Path, cpu: str, levels: int):
@@ -221,10 +244,10 @@ def linux(checks: Checks, work: Path, kernel: Path, packed: Path, cpu: str, leve
 
 
 def main() -> int:
-    mappings, work, kernel, teller, busybox, *cores = map(Path, sys.argv[1:])
-    checks = Checks(mappings)
+    mappings, architect, work, kernel, teller, busybox, *cores = map(Path, sys.argv[1:])
+    checks = Checks(mappings, architect)
     for core in cores:
-        checks.check(f"{core.stem}: opened", lambda core=core: checks.core(core.stem, core, 4, {}))
+        checks.check(f"{core.stem}: opened", checks.core, core.stem, core, 4, {})
     packed = guest.initrd(work, teller, busybox)
     for cpu, levels in [("qemu64", 4), ("max", 5)]:
         checks.check(f"linux, {levels} levels: dumped", linux, checks, work, kernel, packed, cpu, levels)

@@ -12,6 +12,13 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
+    /// The next bytes as an input of their own.
+    pub(crate) fn part(&mut self, bytes: usize) -> Input<'a> {
+        let (part, rest) = self.0.split_at(bytes.min(self.0.len()));
+        self.0 = rest;
+        Input(part)
+    }
+
     pub(crate) fn byte(&mut self) -> u8 {
         match self.0.split_first() {
             Some((&first, rest)) => {

@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod core;
+mod follow;
 mod input;
 mod memory;
 mod roots;
 mod walker;
 
 pub use self::core::core;
+pub use follow::follow;
 pub use roots::roots;
 pub use walker::walker;

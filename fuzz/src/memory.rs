@@ -20,8 +20,12 @@ const PLACES: [usize; 16] = [0, 1, 2, 3, 127, 128, 254, 255, 256, 257, 383, 384,
 
 /// Takes the processor's settings from the input.
 pub(crate) fn paging(input: &mut Input<'_>) -> Paging {
-    let no_execute = input.byte() % 4 != 0;
-    Paging { no_execute, physical_bits: input.one_of(&[52, 40, 36, 0, 255]) }
+    let choice = input.byte();
+    Paging {
+        no_execute: choice % 4 != 0,
+        five_levels: choice >= 128,
+        physical_bits: input.one_of(&[52, 40, 36, 0, 255]),
+    }
 }
 
 /// Takes entries from the input until it is used up.

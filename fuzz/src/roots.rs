@@ -58,7 +58,7 @@ fn check(memory: &Vec<u8>, paging: Paging, scan: &Scan) {
     for root in &scan.roots {
         let table = |nth: u64| {
             let value = memory.read_u64(root.at.add(nth * 8)).expect("a root is in memory");
-            matches!(paging.decode(value, 4), Entry::Table(at) if memory.has_frame(at.frame()))
+            matches!(paging.decode(value, paging.root_level()), Entry::Table(at) if memory.has_frame(at.frame()))
         };
         assert_eq!(usize::from(root.user_entries), (0..256).filter(|nth| table(*nth)).count());
         assert!(root.kernel_entries > 0, "a root without a kernel");

@@ -88,9 +88,9 @@ fn check_reverse(paging: Paging, memory: &Vec<u8>, budget: Budget) {
     let spaces = [(1, 0), (2, 4), (3, 0)];
     let spaces = spaces.map(|(slot, frame)| Space { pid: Pid::new(slot, 0), root: Frame(frame).base() });
     let map = ReverseMap::build(memory, paging, spaces, budget);
-    assert!(map.mapped().len() as u64 <= budget.leaves && map.tables() <= budget.tables);
+    assert!(map.len() as u64 <= budget.leaves && map.tables() <= budget.tables);
     assert!(map.mapped().is_sorted());
-    assert_eq!(map.groups().map(<[_]>::len).sum::<usize>(), map.mapped().len());
+    assert_eq!((map.mapped().count(), map.groups().map(<[_]>::len).sum()), (map.len(), map.len()));
     for group in map.groups() {
         assert_eq!(map.of(group[0].frame()), group);
     }
@@ -113,5 +113,5 @@ fn check_reverse(paging: Paging, memory: &Vec<u8>, budget: Budget) {
         });
         assert_eq!(summary.truncated, None);
     }
-    assert_eq!(map.mapped().len(), pages, "the map lacks pages, or has too many");
+    assert_eq!(map.len(), pages, "the map lacks pages, or has too many");
 }

@@ -44,3 +44,8 @@ fn roots() {
 fn core() {
     replay(fuzz::core);
 }
+
+#[test]
+fn follow() {
+    replay(fuzz::follow);
+}

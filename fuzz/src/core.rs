@@ -30,7 +30,7 @@ struct Segment {
 /// Opens the bytes as they are, or a core with segments, notes and memory made of them.
 pub fn core(data: &[u8]) {
     let mut input = Input::new(data);
-    if input.byte() % 8 == 0 {
+    if input.byte().is_multiple_of(8) {
         let rest = data.get(1..).unwrap_or_default();
         if let Ok(dump) = Dump::core(rest) {
             check(&dump, rest, &mut Input::new(data));

@@ -22,7 +22,7 @@ const PLACES: [usize; 16] = [0, 1, 2, 3, 127, 128, 254, 255, 256, 257, 383, 384,
 pub(crate) fn paging(input: &mut Input<'_>) -> Paging {
     let choice = input.byte();
     Paging {
-        no_execute: choice % 4 != 0,
+        no_execute: !choice.is_multiple_of(4),
         five_levels: choice >= 128,
         physical_bits: input.one_of(&[52, 40, 36, 0, 255]),
     }
@@ -58,7 +58,7 @@ pub(crate) fn write_entry(memory: &mut [u8], input: &mut Input<'_>) {
         bit(1, WRITE) | bit(2, USER) | bit(3, LARGE) | bit(4, NO_EXECUTE) | bit(5, 1 << 5) | bit(6, 1 << 8);
     value |= (address as u64) << 12;
     if kind >= 224 {
-        value ^= 1 << (kind * 2 + flags / 128) % 64;
+        value ^= 1 << ((kind * 2 + flags / 128) % 64);
     }
     let run = if kind & 31 == 31 { 64 } else { 1 };
     for at in (table % FRAMES * 512 + place..).take(run).filter(|at| *at < FRAMES * 512) {

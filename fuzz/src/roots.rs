@@ -47,7 +47,7 @@ pub fn roots(data: &[u8]) {
 
     // Such a bit decides nothing, wherever it is.
     for (nth, byte) in memory.iter_mut().enumerate().filter(|(nth, _)| nth % 8 == 0) {
-        *byte ^= (nth / 8 % 4) as u8 * 32 & ACCESSED_DIRTY;
+        *byte ^= ((nth / 8 % 4) as u8 * 32) & ACCESSED_DIRTY;
     }
     assert_eq!(found, sharing(&memory, paging, frames(), known), "accessed and dirty bits decided something");
 }

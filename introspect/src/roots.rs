@@ -212,8 +212,7 @@ impl Sights {
     fn of<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, table: &Table) -> Self {
         let mut sights = Self::default();
         for (index, &value) in table.iter().enumerate().filter(|(_, value)| *value & bits::PRESENT != 0) {
-            let sound =
-                matches!(paging.decode(value, paging.root_level()), Entry::Table(at) if mem.has_frame(at.frame()));
+            let sound = matches!(paging.decode(value, paging.root_level()), Entry::Table(at) if mem.has_frame(at.frame()));
             if index < KERNEL_HALF {
                 sights.user += u16::from(sound);
                 sights.user_bad += u16::from(!sound);

@@ -46,7 +46,9 @@ pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
     let list: Vec<Value> = wrong()
         .map(|finding| {
             let mut one = json!({"what": finding.what.name()});
-            if let (Some(one), Value::Object(evidence)) = (one.as_object_mut(), evidence(finding, &guest, &Ledger::default())) {
+            if let (Some(one), Value::Object(evidence)) =
+                (one.as_object_mut(), evidence(finding, &guest, &Ledger::default()))
+            {
                 one.extend(evidence);
             }
             one

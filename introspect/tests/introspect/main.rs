@@ -5,6 +5,7 @@ mod follow;
 mod machine;
 mod policy_by_hand;
 mod policy_properties;
+mod recheck;
 mod reverse;
 mod space;
 mod walk_by_hand;

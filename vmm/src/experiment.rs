@@ -4,7 +4,6 @@
 //! monitor gives its orders, the watchdog is counted down. A guest that never rings again falls back to real time, and
 //! what follows is marked so; with a clock of real time that is so from the beginning.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,10 +14,11 @@ use abi::info::{Doorbell, QUIRK_SYSCALL_FAULTS};
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
-use introspect::policy::{Finding, What};
+use introspect::policy::{Finding, Standing, What};
 use serde_json::json;
 
 use crate::beats::{Beat, Beats};
+use crate::detection::Detector;
 use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
@@ -30,7 +30,7 @@ use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
-use crate::verdict::{Detection, Fingerprints, Outcome, Tally, Verdict};
+use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 /// Where a guest's console goes: a file, or nowhere.
@@ -119,7 +119,7 @@ impl<'a> Laboratory<'a> {
             ledger: Ledger::default(),
             beats: Beats::default(),
             tags: Tags::default(),
-            detected: BTreeSet::new(),
+            detector: Detector::default(),
             tally: Tally::default(),
             quirks: 0,
             incarnation: 0,
@@ -132,7 +132,7 @@ impl<'a> Laboratory<'a> {
             Err(signal) => return Ok(End::Signal(signal)),
         };
 
-        let Run { folder, events, beats, tags, mut tally, ledger, detected, quirks, incarnation, .. } = run;
+        let Run { folder, events, beats, tags, mut tally, ledger, detector, quirks, incarnation, .. } = run;
         tally.ticks = tally.ticks.max(1);
         let (count, repeatable) = (events.count(), events.is_repeatable());
         let trace_hash = events.finish().map_err(|error| match &folder {
@@ -150,12 +150,7 @@ impl<'a> Laboratory<'a> {
             repeatable,
             beats,
             tags,
-            detection: Detection {
-                detected: detected.len() as u64,
-                actual: ledger.actual(),
-                true_positives: detected.iter().filter(|sharing| ledger.confirms(sharing)).count() as u64,
-                between_audits: ledger.unseen(),
-            },
+            detection: detector.against(&ledger),
             outcome,
             incarnations: incarnation,
             healthy_after_reset,
@@ -180,7 +175,7 @@ struct Run<'a> {
     ledger: Ledger,
     beats: Beats,
     tags: Tags,
-    detected: BTreeSet<Sharing>,
+    detector: Detector,
     tally: Tally,
     quirks: u32,
     incarnation: u32,
@@ -191,8 +186,9 @@ struct Life {
     machine: Machine<Console>,
     observer: Option<Observer>,
     monitor: Monitor,
-    /// Virtual time at the last tick.
+    /// Virtual time at the last tick, and at the one before.
     tick: u64,
+    ended: u64,
     /// Findings, panics, NMIs, kills, restarts: anything that a healthy guest does not have.
     blemishes: u64,
     was_blind: bool,
@@ -211,7 +207,7 @@ impl Run<'_> {
                 Ending::Hung => (Outcome::Hung, again.then_some(false)),
                 Ending::Settled { healthy: true } => (Outcome::Recovered, Some(true)),
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
-                Ending::Lasted => (self.tally.lasted(self.detected.len(), self.tags.false_positives), None),
+                Ending::Lasted => (self.tally.lasted(self.detector.count(), self.tags.false_positives), None),
             };
             self.note(Kind::End, 0, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
@@ -223,6 +219,7 @@ impl Run<'_> {
         self.incarnation += 1;
         self.note(Kind::Start, 0, Pid::NONE, [self.incarnation.into(), self.lab.scenario.seed, 0]);
         self.ledger.power_on();
+        self.detector.power_on();
         self.tags.power_on();
         let console = self.console.as_ref().map(File::try_clone).transpose();
         let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
@@ -230,7 +227,8 @@ impl Run<'_> {
         machine.attach(self.wall.kick());
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
-        let mut life = Life { machine, observer: None, monitor, tick: 0, blemishes: 0, was_blind: false };
+        let mut life =
+            Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
         let ending = loop {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
@@ -286,10 +284,12 @@ impl Run<'_> {
     ) -> Result<Option<Ending>, Error> {
         self.wall.heard();
         match reason {
-            Doorbell::Hello => match Observer::attach(life.machine.memory(), page) {
-                Ok(observer) => life.observer = Some(observer),
-                Err(_) => self.blind(life),
-            },
+            Doorbell::Hello => {
+                match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
+                    Ok(observer) => life.observer = Some(observer),
+                    Err(_) => self.blind(life),
+                }
+            }
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),
             Doorbell::Panic => {
                 life.blemishes += 1;
@@ -306,7 +306,7 @@ impl Run<'_> {
         let Some(observer) = &life.observer else { return Ok(None) };
         let now = observer.now(life.machine.memory());
         let elapsed = now.saturating_sub(life.tick);
-        life.tick = now;
+        life.ended = std::mem::replace(&mut life.tick, now);
         self.tally.ticks += elapsed;
         self.take_trace(life);
         if life.monitor.wants_audit(now) {
@@ -354,6 +354,7 @@ impl Run<'_> {
         let Some(mut observer) = life.observer.take() else { return };
         self.tally.audits += 1;
         self.ledger.audit();
+        self.detector.look(life.tick, &self.ledger, life.machine.memory());
         if observer.audit(life.machine.memory()).is_err() {
             self.blind(life);
         } else {
@@ -391,31 +392,57 @@ impl Run<'_> {
         }
     }
 
+    /// Notes what is new in a finding. Who reaches the frame without a right shares it wrongly.
     fn found(&mut self, life: &mut Life, observer: &mut Observer, finding: &Finding) {
-        let owner = finding.fact.owner();
-        let (kind, beat) = match finding.what {
-            What::Crossing => (Kind::CrossingFound, Beat::Crossing),
-            _ => (Kind::LeakFound, Beat::Leak),
+        let (what, frame, owner) = (finding.what, finding.frame, finding.fact.owner());
+        let new = |observer: &mut Observer, other| {
+            let sharing = Sharing { frame, owner, other };
+            observer.is_new(what, sharing).then_some(sharing)
         };
-        for party in
-            finding.parties.iter().filter(|party| party.standing == introspect::policy::Standing::Uncovered)
-        {
-            let sharing = Sharing { frame: finding.frame, owner, other: party.pid };
-            if !observer.is_new(finding.what, sharing) {
-                continue;
+        if let Some(object) = finding.object {
+            if let Some(sharing) = new(observer, object.pid) {
+                let values = [object.role as u64, frame.0, object.named_at.0];
+                self.reveal(life, observer, (finding, sharing), (Kind::BackingFound, owner, values));
             }
-            life.blemishes += 1;
-            self.detected.insert(sharing);
-            let values = match kind {
-                Kind::CrossingFound => {
-                    [finding.fact.kind().map_or(0, |kind| kind as u64), finding.frame.0, party.virt.0]
-                }
-                _ => [0, finding.frame.0, party.pid.0.into()],
-            };
-            let about = if kind == Kind::CrossingFound { party.pid } else { owner };
-            self.note(kind, life.tick, about, values);
-            self.beats.finding(beat, life.tick, finding, observer.guest());
+            return;
         }
+        for party in &finding.parties {
+            let (pid, at) = (party.pid, party.virt.0);
+            if what == What::WritableExecutable {
+                if new(observer, pid).is_some() {
+                    life.blemishes += 1;
+                    self.note(Kind::ExecutableFound, life.tick, pid, [0, frame.0, at]);
+                }
+            } else if party.standing == Standing::Uncovered
+                && let Some(sharing) = new(observer, pid)
+            {
+                let event = if what == What::Crossing {
+                    let used = finding.fact.kind().map_or(0, |kind| kind as u64);
+                    (Kind::CrossingFound, pid, [used, frame.0, at])
+                } else {
+                    (Kind::LeakFound, owner, [0, frame.0, pid.0.into()])
+                };
+                self.reveal(life, observer, (finding, sharing), event);
+            }
+        }
+    }
+
+    /// A wrong sharing has come to light: event, beat, and the comparison with the ledger.
+    fn reveal(
+        &mut self,
+        life: &mut Life,
+        observer: &Observer,
+        (finding, sharing): (&Finding, Sharing),
+        (kind, about, values): (Kind, Pid, [u64; 3]),
+    ) {
+        life.blemishes += 1;
+        let writable =
+            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
+        let (at, memory) = ((life.ended, life.tick), life.machine.memory());
+        self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
+        self.note(kind, life.tick, about, values);
+        let beat = if kind == Kind::LeakFound { Beat::Leak } else { Beat::Crossing };
+        self.beats.finding(beat, life.tick, finding, observer.guest(), &self.ledger);
     }
 
     /// The guest's own tables are damaged; said once in each life.

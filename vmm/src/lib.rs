@@ -15,6 +15,7 @@ pub mod beats;
 pub mod boot;
 pub mod cli;
 pub mod cpu;
+pub mod detection;
 pub mod doctor;
 pub mod dump;
 pub mod error;

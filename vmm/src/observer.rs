@@ -11,7 +11,7 @@ use abi::info::{COMMAND_SLOTS, Command, FROM_HOST, FromHost, HOST_FILLS, HOST_LI
 use abi::trace::Record;
 use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
-use introspect::policy::{Finding, Policy, What};
+use introspect::policy::{Finding, Policy, Preset, What};
 use introspect::reverse::ReverseMap;
 use introspect::space::{Guest, ReadError};
 use zerocopy::IntoBytes;
@@ -38,8 +38,9 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// The guest has said where its info block is: checks it, and tells the guest that somebody listens.
-    pub fn attach(memory: &GuestMemory, info_at: GuestPhys) -> Result<Self, ReadError> {
+    /// The guest has said where its info block is: checks it, and tells the guest that somebody listens. Audits are to
+    /// judge by these rules.
+    pub fn attach(memory: &GuestMemory, info_at: GuestPhys, rules: Preset) -> Result<Self, ReadError> {
         let guest = Guest::read(memory, info_at)?;
         let observer = Self {
             info_at,
@@ -48,7 +49,7 @@ impl Observer {
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
             map: ReverseMap::default(),
-            policy: Policy::default(),
+            policy: Policy::new(rules),
             findings: Vec::new(),
             known: BTreeSet::new(),
         };
@@ -105,8 +106,7 @@ impl Observer {
     pub fn audit(&mut self, memory: &GuestMemory) -> Result<(), ReadError> {
         self.guest.refresh(memory, self.info_at)?;
         self.map.rebuild(memory, Paging::default(), self.guest.spaces(), ReverseMap::BUDGET);
-        self.findings.clear();
-        self.policy.check(&self.map, &self.guest.frames, &self.guest.loans, &mut self.findings);
+        self.policy.check_guest(&self.map, &self.guest, &mut self.findings);
         Ok(())
     }
 
@@ -170,7 +170,7 @@ mod tests {
     fn commands_wait_in_a_ring_that_never_holds_more_than_fit() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
         assert_eq!((observer.room(), from_host(&memory).commands_given), (16, 0));
         observer.command(&memory, (1..=10).map(kill));
         assert_eq!(observer.room(), 6);
@@ -192,7 +192,7 @@ mod tests {
     fn commands_survive_a_drain() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
         observer.command(&memory, [kill(7)]);
         observer.drain(&memory, |_| {});
         let told = from_host(&memory);
@@ -203,7 +203,7 @@ mod tests {
     fn a_guest_that_lies_about_what_it_took_harms_only_itself() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(u64::MAX).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
         for round in 0..5 {
             assert_eq!(observer.room(), 16);
             observer.command(&memory, (0..20).map(kill));

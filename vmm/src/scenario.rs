@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use devices::watchdog::{Stages, WatchdogAction};
+use introspect::policy::Preset;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Report};
@@ -31,6 +32,9 @@ pub struct Scenario {
     /// The monitor.
     #[serde(default)]
     pub monitor: MonitorKeys,
+    /// The audits.
+    #[serde(default)]
+    pub audit: AuditKeys,
     /// The watchdog.
     #[serde(default)]
     pub watchdog: WatchdogKeys,
@@ -121,6 +125,15 @@ pub struct MonitorKeys {
     pub max_load: u32,
 }
 
+/// The audits of the page tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct AuditKeys {
+    /// The rules by which sharings are judged.
+    #[serde(with = "by_name")]
+    pub policy: Preset,
+}
+
 /// The watchdog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -128,10 +141,10 @@ pub struct WatchdogKeys {
     /// Ticks without a pet until it expires.
     pub timeout_ticks: u64,
     /// What the first expiry does.
-    #[serde(with = "action")]
+    #[serde(with = "by_name")]
     pub first: WatchdogAction,
     /// What the second does.
-    #[serde(with = "action")]
+    #[serde(with = "by_name")]
     pub second: WatchdogAction,
 }
 
@@ -259,17 +272,39 @@ fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     })
 }
 
-/// Watchdog actions by name.
-mod action {
-    use super::{Deserialize, Deserializer, WatchdogAction};
+/// What other crates know by a name.
+mod by_name {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use super::{Deserialize, Deserializer, Preset, WatchdogAction};
     use serde::{Serializer, de::Error};
 
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-    pub(super) fn serialize<S: Serializer>(action: &WatchdogAction, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(action.name())
+    pub(super) trait Named: Copy {
+        fn name(self) -> &'static str;
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<WatchdogAction, D::Error> {
+    impl Named for WatchdogAction {
+        fn name(self) -> &'static str {
+            self.name()
+        }
+    }
+
+    impl Named for Preset {
+        fn name(self) -> &'static str {
+            self.name()
+        }
+    }
+
+    pub(super) fn serialize<T: Named, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(value.name())
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::beats::Beats;
+use crate::detection::Detection;
 use crate::host;
 use crate::scenario::Scenario;
 use crate::subsystems::Subsystems;
@@ -40,33 +41,6 @@ impl Outcome {
             Self::Crashed => "crashed",
             Self::Hung => "hung",
         }
-    }
-}
-
-/// Detection against the ledger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Detection {
-    /// Wrong sharings that audits found.
-    pub detected: u64,
-    /// Wrong sharings that stood at an audit, by the ledger.
-    pub actual: u64,
-    /// Those in both.
-    pub true_positives: u64,
-    /// Wrong sharings that came and went between two audits.
-    pub between_audits: u64,
-}
-
-impl Detection {
-    fn to_json(self) -> Value {
-        let part = |of: u64| (of > 0).then(|| self.true_positives as f64 / of as f64);
-        json!({
-            "detected": self.detected,
-            "actual": self.actual,
-            "true_positives": self.true_positives,
-            "precision": part(self.detected),
-            "recall": part(self.actual),
-            "between_audits": self.between_audits,
-        })
     }
 }
 
@@ -173,6 +147,7 @@ impl Verdict<'_> {
             "trace_hash": self.trace_hash,
             "repeatable": self.repeatable,
             "beats": self.beats.to_json(),
+            "policy": self.scenario.audit.policy.name(),
             "leaks": self.detection.to_json(),
             "monitor": {
                 "audits": tally.audits,
@@ -221,14 +196,6 @@ pub fn milliseconds(wall: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_of_nothing_are_null() {
-        let none = Detection::default().to_json();
-        assert!(none["precision"].is_null() && none["recall"].is_null());
-        let half = Detection { detected: 1, actual: 2, true_positives: 1, between_audits: 0 }.to_json();
-        assert_eq!((half["precision"].as_f64(), half["recall"].as_f64()), (Some(1.0), Some(0.5)));
-    }
 
     #[test]
     fn a_run_is_healthy_only_if_nothing_at_all_went_wrong() {

@@ -140,7 +140,7 @@ impl<B: AsRef<[u8]>> Dump<B> {
 
     /// What page-table entries mean in this guest, as far as the dump tells.
     pub fn paging(&self) -> Paging {
-        Paging::default()
+        Paging { five_levels: self.five_levels(), ..Paging::default() }
     }
 
     /// Where the guest's info block is ([`abi::info::Info`]): as the note says, else the first page of the file that

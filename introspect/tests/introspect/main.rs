@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod dump;
+mod follow;
 mod machine;
 mod policy_by_hand;
 mod policy_properties;
+mod recheck;
 mod reverse;
 mod roots;
 mod space;

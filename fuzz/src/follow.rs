@@ -8,15 +8,15 @@ use crate::input::Input;
 use crate::memory::{FRAMES, paging, tables, write_entry};
 
 /// Most changes with an update after each.
-const MOST_STEPS: usize = 24;
+const MOST_STEPS: usize = 8;
 
 /// Follows a guest that changes page tables and address spaces.
 pub fn follow(data: &[u8]) {
     let mut input = Input::new(data);
     let paging = paging(&mut input);
     let budget =
-        Budget { tables: input.one_of(&[300, 64, 17, 0]), leaves: input.one_of(&[3000, 200, 30, 0]) };
-    let first = input.below(128);
+        Budget { tables: input.one_of(&[100, 40, 17, 0]), leaves: input.one_of(&[1000, 200, 30, 0]) };
+    let first = input.below(64);
     let mut memory = tables(&mut input.part(first * 5));
     let mut spaces: Vec<_> = (0..1 + input.below(3)).map(|slot| space(slot, &mut input)).collect();
     let mut followed = Followed::new(paging, budget);

@@ -15,13 +15,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use abi::GuestPhys;
-use introspect::{Budget, Dump, Half, Paging, roots};
+use introspect::{Budget, Dump, Half, roots};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, roots @ ..] = &arguments[..] else { return Err("usage: mappings DUMP ROOT...".into()) };
     let dump = Dump::open(Path::new(path))?;
-    let paging = Paging { five_levels: dump.five_levels(), ..Paging::default() };
+    let paging = dump.paging();
     let mut out = BufWriter::new(io::stdout().lock());
     let known = dump.root().ok_or("the dump does not say where a root of page tables is")?;
     let frames = dump.pieces().iter().flat_map(|piece| piece.start.div_ceil(4096)..piece.end / 4096);

@@ -31,6 +31,7 @@ pub use self::vmcoreinfo::VmCoreInfo;
 pub use self::write::{CoreWriter, Region};
 
 use crate::memory::{OutOfRange, PhysicalMemory, Table};
+use crate::paging::Paging;
 use crate::space::Guest;
 
 /// Most program headers of a core.
@@ -135,6 +136,11 @@ impl<B: AsRef<[u8]>> Dump<B> {
     pub fn five_levels(&self) -> bool {
         let noted = self.vmcoreinfo.five_levels();
         noted.unwrap_or_else(|| self.cpus.iter().any(Cpu::five_levels))
+    }
+
+    /// What page-table entries mean in this guest, as far as the dump tells.
+    pub fn paging(&self) -> Paging {
+        Paging { five_levels: self.five_levels(), ..Paging::default() }
     }
 
     /// Where the guest's info block is ([`abi::info::Info`]): as the note says, else the first page of the file that

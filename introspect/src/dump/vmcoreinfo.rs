@@ -96,12 +96,12 @@ impl VmCoreInfo {
     }
 
     /// Guest-physical address of the kernel's root: its symbol, taken from Linux's image mapping to where `phys_base`
-    /// says that the image is.
+    /// says that the image is. None where the processor had no page tables, which we write as a root at 0.
     pub fn root(&self) -> Option<GuestPhys> {
         let virt = self.symbol("init_top_pgt").or_else(|| self.symbol("swapper_pg_dir"))?;
         let base = self.number("NUMBER(phys_base)").unwrap_or(0);
         let root = virt.wrapping_sub(KERNEL_BASE).wrapping_add(base);
-        (root < 1 << 52).then_some(GuestPhys(root))
+        (root != 0 && root < 1 << 52).then_some(GuestPhys(root))
     }
 
     /// Whether the kernel's page tables have five levels; `None` if the note does not say.

@@ -10,12 +10,12 @@ use crate::machine::{LARGE, Machine, NO_EXECUTE, RO, RW, RX};
 
 /// Frames of the machine: tables of level 4, of 3, of 2, of 1, and pages.
 const TABLES: [std::ops::Range<u64>; 4] = [1..5, 5..9, 9..14, 14..24];
-const FRAMES: u64 = 34;
+pub(crate) const FRAMES: u64 = 34;
 const ACCESSED: u64 = 1 << 5;
 
 /// One thing that happens to the machine.
 #[derive(Clone, Debug)]
-enum Change {
+pub(crate) enum Change {
     /// An entry is written: into a table of a level, at an index, leading to a frame of the level below, with flags.
     Set(usize, Index, usize, Index, u64),
     Clear(usize, Index, usize),
@@ -26,7 +26,7 @@ enum Change {
     Vanish(Index),
 }
 
-fn changes() -> impl Strategy<Value = Change> {
+pub(crate) fn changes() -> impl Strategy<Value = Change> {
     let index = || any::<Index>();
     let place = || prop::sample::select(vec![0usize, 1, 2, 255, 256, 511]);
     let flags = prop::sample::select(vec![RW, RO, RX, RW | ACCESSED, RW & !4]);
@@ -39,15 +39,20 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
-struct World {
-    machine: Machine,
-    spaces: Vec<Space>,
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) spaces: Vec<Space>,
     next: usize,
-    changed: Changed,
+    pub(crate) changed: Changed,
 }
 
 impl World {
-    fn apply(&mut self, change: &Change) {
+    pub(crate) fn new() -> Self {
+        let machine = Machine::new(FRAMES as usize);
+        Self { machine, spaces: Vec::new(), next: 0, changed: Changed::nothing() }
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change) {
         let frame = |range: &std::ops::Range<u64>, at: Index| {
             range.start + at.index((range.end - range.start) as usize) as u64
         };
@@ -104,7 +109,7 @@ proptest! {
         five_levels in prop::bool::weighted(0.2),
     ) {
         let paging = Paging { five_levels, ..Paging::default() };
-        let mut world = World { machine: Machine::new(FRAMES as usize), spaces: Vec::new(), next: 0, changed: Changed::nothing() };
+        let mut world = World::new();
         let mut followed = Followed::new(paging, budget);
         let mut before = groups(followed.map());
         for (changes, known) in &rounds {

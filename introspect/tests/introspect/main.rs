@@ -6,6 +6,7 @@ mod follow;
 mod machine;
 mod policy_by_hand;
 mod policy_properties;
+mod recheck;
 mod reverse;
 mod roots;
 mod space;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use abi::{GuestPhys, Pid};
 use clap::{Args, Subcommand};
+use introspect::policy::Preset;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -54,7 +55,11 @@ pub enum Subject {
     /// Frames that ring 3 can use in more than one address space
     Shared,
     /// Mappings that should not be, by the guest's own tables
-    Leaks,
+    Leaks {
+        /// The rules: strict (ours) or page-table-check (Linux's)
+        #[arg(long, value_name = "NAME", default_value = "strict")]
+        policy: Preset,
+    },
     /// Names for addresses: of the processors, the processes, and the kernel's image
     Symbols {
         /// Addresses or names to look up; else everything

@@ -1,6 +1,6 @@
 //! `inspect leaks`: the mappings that the sharing policy finds wrong, with the evidence that verdicts have.
 
-use introspect::policy::{Finding, Policy, What};
+use introspect::policy::{Finding, Policy, Preset, What};
 use introspect::{Guest, ReverseMap};
 use serde_json::{Value, json};
 
@@ -11,11 +11,11 @@ use crate::beats::evidence;
 use crate::error::Error;
 use crate::ledger::Ledger;
 
-pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
+pub(super) fn answer(source: &Source, preset: Preset) -> Result<Answer, Error> {
     let guest = source.guest()?;
     let map = ReverseMap::build(&source.dump, source.paging(), guest.spaces(), ReverseMap::BUDGET);
-    let (mut policy, mut findings) = (Policy::default(), Vec::new());
-    policy.check(&map, &guest.frames, &guest.loans, &mut findings);
+    let (mut policy, mut findings) = (Policy::new(preset), Vec::new());
+    policy.check_guest(&map, &guest, &mut findings);
     let tallies: Vec<_> = What::ALL
         .into_iter()
         .map(|what| (what, policy.tally(what)))
@@ -43,13 +43,16 @@ pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
     if !map.is_complete() {
         text.push_str("not complete: some page tables have no end, or more pages than memory could\n");
     }
+    let no_ledger = Ledger::default();
     let list: Vec<Value> = wrong()
         .map(|finding| {
             let mut one = json!({"what": finding.what.name()});
             if let (Some(one), Value::Object(evidence)) =
-                (one.as_object_mut(), evidence(finding, &guest, &Ledger::default()))
+                (one.as_object_mut(), evidence(finding, &guest, &no_ledger))
             {
                 one.extend(evidence);
+                // A core has no trace, and so no ledger.
+                one.remove("ledger_owner");
             }
             one
         })
@@ -58,6 +61,7 @@ pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
         tallies.into_iter().map(|(what, count)| (what.name().into(), count.into())).collect();
     let json = json!({
         "tick": guest.info.tick,
+        "policy": preset.name(),
         "complete": map.is_complete(),
         "violations": violations,
         "tallies": tallies,
@@ -66,20 +70,32 @@ pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
     Ok(Answer { text, json })
 }
 
-/// A line for each mapping; what is the same as in the line above is left out.
+/// A line for each mapping, and one before them for what the kernel keeps in the frame, if that is what is wrong. What is
+/// the same as in the line above is left out.
 fn rows(table: &mut Table, guest: &Guest, finding: &Finding) {
-    for (nth, party) in finding.parties.iter().enumerate() {
-        let once = |text: String| if nth == 0 { text } else { String::new() };
-        let label = names::label(Some(guest), party.pid).unwrap_or_default();
-        table.row([
-            once(finding.what.name().into()),
-            once(finding.frame.to_string()),
-            once(names::fact(guest, finding.frame)),
-            format!("{} {label}", party.pid).trim_end().to_owned(),
+    let mut first = true;
+    let mut row = |cells: [String; 6]| {
+        let head = [finding.what.name().into(), finding.frame.to_string(), names::fact(guest, finding.frame)];
+        let head = if std::mem::take(&mut first) { head } else { <[String; 3]>::default() };
+        let ([what, frame, used], [who, at, rights, entry, standing, loan]) = (head, cells);
+        table.row([what, frame, used, who, at, rights, entry, standing, loan]);
+    };
+    let named = |pid| {
+        let label = names::label(Some(guest), pid).unwrap_or_default();
+        format!("{} {label}", names::pid(pid).unwrap_or_else(|| "kernel".into())).trim_end().to_owned()
+    };
+    let dash = || "-".to_owned();
+    if let Some(object) = finding.object {
+        let role = format!("as {}", object.role.name());
+        row([named(object.pid), dash(), dash(), object.named_at.to_string(), role, dash()]);
+    }
+    for party in &finding.parties {
+        row([
+            named(party.pid),
             party.virt.to_string(),
             party.rights.to_string(),
             party.entry.to_string(),
-            format!("{:?}", party.standing).to_lowercase(),
+            party.standing.name().into(),
             or_dash(party.loan),
         ]);
     }

@@ -109,11 +109,11 @@ pub(super) fn answer(source: &Source, who: Option<Who>) -> Result<Answer, Error>
     if more > 0 {
         text.push_str(&format!("and {more} more entries that map nothing\n"));
     }
+    for cycle in &summary.described_cycles {
+        text.push_str(&format!("tables within themselves: {cycle}\n"));
+    }
     if let Some(cut) = summary.truncated {
-        text.push_str(&format!(
-            "cut at {}: these tables have no end, or more pages than memory could\n",
-            cut.at
-        ));
+        text.push_str(&format!("cut at {}: there is more than a walk may take\n", cut.at));
     }
     let json = json!({
         "space": names::space_json(guest, space),
@@ -121,6 +121,7 @@ pub(super) fn answer(source: &Source, who: Option<Who>) -> Result<Answer, Error>
         "tables": summary.tables,
         "holes": summary.holes,
         "reserved": summary.reserved,
+        "cycles": summary.cycles,
         "complete": summary.truncated.is_none(),
         "mappings": list,
     });

@@ -41,7 +41,7 @@ pub fn inspect(args: &InspectArgs) -> Result<u8, Error> {
         Subject::Frames { frame: None } => ("frames", frames::all(&source)?),
         Subject::Frames { frame: Some(frame) } => ("frames", frames::one(&source, *frame)?),
         Subject::Shared => ("shared", shared::answer(&source)?),
-        Subject::Leaks => ("leaks", leaks::answer(&source)?),
+        Subject::Leaks { policy } => ("leaks", leaks::answer(&source, *policy)?),
         Subject::Symbols { wanted, image } => {
             ("symbols", symbols::answer(&source, wanted, image.as_deref())?)
         }

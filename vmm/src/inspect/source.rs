@@ -67,7 +67,7 @@ impl Source {
 
     /// What a page-table entry means here.
     pub(super) fn paging(&self) -> Paging {
-        Paging { five_levels: self.dump.five_levels(), ..Paging::default() }
+        self.dump.paging()
     }
 
     /// The root of the kernel's own address space, or what comes nearest.

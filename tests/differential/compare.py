@@ -168,13 +168,13 @@ class Checks:
             for at in roots[:1] if upper else roots:
                 theirs = list(dump.leaves(at, levels, upper))
                 present = [leaf for leaf in theirs if dump.holds(leaf)]
+                holes[upper, at] = len(theirs) - len(present)
                 mine = [leaf for leaf in ours.leaves[at] if is_upper(leaf) == upper]
                 try:
                     first_difference(mine, present)
                 except Difference as difference:
                     raise Difference(f"root {at:#x}\n  {difference}") from None
                 count += len(present)
-                holes[upper, at] = len(theirs) - len(present)
             return f"{count} leaves"
 
         def same_kernel_half():

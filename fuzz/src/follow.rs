@@ -14,8 +14,7 @@ const MOST_STEPS: usize = 8;
 pub fn follow(data: &[u8]) {
     let mut input = Input::new(data);
     let paging = paging(&mut input);
-    let budget =
-        Budget { tables: input.one_of(&[100, 40, 17, 0]), leaves: input.one_of(&[1000, 200, 30, 0]) };
+    let budget = Budget { tables: input.one_of(&[60, 30, 12, 0]), leaves: input.one_of(&[200, 60, 20, 0]) };
     let first = input.below(64);
     let mut memory = tables(&mut input.part(first * 5));
     let mut spaces: Vec<_> = (0..1 + input.below(3)).map(|slot| space(slot, &mut input)).collect();

@@ -12,7 +12,7 @@ pub fn walker(data: &[u8]) {
     let mut input = Input::new(data);
     let paging = paging(&mut input);
     let budget =
-        Budget { tables: input.one_of(&[40, 100, 17, 1, 0]), leaves: input.one_of(&[200, 1000, 30, 1, 0]) };
+        Budget { tables: input.one_of(&[30, 60, 12, 1, 0]), leaves: input.one_of(&[60, 200, 20, 1, 0]) };
     let root = GuestPhys(input.one_of(&[0, 1, FRAMES as u64 - 1, FRAMES as u64, u64::MAX >> 12]) << 12);
     let asked = [input.word(), input.word() & 0x7fff_ffff_ffff, input.word() | 0xffff_8000_0000_0000];
     let memory = tables(&mut input);

@@ -14,6 +14,7 @@ use abi::info::{Doorbell, QUIRK_SYSCALL_FAULTS};
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
+use introspect::Changed;
 use introspect::policy::{Finding, Standing, What};
 use serde_json::json;
 
@@ -117,6 +118,7 @@ impl<'a> Laboratory<'a> {
             tags: Tags::default(),
             detector: Detector::default(),
             tally: Tally::default(),
+            changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
         };
@@ -172,6 +174,8 @@ struct Run<'a> {
     tags: Tags,
     detector: Detector,
     tally: Tally,
+    /// What was written since the last audit; kept for its memory.
+    changed: Changed,
     quirks: u32,
     incarnation: u32,
 }
@@ -220,9 +224,13 @@ impl Run<'_> {
         let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
         let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
         machine.attach(self.wall.kick());
+        if !self.lab.scenario.audit.whole {
+            machine.vm().log_writes()?;
+        }
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
-        let mut life = Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
+        let mut life =
+            Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
         let ending = loop {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
@@ -257,10 +265,12 @@ impl Run<'_> {
     ) -> Result<Option<Ending>, Error> {
         self.wall.heard();
         match reason {
-            Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
-                Ok(observer) => life.observer = Some(observer),
-                Err(_) => self.blind(life),
-            },
+            Doorbell::Hello => {
+                match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
+                    Ok(observer) => life.observer = Some(observer),
+                    Err(_) => self.blind(life),
+                }
+            }
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),
             Doorbell::Panic => {
                 life.blemishes += 1;
@@ -326,7 +336,12 @@ impl Run<'_> {
         self.tally.audits += 1;
         self.ledger.audit();
         self.detector.look(life.tick, &self.ledger, life.machine.memory());
-        if observer.audit(life.machine.memory()).is_err() {
+        self.changed.clear();
+        match self.lab.scenario.audit.whole {
+            true => self.changed.add_everything(),
+            false => life.machine.take_written(&mut self.changed),
+        }
+        if observer.audit(life.machine.memory(), &self.changed).is_err() {
             self.blind(life);
         } else {
             self.beats.tables(observer.guest());
@@ -407,7 +422,8 @@ impl Run<'_> {
         (kind, about, values): (Kind, Pid, [u64; 3]),
     ) {
         life.blemishes += 1;
-        let writable = finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
+        let writable =
+            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
         let (at, memory) = ((life.ended, life.tick), life.machine.memory());
         self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
         self.note(kind, life.tick, about, values);

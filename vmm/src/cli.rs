@@ -36,11 +36,21 @@ pub enum Command {
     Boot(BootArgs),
     /// Run a scenario
     Run(RunArgs),
+    /// Measure what this program costs, beside the least that this host allows
+    Bench(BenchArgs),
 }
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// One JSON document on standard output, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,

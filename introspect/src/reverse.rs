@@ -163,8 +163,7 @@ impl ReverseMap {
                 }
             };
             let mut table = |table| self.tables.push((table, index as u32));
-            let mut summary =
-                paging.walk_ring3_with_tables(mem, space.root, share, &mut enter, &mut table);
+            let mut summary = paging.walk_ring3_with_tables(mem, space.root, share, &mut enter, &mut table);
             summary.truncated = cut.or(summary.truncated);
             if !summary.is_clean() {
                 self.troubles.push(Trouble { space, summary });

@@ -184,8 +184,16 @@ impl Paging {
         M: PhysicalMemory + ?Sized,
         F: FnMut(Mapping),
     {
-        Walk { paging: self, mem, budget, ring3: false, visit, table: &mut |_| (), summary: WalkSummary::default() }
-            .run(root, half)
+        Walk {
+            paging: self,
+            mem,
+            budget,
+            ring3: false,
+            visit,
+            table: &mut |_| (),
+            summary: WalkSummary::default(),
+        }
+        .run(root, half)
     }
 
     /// As [`Self::walk`] over both halves, but visits only the leaves that ring 3 can use; whatever hangs behind an

@@ -222,7 +222,8 @@ impl Run<'_> {
         machine.attach(self.wall.kick());
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
-        let mut life = Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
+        let mut life =
+            Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
         let ending = loop {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
@@ -257,10 +258,12 @@ impl Run<'_> {
     ) -> Result<Option<Ending>, Error> {
         self.wall.heard();
         match reason {
-            Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
-                Ok(observer) => life.observer = Some(observer),
-                Err(_) => self.blind(life),
-            },
+            Doorbell::Hello => {
+                match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
+                    Ok(observer) => life.observer = Some(observer),
+                    Err(_) => self.blind(life),
+                }
+            }
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),
             Doorbell::Panic => {
                 life.blemishes += 1;
@@ -407,7 +410,8 @@ impl Run<'_> {
         (kind, about, values): (Kind, Pid, [u64; 3]),
     ) {
         life.blemishes += 1;
-        let writable = finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
+        let writable =
+            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
         let (at, memory) = ((life.ended, life.tick), life.machine.memory());
         self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
         self.note(kind, life.tick, about, values);

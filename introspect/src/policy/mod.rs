@@ -6,10 +6,10 @@
 //!
 //! Only `strict` also looks at the frames behind the kernel's own [`objects`].
 
+mod covers;
 pub mod finding;
 pub mod objects;
 pub mod page_table_check;
-mod covers;
 mod report;
 pub mod strict;
 

@@ -3,6 +3,8 @@
 
 mod machine;
 mod policy_by_hand;
+mod policy_model;
+mod policy_presets;
 mod policy_properties;
 mod reverse;
 mod space;

@@ -146,9 +146,8 @@ fn by_definition(story: &[Record]) -> BTreeSet<Sharing> {
             continue;
         }
         let (frame, lender, other) = (lend.b, lend.pid, Pid(lend.c as u32));
-        let of_frame = |record: &&Record| {
-            (is(record, Kind::Given) || is(record, Kind::Freed)) && record.b == frame
-        };
+        let of_frame =
+            |record: &&Record| (is(record, Kind::Given) || is(record, Kind::Freed)) && record.b == frame;
         let Some(last) = story.iter().rfind(of_frame) else { continue };
         let epoch = story.iter().rposition(|record| is(record, Kind::Epoch));
         let freed_at = story.iter().rposition(|record| is(record, Kind::Freed) && record.b == frame);

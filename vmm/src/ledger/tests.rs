@@ -120,11 +120,12 @@ fn a_new_machine_has_no_past() {
 
 /// A step of a story about four frames and four processes.
 fn steps() -> impl Strategy<Value = Record> {
-    let kinds = [FrameKind::User, FrameKind::Shared, FrameKind::PageTable, FrameKind::Descriptor];
+    const KINDS: [FrameKind; 4] =
+        [FrameKind::User, FrameKind::Shared, FrameKind::PageTable, FrameKind::Descriptor];
     let pid = (1..5usize).prop_map(|slot| Pid::new(slot, 0));
     let frame = 0..4u64;
     prop_oneof![
-        4 => (pid.clone(), prop::sample::select(&kinds[..]), frame.clone())
+        4 => (pid.clone(), prop::sample::select(&KINDS[..]), frame.clone())
             .prop_map(|(pid, kind, frame)| record(Kind::Given, pid, kind as u32, frame, 0)),
         4 => (pid.clone(), 0..2u32, frame.clone())
             .prop_map(|(pid, guarded, frame)| record(Kind::Freed, pid, guarded, frame, 0)),

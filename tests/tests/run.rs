@@ -76,6 +76,9 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(resolved.contains("max-ticks") && resolved.contains("tick-entries"));
 
     check_hash("demo-leak", &hash(&verdict));
+    // Not in the events, and yet the same everywhere.
+    let times = ["detection_latency_ticks", "exposure_ticks", "written", "written_before_detection"];
+    check_hash("demo-leak-times", &times.map(|key| leaks[key].to_string()).concat());
 }
 
 #[test]

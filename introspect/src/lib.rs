@@ -54,6 +54,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod changed;
+pub mod follow;
+mod frames;
+mod lists;
 pub mod memory;
 pub mod paging;
 pub mod policy;
@@ -61,9 +65,11 @@ pub mod reverse;
 pub mod space;
 pub mod walk;
 
+pub use changed::Changed;
+pub use follow::{Followed, Touched};
 pub use memory::{OutOfRange, PhysicalMemory};
 pub use paging::{PageSize, Paging, Rights};
 pub use policy::{Finding, Policy, What};
-pub use reverse::{Mapped, ReverseMap};
+pub use reverse::{Mapped, Reach, ReverseMap};
 pub use space::{Guest, Space};
-pub use walk::{Budget, Half, Mapping, NotMapped, Translation, WalkSummary};
+pub use walk::{Budget, Cycle, Half, Mapping, NotMapped, Translation, WalkSummary};

@@ -132,6 +132,8 @@ pub struct AuditKeys {
     /// The rules by which sharings are judged.
     #[serde(with = "by_name")]
     pub policy: Preset,
+    /// Each audit reads everything, rather than what was written since the last one. It makes no other difference.
+    pub whole: bool,
 }
 
 /// The watchdog.

@@ -6,6 +6,7 @@
 //!
 //! Only `strict` also looks at the frames behind the kernel's own [`objects`].
 
+mod again;
 mod covers;
 pub mod finding;
 pub mod objects;
@@ -13,6 +14,7 @@ pub mod page_table_check;
 mod report;
 pub mod strict;
 
+use abi::Frame;
 use abi::frame::FrameEntry;
 use abi::loan::Loan;
 
@@ -68,6 +70,10 @@ pub struct Policy {
     covers: Vec<Cover>,
     parties: Vec<Party>,
     tallies: Tallies,
+    /// After a check of a guest: where the findings about page tables begin, and those about other objects.
+    parts: [usize; 2],
+    /// Kept for its memory.
+    doubts: Vec<Frame>,
 }
 
 impl Policy {
@@ -105,9 +111,11 @@ impl Policy {
     pub fn check_guest(&mut self, map: &ReverseMap, guest: &Guest, findings: &mut Vec<Finding>) {
         let tick = guest.info.tick;
         self.check_mappings(map, (&guest.frames, &guest.loans, tick), findings);
+        self.parts = [findings.len(); 2];
         if self.preset == Preset::Strict {
-            let objects = objects::tables(map).chain(objects::named(guest));
-            self.check_objects(map, (&guest.frames, tick), objects, findings);
+            self.check_objects(map, (&guest.frames, tick), objects::tables(map), findings);
+            self.parts[1] = findings.len();
+            self.check_objects(map, (&guest.frames, tick), objects::named(guest), findings);
         }
     }
 
@@ -152,19 +160,31 @@ impl Policy {
         self.covers.extend(loans.iter().flat_map(covers));
         self.covers.sort_unstable();
         for group in map.groups() {
-            let Some(frame) = group.first().map(|mapped| mapped.frame()) else { continue };
-            let fact = Fact::of(frames, frame);
-            if self.preset == Preset::Strict && strict::is_plain(map, group, fact) {
-                continue;
-            }
-            let mine = self.gather(map, group, fact);
-            let tallies = &mut self.tallies;
-            let mut report = Report { frame, fact, tick, findings, tallies };
-            match self.preset {
-                Preset::Strict => strict::judge(&mut report, &self.parties),
-                Preset::PageTableCheck => {
-                    page_table_check::judge(&mut report, &mut self.parties, &self.covers[mine]);
-                }
+            self.judge(map, group, (frames, tick), findings);
+        }
+    }
+
+    /// Judges the mappings of one frame.
+    #[inline]
+    fn judge(
+        &mut self,
+        map: &ReverseMap,
+        group: &[Mapped],
+        (frames, tick): (&[FrameEntry], u64),
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some(frame) = group.first().map(|mapped| mapped.frame()) else { return };
+        let fact = Fact::of(frames, frame);
+        if self.preset == Preset::Strict && strict::is_plain(map, group, fact) {
+            return;
+        }
+        let mine = self.gather(map, group, fact);
+        let tallies = &mut self.tallies;
+        let mut report = Report { frame, fact, tick, findings, tallies };
+        match self.preset {
+            Preset::Strict => strict::judge(&mut report, &self.parties),
+            Preset::PageTableCheck => {
+                page_table_check::judge(&mut report, &mut self.parties, &self.covers[mine]);
             }
         }
     }

@@ -15,17 +15,17 @@ use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
 use introspect::Changed;
-use introspect::policy::{Finding, Standing, What};
+use introspect::policy::Finding;
 use serde_json::json;
 
-use crate::beats::{Beat, Beats};
+use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
 use crate::kvm::Kvm;
-use crate::ledger::{Ledger, Sharing};
+use crate::ledger::Ledger;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
@@ -404,59 +404,6 @@ impl Run<'_> {
         }
     }
 
-    /// Notes what is new in a finding. Who reaches the frame without a right shares it wrongly.
-    fn found(&mut self, life: &mut Life, observer: &mut Observer, finding: &Finding) {
-        let (what, frame, owner) = (finding.what, finding.frame, finding.fact.owner());
-        let new = |observer: &mut Observer, other| {
-            let sharing = Sharing { frame, owner, other };
-            observer.is_new(what, sharing).then_some(sharing)
-        };
-        if let Some(object) = finding.object {
-            if let Some(sharing) = new(observer, object.pid) {
-                let values = [object.role as u64, frame.0, object.named_at.0];
-                self.reveal(life, observer, (finding, sharing), (Kind::BackingFound, owner, values));
-            }
-            return;
-        }
-        for party in &finding.parties {
-            let (pid, at) = (party.pid, party.virt.0);
-            if what == What::WritableExecutable {
-                if new(observer, pid).is_some() {
-                    life.blemishes += 1;
-                    self.note(Kind::ExecutableFound, life.tick, pid, [0, frame.0, at]);
-                }
-            } else if party.standing == Standing::Uncovered
-                && let Some(sharing) = new(observer, pid)
-            {
-                let event = if what == What::Crossing {
-                    let used = finding.fact.kind().map_or(0, |kind| kind as u64);
-                    (Kind::CrossingFound, pid, [used, frame.0, at])
-                } else {
-                    (Kind::LeakFound, owner, [0, frame.0, pid.0.into()])
-                };
-                self.reveal(life, observer, (finding, sharing), event);
-            }
-        }
-    }
-
-    /// A wrong sharing has come to light: event, beat, and the comparison with the ledger.
-    fn reveal(
-        &mut self,
-        life: &mut Life,
-        observer: &Observer,
-        (finding, sharing): (&Finding, Sharing),
-        (kind, about, values): (Kind, Pid, [u64; 3]),
-    ) {
-        life.blemishes += 1;
-        let writable =
-            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
-        let (at, memory) = ((life.ended, life.tick), life.machine.memory());
-        self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
-        self.note(kind, life.tick, about, values);
-        let beat = if kind == Kind::LeakFound { Beat::Leak } else { Beat::Crossing };
-        self.beats.finding(beat, life.tick, finding, observer.guest(), &self.ledger);
-    }
-
     /// The guest's own tables are damaged; said once in each life.
     fn blind(&mut self, life: &mut Life) {
         self.tally.blind_audits += 1;
@@ -546,3 +493,5 @@ impl Run<'_> {
         self.beats.event(&record);
     }
 }
+
+mod findings;

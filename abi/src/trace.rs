@@ -148,7 +148,7 @@ kinds! {
     Start = 0x100, "start", Number("incarnation"), Number("seed"), Nothing;
     /// An audit found a frame shared that should not be: `pid` owns it, `other` also maps it.
     LeakFound = 0x101, "leak-found", Nothing, Hex("frame"), Process("other");
-    /// An audit found a kernel frame within reach of ring 3.
+    /// An audit found a kernel frame within reach of ring 3: of process `pid`, at this address of it.
     CrossingFound = 0x102, "crossing-found", Number("use"), Hex("frame"), Hex("address");
     /// The watchdog has expired: `stage` counts from 1.
     Expired = 0x103, "watchdog-expired", Number("stage"), Nothing, Nothing;
@@ -168,9 +168,14 @@ kinds! {
     MonitorKill = 0x10a, "monitor-kill", Number("waited"), Nothing, Nothing;
     /// The monitor has a service started again that is no more.
     MonitorRestart = 0x10b, "monitor-restart", Number("service"), Nothing, Nothing;
+    /// An audit found that the kernel keeps an object in a frame that is not its own: `pid` owns it by the frame table,
+    /// `role` is 0 page table, 1 descriptor, 2 kernel stack, 3 log of keys, `named-at` the address of what names it.
+    BackingFound = 0x10c, "backing-found", Number("role"), Hex("frame"), Hex("named-at");
+    /// An audit found a page that its process can write and execute.
+    ExecutableFound = 0x10d, "executable-found", Nothing, Hex("frame"), Hex("address");
     /// An audit found an address space that the process table does not name: `pid` is to whom its root was given, `use` the
     /// frame kind of the root.
-    HiddenSpace = 0x10c, "hidden-space", Number("use"), Hex("root"), Number("entries");
+    HiddenSpace = 0x10e, "hidden-space", Number("use"), Hex("root"), Number("entries");
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The format of x86-64 page-table entries: their bits, what they point to, and what they allow.
 //!
-//! Sources: Intel SDM vol. 3, 4.5 (4-level paging) and 4.6 (access rights); AMD APM vol. 2, 5.3 (long-mode page
-//! translation) and 5.6 (page protection). Levels are counted as the manuals number the tables: 4 is the root (PML4), 1
-//! is the table whose entries map 4 KiB pages.
+//! Sources: Intel SDM vol. 3, 4.5 (4-level and 5-level paging) and 4.6 (access rights); AMD APM vol. 2, 5.3 (long-mode
+//! page translation) and 5.6 (page protection). Levels are counted as the manuals number the tables: 5 (PML5) or 4
+//! (PML4) is the root's, 1 is that of the table whose entries map 4 KiB pages.
 
-use abi::{Frame, GuestPhys, layout::PAGE_SIZE};
+use abi::{Frame, GuestPhys, GuestVirt, layout::PAGE_SIZE};
 
 /// Bits of an entry.
 pub mod bits {
@@ -14,6 +14,8 @@ pub mod bits {
     pub const WRITE: u64 = 1 << 1;
     /// Ring 3 is allowed.
     pub const USER: u64 = 1 << 2;
+    /// In an entry that maps a page: it was written through this entry. Intel SDM vol. 3, 4.8.
+    pub const DIRTY: u64 = 1 << 6;
     /// In tables of level 3 and 2: the entry maps a large page. Reserved at level 4; PAT at level 1.
     pub const LARGE: u64 = 1 << 7;
     /// Instruction fetches are not allowed; reserved while EFER.NXE is off.
@@ -22,8 +24,8 @@ pub mod bits {
     pub const ADDRESS: u64 = (1 << 52) - (1 << 12);
 }
 
-/// The number of the root's level.
-pub const ROOT_LEVEL: u8 = 4;
+/// Most levels that there are.
+pub const MOST_LEVELS: u8 = 5;
 
 /// What a mapping allows, all levels taken together: writing and ring 3 need every level's consent, and one level's
 /// no-execute bit is enough to forbid execution.
@@ -107,17 +109,40 @@ pub struct Paging {
     pub no_execute: bool,
     /// Physical address bits of the processor (CPUID leaf 0x8000_0008), at most 52: address bits above are reserved.
     pub physical_bits: u8,
+    /// CR4.LA57 is on: five levels, 57 bits of virtual address; else four, and 48.
+    pub five_levels: bool,
 }
 
-/// EFER.NXE on, 52 bits of physical address.
+/// EFER.NXE on, 52 bits of physical address, four levels.
 impl Default for Paging {
     fn default() -> Self {
-        Self { no_execute: true, physical_bits: 52 }
+        Self { no_execute: true, physical_bits: 52, five_levels: false }
     }
 }
 
 impl Paging {
-    /// Takes apart an entry of a table of level `level` (1 to [`ROOT_LEVEL`]).
+    /// The root's level, which is also how many there are.
+    pub const fn root_level(self) -> u8 {
+        if self.five_levels { 5 } else { 4 }
+    }
+
+    /// Bits of a virtual address that are looked at; all above are copies of the highest of them.
+    pub const fn virtual_bits(self) -> u32 {
+        if self.five_levels { 57 } else { 48 }
+    }
+
+    /// Whether the bits that are not looked at are what they must be.
+    pub const fn is_canonical(self, virt: GuestVirt) -> bool {
+        self.extend(virt.0).0 == virt.0
+    }
+
+    /// The address with these low bits.
+    pub(crate) const fn extend(self, low: u64) -> GuestVirt {
+        let unused = 64 - self.virtual_bits();
+        GuestVirt(((low << unused) as i64 >> unused) as u64)
+    }
+
+    /// Takes apart an entry of a table of level `level` (1 to [`Self::root_level`]).
     pub const fn decode(self, value: u64, level: u8) -> Entry {
         if value & bits::PRESENT == 0 {
             return Entry::Absent;
@@ -148,7 +173,7 @@ impl Paging {
         match size {
             // Address bits below the page's size, from 13 on.
             Some(size) => mask | (size.bytes() - 1) & !0x1fff,
-            None if level == ROOT_LEVEL => mask | bits::LARGE,
+            None if level >= 4 => mask | bits::LARGE,
             None => mask,
         }
     }
@@ -159,11 +184,11 @@ mod tests {
     use super::*;
     use bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
 
-    const PAGING: Paging = Paging { no_execute: true, physical_bits: 40 };
+    const PAGING: Paging = Paging { no_execute: true, physical_bits: 40, five_levels: false };
 
     #[test]
     fn an_entry_without_the_present_bit_says_nothing() {
-        for level in 1..=4 {
+        for level in 1..=MOST_LEVELS {
             assert_eq!(PAGING.decode(!PRESENT, level), Entry::Absent);
         }
     }
@@ -186,7 +211,7 @@ mod tests {
     #[test]
     fn reserved_bits_are_refused() {
         let reserved = |value, level| PAGING.decode(PRESENT | value, level) == Entry::Reserved;
-        assert!(reserved(LARGE, 4));
+        assert!(reserved(LARGE, 5) && reserved(LARGE, 4));
         assert!(
             reserved(LARGE | 1 << 13, 2) && reserved(LARGE | 1 << 20, 2) && !reserved(LARGE | 1 << 21, 2)
         );
@@ -199,6 +224,24 @@ mod tests {
         assert!(!reserved(NO_EXECUTE, 1));
         let without = Paging { no_execute: false, ..PAGING };
         assert_eq!(without.decode(PRESENT | NO_EXECUTE, 1), Entry::Reserved);
+    }
+
+    #[test]
+    fn an_address_is_canonical_if_its_upper_bits_agree() {
+        let five = Paging { five_levels: true, ..PAGING };
+        for (virt, of_four, of_five) in [
+            (0, true, true),
+            ((1 << 47) - 1, true, true),
+            (1 << 47, false, true),
+            ((1 << 56) - 1, false, true),
+            (1 << 56, false, false),
+            (0xff00_0000_0000_0000, false, true),
+            (0xffff_8000_0000_0000, true, true),
+            (1 << 63, false, false),
+        ] {
+            let virt = GuestVirt(virt);
+            assert_eq!((PAGING.is_canonical(virt), five.is_canonical(virt)), (of_four, of_five), "{virt}");
+        }
     }
 
     #[test]

@@ -2,22 +2,37 @@
 //! cannot answer themselves, and the one that a leak is found by.
 //!
 //! It holds what ring 3 can use: leaves with the user bit at every level, in either half of the address space. The
-//! kernel reaches all memory through its direct map anyway. Large pages are entered as the 4 KiB pages that they are
-//! made of, as far as these are memory.
+//! kernel reaches all memory through its direct map anyway; who wants that too asks for [`Reach::Everything`]. Large
+//! pages are entered as the 4 KiB pages that they are made of, as far as these are memory.
 //!
-//! One pass over the address spaces fills a plain vector, 24 bytes for each page; one sort puts the mappings of a frame
-//! side by side. Work is bounded by a [`Budget`] for all spaces together, shared out so that one hostile address space
-//! cannot keep the others from being looked at.
+//! One pass over the address spaces lists the pages and counts them by frame, 24 bytes each; a second one over that list
+//! puts each at its frame's place. The first came in the order of spaces and addresses, so nothing has to be sorted. Work
+//! is bounded by a [`Budget`] for all spaces together, shared out so that one hostile address space cannot keep the
+//! others from being looked at.
+//!
+//! A map that is to be kept up to date while the guest runs is a [`crate::follow::Followed`].
 
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
 
+use crate::frames::FrameMap;
+use crate::lists::{Lists, Span};
 use crate::memory::PhysicalMemory;
 use crate::paging::{PageSize, Paging, Rights};
 use crate::space::Space;
-use crate::walk::{Budget, Mapping, Truncated, WalkSummary};
+use crate::walk::{Budget, Half, Mapping, TablePage, Truncated, WalkSummary};
+
+/// What of an address space goes into a map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reach {
+    /// What ring 3 can use. Tables behind an entry without the user bit are not even read.
+    #[default]
+    Ring3,
+    /// All of it, the kernel's half included.
+    Everything,
+}
 
 /// One 4 KiB page of one address space. Its order is by frame, then address space, then address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Mapped {
     /// Frame number (at most 40 bits) above the index of the space (24 bits).
     place: u64,
@@ -33,12 +48,14 @@ impl Mapped {
     const SPACE_BITS: u32 = 24;
     const WRITE: u64 = 1;
     const EXECUTE: u64 = 2;
+    const USER: u64 = 4;
     const PAGE: u64 = !0xfff;
 
-    fn new(space: usize, mapping: &Mapping, nth: u64) -> Self {
+    pub(crate) fn new(space: usize, mapping: &Mapping, nth: u64) -> Self {
         let offset = nth * PageSize::Small.bytes();
         let rights = if mapping.rights.write { Self::WRITE } else { 0 }
-            | if mapping.rights.execute { Self::EXECUTE } else { 0 };
+            | if mapping.rights.execute { Self::EXECUTE } else { 0 }
+            | if mapping.rights.user { Self::USER } else { 0 };
         Self {
             place: (mapping.frame.0 + nth) << Self::SPACE_BITS | space as u64,
             page: (mapping.virt.0 + offset) & Self::PAGE | rights,
@@ -63,7 +80,16 @@ impl Mapped {
 
     /// What is allowed.
     pub const fn rights(self) -> Rights {
-        Rights { write: self.page & Self::WRITE != 0, user: true, execute: self.page & Self::EXECUTE != 0 }
+        Rights {
+            write: self.page & Self::WRITE != 0,
+            user: self.page & Self::USER != 0,
+            execute: self.page & Self::EXECUTE != 0,
+        }
+    }
+
+    /// The same page of the space with this index.
+    pub(crate) const fn of_space(self, space: usize) -> Self {
+        Self { place: self.place >> Self::SPACE_BITS << Self::SPACE_BITS | space as u64, ..self }
     }
 
     /// Where the leaf entry is; all pages of a large page have the same.
@@ -99,31 +125,49 @@ pub struct Trouble {
 #[derive(Clone, Debug, Default)]
 pub struct ReverseMap {
     spaces: Vec<Space>,
-    mapped: Vec<Mapped>,
+    /// For each frame its list.
+    groups: FrameMap<Span>,
+    lists: Lists<Mapped>,
+    len: usize,
     troubles: Vec<Trouble>,
-    tables: u64,
+    tables: Vec<(TablePage, u32)>,
+    /// The pages in the order of the walk, while the map is built; kept for its memory.
+    walked: Vec<Mapped>,
 }
 
 impl ReverseMap {
     /// Most address spaces in one map; more are left out, and [`Self::is_complete`] says no.
     pub const MOST_SPACES: usize = 1 << Mapped::SPACE_BITS;
 
-    /// 2^18 table pages and 2^22 pages: 1 GiB read and 100 MiB held, at most.
+    /// 2^18 table pages and 2^22 pages: 1 GiB read and 200 MiB held, at most.
     pub const BUDGET: Budget = Budget { tables: 1 << 18, leaves: 1 << 22 };
 
-    /// A map of these address spaces.
+    /// A map of what ring 3 can use in these address spaces.
     pub fn build<M: PhysicalMemory + ?Sized>(
         mem: &M,
         paging: Paging,
         spaces: impl IntoIterator<Item = Space>,
         budget: Budget,
     ) -> Self {
+        Self::build_reach(mem, paging, spaces, budget, Reach::Ring3)
+    }
+
+    /// A map of as much of these address spaces as is asked for.
+    pub fn build_reach<M: PhysicalMemory + ?Sized>(
+        mem: &M,
+        paging: Paging,
+        spaces: impl IntoIterator<Item = Space>,
+        budget: Budget,
+        reach: Reach,
+    ) -> Self {
         let mut map = Self::default();
-        map.rebuild(mem, paging, spaces, budget);
+        map.rebuild_reach(mem, paging, spaces, budget, reach);
+        map.walked = Vec::new();
         map
     }
 
-    /// Fills the map anew, in the memory that it has. `budget` is for all spaces together; its leaves are 4 KiB pages.
+    /// Fills the map anew with what ring 3 can use, in the memory that it has. `budget` is for all spaces together; its
+    /// leaves are 4 KiB pages.
     pub fn rebuild<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -131,45 +175,119 @@ impl ReverseMap {
         spaces: impl IntoIterator<Item = Space>,
         budget: Budget,
     ) {
-        self.mapped.clear();
-        self.troubles.clear();
-        self.spaces.clear();
-        self.spaces.extend(spaces.into_iter().take(Self::MOST_SPACES));
-        self.tables = 0;
-        // Large pages may reach beyond memory; finding out where it ends costs work too.
-        let mut misses = budget.leaves;
-        for (index, &space) in self.spaces.iter().enumerate() {
-            // An equal share of what is left: what one space does not need the later ones have.
-            let rest = (self.spaces.len() - index) as u64;
-            let share = Budget {
-                tables: (budget.tables - self.tables) / rest,
-                leaves: (budget.leaves - self.mapped.len() as u64) / rest,
-            };
-            let full = self.mapped.len() as u64 + share.leaves;
+        self.rebuild_reach(mem, paging, spaces, budget, Reach::Ring3);
+    }
+
+    fn rebuild_reach<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        paging: Paging,
+        spaces: impl IntoIterator<Item = Space>,
+        budget: Budget,
+        reach: Reach,
+    ) {
+        self.begin(spaces);
+        let mut left = Left::new(budget);
+        let Self { spaces, groups, walked, tables, troubles, .. } = self;
+        for (index, &space) in spaces.iter().enumerate() {
+            let share = left.share(spaces.len() - index);
+            let before = walked.len() as u64;
             let mut cut = None;
-            let mut enter = |mapping: Mapping| {
+            let mut visit = |mapping: Mapping| {
                 for nth in 0..mapping.size.frames() {
                     let present = nth == 0 || mem.has_frame(Frame(mapping.frame.0 + nth));
-                    if misses == 0 || present && self.mapped.len() as u64 >= full {
+                    if left.misses == 0 || present && walked.len() as u64 - before >= share.leaves {
                         let at = mapping.virt.add(nth * PageSize::Small.bytes());
-                        cut.get_or_insert(Truncated { at });
+                        cut.get_or_insert(Truncated { at, cycle: None });
                         return;
                     }
                     if present {
-                        self.mapped.push(Mapped::new(index, &mapping, nth));
+                        enter(groups, walked, Mapped::new(index, &mapping, nth));
                     } else {
-                        misses -= 1;
+                        left.misses -= 1;
                     }
                 }
             };
-            let mut summary = paging.walk_ring3(mem, space.root, share, &mut enter);
-            self.tables += summary.tables;
+            let mut table = |table| tables.push((table, index as u32));
+            let mut summary = match reach {
+                Reach::Ring3 => paging.walk_ring3_with_tables(mem, space.root, share, &mut visit, &mut table),
+                Reach::Everything => paging.walk(mem, space.root, Half::Both, share, &mut visit),
+            };
+            left.take(summary.tables, walked.len() as u64 - before);
             summary.truncated = cut.or(summary.truncated);
             if !summary.is_clean() {
-                self.troubles.push(Trouble { space, summary });
+                troubles.push(Trouble { space, summary });
             }
         }
-        self.mapped.sort_unstable();
+        self.finish();
+    }
+
+    /// Begins anew, with these spaces.
+    pub(crate) fn begin(&mut self, spaces: impl IntoIterator<Item = Space>) {
+        self.walked.clear();
+        self.troubles.clear();
+        self.groups.reset();
+        self.spaces.clear();
+        self.spaces.extend(spaces.into_iter().take(Self::MOST_SPACES));
+        self.tables.clear();
+    }
+
+    /// Lists a page. Pages of one frame must come in their order.
+    #[inline]
+    pub(crate) fn enter(&mut self, mapped: Mapped) {
+        enter(&mut self.groups, &mut self.walked, mapped);
+    }
+
+    /// Notes a table that the map is made from.
+    pub(crate) fn enter_table(&mut self, table: TablePage, space: usize) {
+        self.tables.push((table, space as u32));
+    }
+
+    /// Puts the pages that were entered at their frames' places.
+    pub(crate) fn finish(&mut self) {
+        let Self { groups, lists, walked, .. } = self;
+        lists.lay_out(|place| groups.for_each_mut(place));
+        for mapped in walked.iter() {
+            lists.push(groups.get_mut(mapped.frame()), *mapped);
+        }
+        self.len = walked.len();
+    }
+
+    /// Adds a page at its place.
+    pub(crate) fn insert(&mut self, mapped: Mapped) {
+        let span = self.groups.get_mut(mapped.frame());
+        let at = self.lists.get(*span).partition_point(|other| *other < mapped);
+        self.lists.insert_item(span, at, mapped);
+        self.len += 1;
+    }
+
+    /// Takes a page out; says whether it was there.
+    pub(crate) fn remove(&mut self, mapped: Mapped) -> bool {
+        let span = self.groups.get_mut(mapped.frame());
+        let Ok(at) = self.lists.get(*span).binary_search(&mapped) else { return false };
+        self.lists.remove_item(span, at);
+        self.len -= 1;
+        true
+    }
+
+    /// Other address spaces: `index` gives the new index for an old one, and keeps their order. Spaces that are no more
+    /// have no pages in the map.
+    pub(crate) fn renumber(&mut self, spaces: &[Space], index: impl Fn(usize) -> usize) {
+        self.spaces.clear();
+        self.spaces.extend_from_slice(spaces);
+        for mapped in self.lists.items_mut() {
+            *mapped = mapped.of_space(index(mapped.space()));
+        }
+    }
+
+    /// Forgets the tables, to be told of them again.
+    pub(crate) fn forget_tables(&mut self) {
+        self.tables.clear();
+    }
+
+    /// Whether changes have left so much unused memory that building anew pays.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.lists.is_worn()
     }
 
     /// The address spaces, in the order in which they were given.
@@ -178,8 +296,18 @@ impl ReverseMap {
     }
 
     /// All mappings, by frame, then address space, then address.
-    pub fn mapped(&self) -> &[Mapped] {
-        &self.mapped
+    pub fn mapped(&self) -> impl Iterator<Item = &Mapped> {
+        self.groups().flatten()
+    }
+
+    /// How many mappings there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is mapped at all.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Who has the address space of this mapping.
@@ -189,14 +317,12 @@ impl ReverseMap {
 
     /// The mappings of one frame.
     pub fn of(&self, frame: Frame) -> &[Mapped] {
-        let start = self.mapped.partition_point(|mapped| mapped.frame() < frame);
-        let rest = &self.mapped[start..];
-        &rest[..rest.partition_point(|mapped| mapped.frame() == frame)]
+        self.lists.get(self.groups.get(frame))
     }
 
     /// The mappings of each frame that is mapped at all, by rising frame.
     pub fn groups(&self) -> impl Iterator<Item = &[Mapped]> {
-        self.mapped.chunk_by(|a, b| a.frame() == b.frame())
+        self.groups.values().filter(|span| !span.is_empty()).map(|span| self.lists.get(span))
     }
 
     /// The mappings of each frame that is mapped more than once, by rising frame.
@@ -215,8 +341,45 @@ impl ReverseMap {
             && self.troubles.iter().all(|trouble| trouble.summary.truncated.is_none())
     }
 
-    /// Table pages read for this map.
+    /// Table pages that the map was made from, counted once for each place where they hang in a tree.
     pub fn tables(&self) -> u64 {
-        self.tables
+        self.tables.len() as u64
+    }
+
+    /// Those tables, space by space, each with whose it is. Only a map of what ring 3 can use has them.
+    pub fn table_pages(&self) -> impl Iterator<Item = (TablePage, Pid)> {
+        let pid = |space: u32| self.spaces.get(space as usize).map_or(Pid::NONE, |space| space.pid);
+        self.tables.iter().map(move |(table, space)| (*table, pid(*space)))
+    }
+}
+
+#[inline]
+fn enter(groups: &mut FrameMap<Span>, walked: &mut Vec<Mapped>, mapped: Mapped) {
+    groups.get_mut(mapped.frame()).reserve();
+    walked.push(mapped);
+}
+
+/// What is left of a budget for all spaces together.
+pub(crate) struct Left {
+    tables: u64,
+    leaves: u64,
+    /// Large pages may reach beyond memory; finding out where it ends costs work too.
+    pub(crate) misses: u64,
+}
+
+impl Left {
+    pub(crate) fn new(budget: Budget) -> Self {
+        let leaves = budget.leaves.min(Lists::<Mapped>::MOST);
+        Self { tables: budget.tables, leaves, misses: leaves }
+    }
+
+    /// An equal share for each of the remaining spaces: what one does not need the later ones have.
+    pub(crate) fn share(&self, spaces: usize) -> Budget {
+        Budget { tables: self.tables / spaces as u64, leaves: self.leaves / spaces as u64 }
+    }
+
+    pub(crate) fn take(&mut self, tables: u64, leaves: u64) {
+        self.tables -= tables;
+        self.leaves -= leaves;
     }
 }

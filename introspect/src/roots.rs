@@ -28,7 +28,7 @@ use abi::frame::FrameKind;
 use abi::{Frame, GuestPhys, Pid};
 
 use crate::memory::{PhysicalMemory, Table};
-use crate::paging::{Entry, Paging, ROOT_LEVEL, bits};
+use crate::paging::{Entry, Paging, bits};
 use crate::space::Guest;
 
 /// Set by the processor whenever it likes; in an entry that leads to a table the second has no meaning at all.
@@ -166,7 +166,7 @@ fn top_table<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) 
         return None;
     }
     let value = mem.read_u64(frame.base().add(TOP)).ok()?;
-    match paging.decode(value, ROOT_LEVEL) {
+    match paging.decode(value, paging.root_level()) {
         Entry::Table(below) if value & bits::USER == 0 && mem.has_frame(below.frame()) => Some(below),
         _ => None,
     }
@@ -198,7 +198,7 @@ impl Candidate {
             .fold(0u64, |hash, entry| (hash.rotate_left(5) ^ entry).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (mut present, mut page) = (0, [0; 512]);
         for &value in mem.table(below, &mut page).ok()? {
-            let sound = match paging.decode(value, ROOT_LEVEL - 1) {
+            let sound = match paging.decode(value, paging.root_level() - 1) {
                 Entry::Absent => continue,
                 Entry::Table(next) => mem.has_frame(next.frame()),
                 // The kernel may map what is not memory.
@@ -230,8 +230,7 @@ impl Sights {
     fn of<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, table: &Table) -> Self {
         let mut sights = Self::default();
         for (index, &value) in table.iter().enumerate().filter(|(_, value)| *value & bits::PRESENT != 0) {
-            let sound =
-                matches!(paging.decode(value, ROOT_LEVEL), Entry::Table(at) if mem.has_frame(at.frame()));
+            let sound = matches!(paging.decode(value, paging.root_level()), Entry::Table(at) if mem.has_frame(at.frame()));
             if index < KERNEL_HALF {
                 sights.user += u16::from(sound);
                 sights.user_bad += u16::from(!sound);

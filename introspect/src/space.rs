@@ -5,6 +5,8 @@
 //! A guest may be broken in any way, so nothing is believed without a check that can be made. Where the tables cannot
 //! be found at all there is a [`ReadError`]; a single bad entry is reported as a [`Problem`] and left out.
 
+mod update;
+
 use abi::flow::{Flow, Gate};
 use abi::frame::{FrameEntry, FrameKind};
 use abi::info::{INFO_MAGIC, Info, VERSION};
@@ -14,6 +16,8 @@ use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
 use abi::service::{SERVICE_BARRED, Service};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+pub use update::News;
 
 use crate::memory::{OutOfRange, PhysicalMemory};
 
@@ -29,6 +33,10 @@ pub const MOST_FLOWS: u32 = 1 << 16;
 pub const MOST_GATES: u32 = 1 << 16;
 /// Most entries of a service table.
 pub const MOST_SERVICES: u32 = 1 << 16;
+
+/// Tables that are read in two places: their names and most entries.
+const PROCESS_TABLE: (&str, u32) = ("process table", MOST_PROCESSES);
+const FRAME_TABLE: (&str, u32) = ("frame table", MOST_FRAMES);
 
 /// The guest's tables cannot be found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -162,6 +170,8 @@ pub struct Space {
 pub struct Guest {
     /// The info block.
     pub info: Info,
+    /// Where it is.
+    pub info_at: GuestPhys,
     /// The processes in the order of their slots.
     pub processes: Vec<Process>,
     /// The frame table, from frame 0 on.
@@ -198,6 +208,7 @@ impl Guest {
     pub fn refresh<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, info: GuestPhys) -> Result<(), ReadError> {
         let mem = &mem;
         self.problems.clear();
+        self.info_at = info;
         self.info = mem.read_value(info).map_err(ReadError::NoInfo)?;
         if self.info.magic != INFO_MAGIC {
             return Err(ReadError::BadMagic { at: info, magic: self.info.magic });
@@ -206,30 +217,13 @@ impl Guest {
             return Err(ReadError::BadVersion(self.info.version));
         }
         let info = self.info;
-        read_table(
-            mem,
-            ("process table", MOST_PROCESSES),
-            info.process_table,
-            info.process_slots,
-            &mut self.slots,
-        )?;
-        read_table(mem, ("frame table", MOST_FRAMES), info.frame_table, info.frames, &mut self.frames)?;
-        read_table(mem, ("loan table", MOST_LOANS), info.loan_table, info.loan_slots, &mut self.loans)?;
-        read_table(mem, ("flow table", MOST_FLOWS), info.flow_table, info.flow_slots, &mut self.flows)?;
-        read_table(mem, ("gateway's table", MOST_GATES), info.gate_table, info.gate_slots, &mut self.gates)?;
-        read_table(
-            mem,
-            ("service table", MOST_SERVICES),
-            info.service_table,
-            info.service_slots,
-            &mut self.services,
-        )?;
+        read_table(mem, PROCESS_TABLE, info.process_table, info.process_slots, &mut self.slots)?;
+        read_table(mem, FRAME_TABLE, info.frame_table, info.frames, &mut self.frames)?;
         self.read_processes(mem);
-        self.sift_loans();
-        self.flows.retain(|flow| flow.from != Pid::NONE);
-        self.sift_gates();
-        self.check_services();
-        Ok(())
+        self.read_loans(mem)?;
+        self.read_flows(mem)?;
+        self.read_gates(mem)?;
+        self.read_services(mem)
     }
 
     fn read_processes<M: PhysicalMemory>(&mut self, mem: &M) {
@@ -256,8 +250,10 @@ impl Guest {
         }
     }
 
-    /// Throws out of the loan table what is not a loan.
-    fn sift_loans(&mut self) {
+    /// Reads the loan table and throws out of it what is not a loan.
+    fn read_loans<M: PhysicalMemory>(&mut self, mem: &M) -> Result<(), ReadError> {
+        let (at, count) = (self.info.loan_table, self.info.loan_slots);
+        read_table(mem, ("loan table", MOST_LOANS), at, count, &mut self.loans)?;
         let mut slot = 0;
         let problems = &mut self.problems;
         self.loans.retain(|loan| {
@@ -271,21 +267,35 @@ impl Guest {
             slot += 1;
             known
         });
+        Ok(())
     }
 
-    /// Leaves those who wait.
-    fn sift_gates(&mut self) {
+    fn read_flows<M: PhysicalMemory>(&mut self, mem: &M) -> Result<(), ReadError> {
+        let (at, count) = (self.info.flow_table, self.info.flow_slots);
+        read_table(mem, ("flow table", MOST_FLOWS), at, count, &mut self.flows)?;
+        self.flows.retain(|flow| flow.from != Pid::NONE);
+        Ok(())
+    }
+
+    /// Reads the gateway's table and leaves those who wait.
+    fn read_gates<M: PhysicalMemory>(&mut self, mem: &M) -> Result<(), ReadError> {
+        let (at, count) = (self.info.gate_table, self.info.gate_slots);
+        read_table(mem, ("gateway's table", MOST_GATES), at, count, &mut self.gates)?;
         let (waiting, slots) = (self.info.gate_waiting, self.info.gate_slots);
         if waiting > slots {
             self.problems.push(Problem::GateWaiting { waiting, slots });
         }
         self.gates.truncate(waiting as usize);
+        Ok(())
     }
 
-    fn check_services(&mut self) {
+    fn read_services<M: PhysicalMemory>(&mut self, mem: &M) -> Result<(), ReadError> {
+        let (at, count) = (self.info.service_table, self.info.service_slots);
+        read_table(mem, ("service table", MOST_SERVICES), at, count, &mut self.services)?;
         for (slot, service) in self.services.iter().enumerate().filter(|(_, s)| s.state > SERVICE_BARRED) {
             self.problems.push(Problem::ServiceState { slot, state: service.state });
         }
+        Ok(())
     }
 
     /// The frame table's word on a frame; `None` beyond its end.

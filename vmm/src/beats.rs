@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::events::pid;
+use crate::ledger::Ledger;
 use crate::places::Places;
 
 macro_rules! beats {
@@ -157,9 +158,9 @@ impl Beats {
     }
 
     /// Looks at a finding of an audit.
-    pub fn finding(&mut self, beat: Beat, tick: u64, finding: &Finding, guest: &Guest) {
+    pub fn finding(&mut self, beat: Beat, tick: u64, finding: &Finding, guest: &Guest, ledger: &Ledger) {
         self.reach(beat, tick, |incarnation| {
-            let mut evidence = evidence(finding, guest);
+            let mut evidence = evidence(finding, guest, ledger);
             evidence["incarnation"] = incarnation.into();
             evidence
         });
@@ -195,8 +196,9 @@ impl Beats {
     }
 }
 
-/// A finding as evidence: the frame, what the guest's tables say of it, and every mapping with its entry's address.
-pub fn evidence(finding: &Finding, guest: &Guest) -> Value {
+/// A finding as evidence: the frame, what the guest's tables and the ledger say of it, every mapping with its entry's
+/// address, and what the kernel keeps there, if that is what is wrong.
+pub fn evidence(finding: &Finding, guest: &Guest, ledger: &Ledger) -> Value {
     let label = |pid| guest.process(pid).map(|process| process.descriptor.label().collect::<String>());
     let mappings: Vec<_> = finding
         .parties
@@ -209,19 +211,32 @@ pub fn evidence(finding: &Finding, guest: &Guest) -> Value {
                 "entry": party.entry.to_string(),
                 "writable": party.rights.write,
                 "executable": party.rights.execute,
-                "standing": format!("{:?}", party.standing).to_lowercase(),
+                "standing": party.standing.name(),
                 "loan": party.loan,
             })
         })
         .collect();
-    json!({
+    let mut evidence = json!({
+        "finding": finding.what.name(),
+        "tick": finding.tick,
         "frame": finding.frame.to_string(),
         "physical": finding.frame.base().to_string(),
         "kind": finding.fact.kind().map(abi::frame::FrameKind::name),
         "owner": pid(finding.fact.owner()),
         "owner_name": label(finding.fact.owner()),
+        "freed_in_epoch": finding.fact.0.filter(|entry| entry.epoch != 0).map(|entry| entry.epoch),
+        "ledger_owner": ledger.owner(finding.frame).map(pid),
         "mappings": mappings,
-    })
+    });
+    if let Some(object) = finding.object {
+        evidence["object"] = json!({
+            "role": object.role.name(),
+            "pid": pid(object.pid),
+            "name": label(object.pid),
+            "named_at": object.named_at.to_string(),
+        });
+    }
+    evidence
 }
 
 #[cfg(test)]

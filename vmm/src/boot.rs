@@ -276,7 +276,7 @@ impl Outputs {
     ) -> Result<(), Error> {
         if let Some(core) = self.core {
             let registers = machine.registers()?;
-            core.finish(|file| dump::write(file, machine.memory(), &registers))?;
+            core.finish(|file| dump::write(file, machine.memory(), &registers, None))?;
         }
         if let Some(json) = self.json {
             let mut text = summary(machine, end, places, wall).to_string();

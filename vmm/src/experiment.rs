@@ -4,7 +4,6 @@
 //! monitor gives its orders, the watchdog is counted down. A guest that never rings again falls back to real time, and
 //! what follows is marked so; with a clock of real time that is so from the beginning.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
@@ -15,23 +14,26 @@ use abi::layout::KERNEL_BASE;
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
-use introspect::policy::{Finding, What};
+use introspect::Changed;
+use introspect::policy::Finding;
 use serde_json::{Value, json};
 
-use crate::beats::{Beat, Beats};
+use crate::beats::Beats;
+use crate::detection::Detector;
+use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
-use crate::ledger::{Ledger, Sharing};
+use crate::ledger::Ledger;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
 use crate::places::Places;
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
-use crate::verdict::{Detection, Fingerprints, Outcome, Tally, Verdict};
+use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Console, Ending};
@@ -52,6 +54,8 @@ pub struct Laboratory<'a> {
     pub model: &'a Model,
     /// How long a guest may go without ringing before real time takes over.
     pub silence: Duration,
+    /// Whether each incarnation leaves a core file in the run's folder.
+    pub cores: bool,
 }
 
 /// What became of a guest.
@@ -79,15 +83,17 @@ impl<'a> Laboratory<'a> {
             lab: self,
             wall,
             wall_events,
+            folder,
             console,
             events: Events::new(events, Places::of(self.config.image.bytes(), KERNEL_BASE)),
             ledger: Ledger::default(),
             beats: Beats::default(),
             tags: Tags::default(),
-            detected: BTreeSet::new(),
+            detector: Detector::default(),
             hidden: HiddenSpaces::default(),
             crashes: Vec::new(),
             tally: Tally::default(),
+            changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
         };
@@ -100,6 +106,7 @@ impl<'a> Laboratory<'a> {
         };
 
         let Run {
+            folder,
             events,
             mut beats,
             tags,
@@ -107,7 +114,7 @@ impl<'a> Laboratory<'a> {
             crashes,
             mut tally,
             ledger,
-            detected,
+            detector,
             quirks,
             incarnation,
             ..
@@ -132,12 +139,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             kernel_crashes: crashes,
-            detection: Detection {
-                detected: detected.len() as u64,
-                actual: ledger.actual(),
-                true_positives: detected.iter().filter(|sharing| ledger.confirms(sharing)).count() as u64,
-                between_audits: ledger.unseen(),
-            },
+            detection: detector.against(&ledger),
             outcome,
             incarnations: incarnation,
             healthy_after_reset,
@@ -156,16 +158,19 @@ struct Run<'a> {
     lab: &'a Laboratory<'a>,
     wall: Wall,
     wall_events: Receiver<WallEvent>,
+    folder: Option<Folder>,
     console: Option<File>,
     events: Events<'a>,
     ledger: Ledger,
     beats: Beats,
     tags: Tags,
-    detected: BTreeSet<Sharing>,
+    detector: Detector,
     hidden: HiddenSpaces,
     /// Where the kernel was when it could not go on.
     crashes: Vec<Value>,
     tally: Tally,
+    /// What was written since the last audit; kept for its memory.
+    changed: Changed,
     quirks: u32,
     incarnation: u32,
 }
@@ -175,8 +180,9 @@ struct Life {
     machine: Machine<Console>,
     observer: Option<Observer>,
     monitor: Monitor,
-    /// Virtual time at the last tick.
+    /// Virtual time at the last tick, and at the one before.
     tick: u64,
+    ended: u64,
     /// Findings, panics, NMIs, kills, restarts: anything that a healthy guest does not have.
     blemishes: u64,
     was_blind: bool,
@@ -196,7 +202,7 @@ impl Run<'_> {
                 Ending::Settled { healthy: true } => (Outcome::Recovered, Some(true)),
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
                 Ending::Lasted => {
-                    let wrong = self.detected.len() as u64 + self.hidden.found;
+                    let wrong = self.detector.count() + self.hidden.found;
                     (self.tally.lasted(wrong, self.tags.false_positives), None)
                 }
             };
@@ -210,14 +216,19 @@ impl Run<'_> {
         self.incarnation += 1;
         self.note(Kind::Start, 0, Pid::NONE, [self.incarnation.into(), self.lab.scenario.seed, 0]);
         self.ledger.power_on();
+        self.detector.power_on();
         self.tags.power_on();
         let console = self.console.as_ref().map(File::try_clone).transpose();
         let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
         let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
         machine.attach(self.wall.kick());
+        if !self.lab.scenario.audit.whole {
+            machine.vm().log_writes()?;
+        }
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
-        let mut life = Life { machine, observer: None, monitor, tick: 0, blemishes: 0, was_blind: false };
+        let mut life =
+            Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
         let ending = loop {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
@@ -244,7 +255,28 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(&mut life);
+        if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
+            self.write_core(&mut life)?;
+        }
         Ok(ending)
+    }
+
+    /// The first incarnation is what a run is about; as with any kernel that crashed, its memory is `core.elf`.
+    fn write_core(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(folder) = &mut self.folder else { return Ok(()) };
+        let name = match self.incarnation {
+            1 => "core.elf".to_owned(),
+            later => format!("core-{later}.elf"),
+        };
+        let mut file = folder.file(&name)?;
+        let registers = life.machine.registers()?;
+        let published = life.observer.as_ref().map(|observer| Published {
+            info: observer.info_at(),
+            kernel_root: observer.guest().info.kernel_root,
+            image_sha256: &self.lab.fingerprints.image_sha256,
+        });
+        let written = dump::write(&mut file, life.machine.memory(), &registers, published);
+        written.map_err(|error| folder.failed(&error))
     }
 
     fn doorbell(
@@ -276,7 +308,7 @@ impl Run<'_> {
         let Some(observer) = &life.observer else { return Ok(None) };
         let now = observer.now(life.machine.memory());
         let elapsed = now.saturating_sub(life.tick);
-        life.tick = now;
+        life.ended = std::mem::replace(&mut life.tick, now);
         self.tally.ticks += elapsed;
         self.take_trace(life);
         if life.monitor.wants_audit(now) {
@@ -327,7 +359,13 @@ impl Run<'_> {
         }
         self.tally.audits += 1;
         self.ledger.audit();
-        if observer.audit(life.machine.memory()).is_err() {
+        self.detector.look(life.tick, &self.ledger, life.machine.memory());
+        self.changed.clear();
+        match self.lab.scenario.audit.whole {
+            true => self.changed.add_everything(),
+            false => life.machine.take_written(&mut self.changed),
+        }
+        if observer.audit(life.machine.memory(), &self.changed).is_err() {
             self.blind(life);
         } else {
             self.beats.tables(observer.guest());
@@ -369,33 +407,6 @@ impl Run<'_> {
         }
         if !orders.is_empty() {
             observer.command(life.machine.memory(), orders.into_iter().map(Order::command));
-        }
-    }
-
-    fn found(&mut self, life: &mut Life, observer: &mut Observer, finding: &Finding) {
-        let owner = finding.fact.owner();
-        let (kind, beat) = match finding.what {
-            What::Crossing => (Kind::CrossingFound, Beat::Crossing),
-            _ => (Kind::LeakFound, Beat::Leak),
-        };
-        for party in
-            finding.parties.iter().filter(|party| party.standing == introspect::policy::Standing::Uncovered)
-        {
-            let sharing = Sharing { frame: finding.frame, owner, other: party.pid };
-            if !observer.is_new(finding.what, sharing) {
-                continue;
-            }
-            life.blemishes += 1;
-            self.detected.insert(sharing);
-            let values = match kind {
-                Kind::CrossingFound => {
-                    [finding.fact.kind().map_or(0, |kind| kind as u64), finding.frame.0, party.virt.0]
-                }
-                _ => [0, finding.frame.0, party.pid.0.into()],
-            };
-            let about = if kind == Kind::CrossingFound { party.pid } else { owner };
-            self.note(kind, life.tick, about, values);
-            self.beats.finding(beat, life.tick, finding, observer.guest());
         }
     }
 
@@ -499,3 +510,5 @@ impl Run<'_> {
         self.beats.event(&record);
     }
 }
+
+mod findings;

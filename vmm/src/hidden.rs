@@ -19,25 +19,11 @@ use introspect::paging::Paging;
 use introspect::roots::{self, Judged, Root, Standing};
 use introspect::space::{Guest, Space};
 use introspect::walk::{Budget, Mapping};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::events::pid;
-use crate::memory::GuestMemory;
-
-/// How often what is looked for, see `scenarios/README.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct AuditKeys {
-    /// Ticks between two scans for hidden address spaces; 0 for none.
-    pub roots_every: u64,
-}
-
-impl Default for AuditKeys {
-    fn default() -> Self {
-        Self { roots_every: 16 }
-    }
-}
+use crate::memory::Region;
+use crate::scenario::AuditKeys;
 
 /// A hidden address space, when it was first found.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +40,7 @@ pub struct Found {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HiddenSpaces {
     /// How many were found.
-    pub found: u64,
+    pub found: usize,
     /// The first few, with their evidence.
     first: Vec<Value>,
 }
@@ -92,6 +78,8 @@ pub struct Hidden {
     every: u64,
     due: u64,
     kernel_root: GuestPhys,
+    /// Where there is memory.
+    regions: Vec<Region>,
     /// The root that the processor had, until the next look.
     running: Option<GuestPhys>,
     /// Frames that the trace has given out as page tables and not taken back.
@@ -108,9 +96,9 @@ impl Hidden {
     /// What counting them may cost.
     const BUDGET: Budget = Budget { tables: 1 << 12, leaves: 1 << 16 };
 
-    /// For a guest whose kernel has its own address space at `kernel_root`.
-    pub fn new(keys: AuditKeys, kernel_root: GuestPhys) -> Self {
-        Self { every: keys.roots_every, kernel_root, ..Self::default() }
+    /// For a guest with memory in `regions` whose kernel has its own address space at `kernel_root`.
+    pub fn new(keys: AuditKeys, regions: impl Iterator<Item = Region>, kernel_root: GuestPhys) -> Self {
+        Self { every: keys.roots_every, regions: regions.collect(), kernel_root, ..Self::default() }
     }
 
     /// Looks at a record of the guest's.
@@ -138,14 +126,16 @@ impl Hidden {
 
     /// Part of an audit, with the guest's tables as just read: looks after the spaces that it knows of, and, when it is
     /// time, through all of memory.
-    pub fn look(&mut self, memory: &GuestMemory, guest: &Guest) {
+    pub fn look<M: PhysicalMemory + ?Sized>(&mut self, memory: &M, guest: &Guest) {
         let now = guest.info.tick;
         if self.is_due(now) {
             self.due = now.saturating_add(self.every);
-            let frames = memory.regions().flat_map(|region| {
-                (region.start.frame().0..region.start.add(region.bytes).frame().0).map(Frame)
-            });
-            self.take_stock(memory, guest, frames);
+            let regions = std::mem::take(&mut self.regions);
+            let numbers = regions
+                .iter()
+                .flat_map(|region| region.start.frame().0..region.start.add(region.bytes).frame().0);
+            self.take_stock(memory, guest, numbers.map(Frame));
+            self.regions = regions;
         } else if !self.spaces.is_empty() {
             // One that has ended leaves frames that become other people's: its tables must not be followed any further.
             let frames: Vec<_> = self.spaces.iter().map(|space| space.root.frame()).collect();
@@ -153,7 +143,12 @@ impl Hidden {
         }
     }
 
-    fn take_stock(&mut self, memory: &GuestMemory, guest: &Guest, frames: impl IntoIterator<Item = Frame>) {
+    fn take_stock<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        guest: &Guest,
+        frames: impl IntoIterator<Item = Frame>,
+    ) {
         let mut roots = roots::sharing(memory, Paging::default(), frames, self.kernel_root).roots;
         let running = self.running.take().and_then(|root| roots::look(memory, Paging::default(), root));
         if let Some(running) = running
@@ -194,7 +189,7 @@ impl Hidden {
 }
 
 /// A hidden space as evidence: where its root is, what the frame table says of that, whose it was, and what it maps.
-fn evidence(memory: &GuestMemory, guest: &Guest, judged: Judged, owner: Pid) -> Value {
+fn evidence<M: PhysicalMemory + ?Sized>(memory: &M, guest: &Guest, judged: Judged, owner: Pid) -> Value {
     let (mut shown, mut pages) = (Vec::new(), 0u64);
     let mut visit = |mapping: Mapping| {
         pages += mapping.size.frames();
@@ -225,12 +220,16 @@ fn evidence(memory: &GuestMemory, guest: &Guest, judged: Judged, owner: Pid) -> 
 
 /// The descriptor of a process that the process table does not name: the frame table still has it, if nobody has seen to
 /// that as well.
-fn descriptor(memory: &GuestMemory, guest: &Guest, owner: Pid) -> Option<(Frame, Descriptor)> {
+fn descriptor<M: PhysicalMemory + ?Sized>(
+    memory: &M,
+    guest: &Guest,
+    owner: Pid,
+) -> Option<(Frame, Descriptor)> {
     let mut frames = (0..).map(Frame).zip(&guest.frames);
     let (frame, _) = frames.find(|(_, fact)| {
         owner != Pid::NONE && fact.owner == owner && fact.kind == FrameKind::Descriptor as u8
     })?;
-    let descriptor: Descriptor = memory.read_value(frame.base()).ok()?;
+    let descriptor: Descriptor = (&memory).read_value(frame.base()).ok()?;
     (descriptor.pid == owner).then_some((frame, descriptor))
 }
 
@@ -243,6 +242,9 @@ mod tests {
     use introspect::policy::What;
     use zerocopy::{FromZeros, IntoBytes};
 
+    use introspect::Changed;
+
+    use crate::memory::GuestMemory;
     use crate::observer::Observer;
 
     const INFO_AT: GuestPhys = GuestPhys(0x5000);
@@ -328,14 +330,15 @@ mod tests {
         }
 
         fn observer(&self) -> Observer {
-            Observer::attach(&self.memory, INFO_AT, AuditKeys { roots_every: 10 }).unwrap()
+            Observer::attach(&self.memory, INFO_AT, AuditKeys { roots_every: 10, ..AuditKeys::default() })
+                .unwrap()
         }
 
         /// The roots that an audit at this tick finds for the first time.
         fn audit(&mut self, observer: &mut Observer, tick: u64) -> Vec<Frame> {
             self.tick = tick;
             self.publish();
-            observer.audit(&self.memory).unwrap();
+            observer.audit(&self.memory, &Changed::everything()).unwrap();
             observer.newly_hidden().iter().map(|found| found.judged.root.at.frame()).collect()
         }
     }
@@ -348,7 +351,7 @@ mod tests {
     fn a_root_that_no_table_names_is_found_once_with_its_proof() {
         let mut matrix = Matrix::new();
         let mut observer = matrix.observer();
-        observer.audit(&matrix.memory).unwrap();
+        observer.audit(&matrix.memory, &Changed::everything()).unwrap();
         let [found] = &observer.newly_hidden()[..] else { panic!("there is one") };
         assert_eq!((found.judged.root.at, found.owner), (UNSEEN.base(), SECOND));
         assert_eq!(
@@ -368,7 +371,9 @@ mod tests {
         matrix.entry(UNSEEN, 511, KERNEL_TABLE, 3);
         assert_eq!(matrix.audit(&mut observer, 14), [], "it is not yet time");
         assert_eq!(matrix.audit(&mut observer, 15), [UNSEEN]);
-        let mut never = Observer::attach(&matrix.memory, INFO_AT, AuditKeys { roots_every: 0 }).unwrap();
+        let mut never =
+            Observer::attach(&matrix.memory, INFO_AT, AuditKeys { roots_every: 0, ..AuditKeys::default() })
+                .unwrap();
         assert_eq!(matrix.audit(&mut never, 1000), []);
     }
 
@@ -403,7 +408,8 @@ mod tests {
         let mut matrix = Matrix::new();
         matrix.give(UNSEEN, FrameKind::Free, Pid::NONE);
         matrix.publish();
-        let mut hidden = Hidden::new(AuditKeys { roots_every: 1 }, KERNEL_ROOT.base());
+        let keys = AuditKeys { roots_every: 1, ..AuditKeys::default() };
+        let mut hidden = Hidden::new(keys, matrix.memory.regions(), KERNEL_ROOT.base());
         let look = |hidden: &mut Hidden, tick| {
             let mut guest = Guest::read(&matrix.memory, INFO_AT).unwrap();
             guest.info.tick = tick;
@@ -464,7 +470,7 @@ mod tests {
         matrix.publish();
         let at = INFO_AT.add(std::mem::offset_of!(Info, kernel_root) as u64);
         matrix.memory.write(at, &Frame(50).base().0.to_le_bytes()).unwrap();
-        observer.audit(&matrix.memory).unwrap();
+        observer.audit(&matrix.memory, &Changed::everything()).unwrap();
         let found: Vec<_> =
             observer.newly_hidden().iter().map(|found| found.judged.root.at.frame()).collect();
         assert!(found.contains(&UNSEEN), "{found:?}");

@@ -1,10 +1,21 @@
 //! The ledger: the second source of truth. From the trace alone (who was given which frame, which window was opened on
-//! it and when it was taken down) it knows which sharings are wrong, without looking at a page table.
+//! it and when it was taken down) it knows which sharings are wrong, and since when, without looking at a page table.
 //!
-//! An audit's findings are held against it: precision and recall.
+//! An audit's findings are held against it: see [`crate::detection`].
+//!
+//! A window is wrong by what its frame is used for at the moment:
+//!
+//! | frame | wrong is a window |
+//! |---|---|
+//! | given to a process for its memory | that was lent by somebody else, unless it is the process's own |
+//! | given for a page that a process shares with the kernel | of anybody else; such a page may outlive its process and is nobody's then |
+//! | given for the kernel's own use | of anybody |
+//! | freed, in quarantine | none: that is what quarantine is for |
+//! | freed, and out of quarantine | of anybody |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use abi::frame::FrameKind;
 use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
 
@@ -13,7 +24,7 @@ use abi::{Frame, Pid};
 pub struct Sharing {
     /// The frame.
     pub frame: Frame,
-    /// To whom it was given.
+    /// To whom it was given; [`Pid::NONE`] if it belongs to nobody.
     pub owner: Pid,
     /// Who reaches it.
     pub other: Pid,
@@ -28,12 +39,37 @@ struct Window {
     borrower: Pid,
 }
 
+/// What the trace said last of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Use {
+    /// Given to this process, for this.
+    Given(Pid, Option<FrameKind>),
+    Quarantined,
+    Free,
+}
+
+impl Use {
+    /// The sharing that this window is, if it is a wrong one.
+    fn wrongs(self, window: &Window) -> Option<Sharing> {
+        let Window { frame, lender, borrower, .. } = *window;
+        let (owner, is_wrong) = match self {
+            Self::Given(owner, Some(kind)) if kind.is_kernel() => (owner, true),
+            Self::Given(owner, Some(FrameKind::Shared)) => (owner, borrower != owner),
+            Self::Given(owner, _) => (owner, lender != owner && borrower != owner),
+            Self::Quarantined => (Pid::NONE, false),
+            Self::Free => (Pid::NONE, true),
+        };
+        is_wrong.then_some(Sharing { frame, owner, other: borrower })
+    }
+}
+
 /// Everything that the trace has said about frames so far.
 #[derive(Default)]
 pub struct Ledger {
     windows: Vec<Window>,
-    /// Wrong sharings that stand now.
-    standing: BTreeSet<Sharing>,
+    uses: BTreeMap<Frame, Use>,
+    /// Wrong sharings that stand now, and the tick since which they do.
+    standing: BTreeMap<Sharing, u32>,
     /// Those that an audit has had the chance to see.
     audited: BTreeSet<Sharing>,
     /// All that ever stood.
@@ -44,55 +80,107 @@ impl Ledger {
     /// A machine starts: nobody has anything.
     pub fn power_on(&mut self) {
         self.windows.clear();
+        self.uses.clear();
         self.standing.clear();
     }
 
     /// Takes a record into account.
     pub fn apply(&mut self, record: &Record) {
+        let (tick, frame) = (record.tick, Frame(record.b));
         match Kind::from_raw(record.kind) {
-            Some(Kind::Given) => self.give(Frame(record.b), record.pid),
+            Some(Kind::Given) => {
+                let kind = u8::try_from(record.a).ok().and_then(FrameKind::from_raw);
+                self.uses.insert(frame, Use::Given(record.pid, kind));
+                self.settle(frame, tick);
+            }
             Some(Kind::Freed) => {
-                self.standing.retain(|sharing| sharing.frame != Frame(record.b));
+                self.uses.insert(frame, if record.a == 0 { Use::Free } else { Use::Quarantined });
+                self.settle(frame, tick);
+            }
+            // A page of shared state that its service has from before.
+            Some(Kind::Attached) => {
+                self.uses.insert(frame, Use::Given(record.pid, Some(FrameKind::Shared)));
+                self.settle(frame, tick);
+            }
+            Some(Kind::Exit | Kind::Fault | Kind::Kill | Kind::Tagged | Kind::OutOfMemory) => {
+                self.bereave(record.pid, tick);
+            }
+            Some(Kind::Epoch) => {
+                let waiting = self.uses.iter_mut().filter(|(_, used)| **used == Use::Quarantined);
+                waiting.for_each(|(_, used)| *used = Use::Free);
+                let mut frames: Vec<_> = self.windows.iter().map(|window| window.frame).collect();
+                frames.sort_unstable();
+                frames.dedup();
+                frames.into_iter().for_each(|frame| self.settle(frame, tick));
             }
             Some(Kind::Lend) => {
                 let borrower = Pid(record.c as u32);
-                self.windows.push(Window {
-                    loan: record.a,
-                    frame: Frame(record.b),
-                    lender: record.pid,
-                    borrower,
-                });
+                self.windows.push(Window { loan: record.a, frame, lender: record.pid, borrower });
+                self.settle(frame, tick);
             }
             Some(Kind::Teardown) => {
                 let loan = record.a;
-                self.windows.retain(|window| window.loan != loan);
-                let windows = &self.windows;
-                self.standing.retain(|sharing| {
-                    windows.iter().any(|w| w.frame == sharing.frame && w.borrower == sharing.other)
-                });
+                let gone: Vec<_> = self.windows.extract_if(.., |window| window.loan == loan).collect();
+                gone.into_iter().for_each(|window| self.settle(window.frame, tick));
             }
             _ => {}
         }
     }
 
-    fn give(&mut self, frame: Frame, owner: Pid) {
-        for window in self.windows.iter().filter(|window| window.frame == frame) {
-            if window.lender != owner {
-                let sharing = Sharing { frame, owner, other: window.borrower };
-                self.standing.insert(sharing);
-                self.ever.insert(sharing);
-            }
+    /// A process has ended. What it had for itself is freed, and the trace says so; what it shared with the kernel may stay.
+    fn bereave(&mut self, pid: Pid, tick: u32) {
+        const SHARED: Option<FrameKind> = Some(FrameKind::Shared);
+        let shared = self.uses.iter_mut().filter(|(_, used)| **used == Use::Given(pid, SHARED));
+        let left: Vec<_> = shared
+            .map(|(frame, used)| {
+                *used = Use::Given(Pid::NONE, SHARED);
+                *frame
+            })
+            .collect();
+        left.into_iter().for_each(|frame| self.settle(frame, tick));
+    }
+
+    /// Finds out anew which sharings of this frame are wrong. What was wrong before and still is keeps its tick.
+    fn settle(&mut self, frame: Frame, tick: u32) {
+        let used = self.uses.get(&frame);
+        let windows = self.windows.iter().filter(|window| window.frame == frame);
+        let wrong: Vec<_> = windows.filter_map(|window| used?.wrongs(window)).collect();
+        let of_frame = Sharing { frame, owner: Pid(0), other: Pid(0) }..=Sharing {
+            frame,
+            owner: Pid(u32::MAX),
+            other: Pid(u32::MAX),
+        };
+        let before: Vec<_> = self.standing.range(of_frame).map(|(sharing, _)| *sharing).collect();
+        for sharing in before.iter().filter(|sharing| !wrong.contains(sharing)) {
+            self.standing.remove(sharing);
+        }
+        for sharing in wrong {
+            self.standing.entry(sharing).or_insert(tick);
+            self.ever.insert(sharing);
         }
     }
 
     /// An audit looks now: what stands at this moment is what it should find.
     pub fn audit(&mut self) {
-        self.audited.extend(&self.standing);
+        self.audited.extend(self.standing.keys());
     }
 
     /// Whether this sharing has stood at an audit.
     pub fn confirms(&self, sharing: &Sharing) -> bool {
         self.audited.contains(sharing)
+    }
+
+    /// The tick since which this sharing has stood without a break, if it stands now.
+    pub fn since(&self, sharing: &Sharing) -> Option<u32> {
+        self.standing.get(sharing).copied()
+    }
+
+    /// To whom the trace last gave this frame; nobody, if it was taken back. `None` if the trace has never said.
+    pub fn owner(&self, frame: Frame) -> Option<Pid> {
+        self.uses.get(&frame).map(|used| match used {
+            Use::Given(owner, _) => *owner,
+            Use::Quarantined | Use::Free => Pid::NONE,
+        })
     }
 
     /// Sharings that stood at an audit.
@@ -107,62 +195,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use abi::frame::FrameKind;
-
-    const A: Pid = Pid::new(1, 0);
-    const B: Pid = Pid::new(2, 0);
-    const C: Pid = Pid::new(3, 0);
-
-    fn record(kind: Kind, pid: Pid, a: u32, b: u64, c: u64) -> Record {
-        Record { tick: 0, kind: kind as u16, reserved: 0, pid, a, b, c }
-    }
-
-    fn lent() -> Ledger {
-        let mut ledger = Ledger::default();
-        ledger.apply(&record(Kind::Given, A, FrameKind::User as u32, 9, 0));
-        ledger.apply(&record(Kind::Lend, A, 1, 9, u64::from(B.0)));
-        ledger
-    }
-
-    #[test]
-    fn a_frame_given_on_while_a_window_stands_is_shared_wrongly() {
-        let mut ledger = lent();
-        ledger.apply(&record(Kind::Freed, A, 1, 9, 1));
-        ledger.audit();
-        assert_eq!(ledger.actual(), 0);
-        ledger.apply(&record(Kind::Given, C, FrameKind::User as u32, 9, 2));
-        ledger.audit();
-        assert!(ledger.confirms(&Sharing { frame: Frame(9), owner: C, other: B }));
-        assert_eq!((ledger.actual(), ledger.unseen()), (1, 0));
-    }
-
-    #[test]
-    fn a_window_that_is_gone_harms_nobody() {
-        let mut ledger = lent();
-        ledger.apply(&record(Kind::Freed, A, 1, 9, 1));
-        ledger.apply(&record(Kind::Teardown, B, 1, 0, 0));
-        ledger.apply(&record(Kind::Given, C, FrameKind::User as u32, 9, 1));
-        ledger.audit();
-        assert_eq!((ledger.actual(), ledger.unseen()), (0, 0));
-    }
-
-    #[test]
-    fn what_comes_and_goes_between_two_audits_is_counted_apart() {
-        let mut ledger = lent();
-        ledger.apply(&record(Kind::Freed, A, 1, 9, 1));
-        ledger.apply(&record(Kind::Given, C, FrameKind::User as u32, 9, 2));
-        ledger.apply(&record(Kind::Teardown, B, 1, 0, 0));
-        ledger.audit();
-        assert_eq!((ledger.actual(), ledger.unseen()), (0, 1));
-    }
-
-    #[test]
-    fn the_lender_itself_may_get_its_frame_again() {
-        let mut ledger = lent();
-        ledger.apply(&record(Kind::Given, A, FrameKind::User as u32, 9, 2));
-        ledger.audit();
-        assert_eq!(ledger.actual(), 0);
-    }
-}
+mod tests;

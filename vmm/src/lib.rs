@@ -12,9 +12,11 @@
 
 mod alarms;
 pub mod beats;
+pub mod bench;
 pub mod boot;
 pub mod cli;
 pub mod cpu;
+pub mod detection;
 pub mod doctor;
 pub mod dump;
 pub mod error;
@@ -26,6 +28,7 @@ pub mod hidden;
 pub mod host;
 pub mod host_error;
 pub mod image_error;
+pub mod inspect;
 pub mod kvm;
 pub mod ledger;
 pub mod loader;

@@ -9,16 +9,19 @@ use std::collections::BTreeSet;
 use abi::GuestPhys;
 use abi::info::{COMMAND_SLOTS, Command, FROM_HOST, FromHost, HOST_FILLS, HOST_LISTENS, Info};
 use abi::trace::Record;
+use introspect::Changed;
+use introspect::follow::Followed;
 use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
 use introspect::policy::{Finding, Policy, What};
 use introspect::reverse::ReverseMap;
-use introspect::space::{Guest, ReadError};
+use introspect::space::{Guest, News, ReadError};
 use zerocopy::IntoBytes;
 
-use crate::hidden::{AuditKeys, Found, Hidden};
+use crate::hidden::{Found, Hidden};
 use crate::ledger::Sharing;
 use crate::memory::GuestMemory;
+use crate::scenario::AuditKeys;
 
 /// Most records that a ring can hold, so that a damaged size costs no more than this.
 const MOST_SLOTS: u64 = 1 << 16;
@@ -33,17 +36,21 @@ pub struct Observer {
     commands: [Command; COMMAND_SLOTS],
     guest: Guest,
     hidden: Hidden,
-    map: ReverseMap,
+    news: News,
+    map: Followed,
+    /// There was no audit yet, or the last one came to nothing.
+    missed: bool,
     policy: Policy,
     findings: Vec<Finding>,
     known: BTreeSet<(What, Sharing)>,
 }
 
 impl Observer {
-    /// The guest has said where its info block is: checks it, and tells the guest that somebody listens.
+    /// The guest has said where its info block is: checks it, and tells the guest that somebody listens. Audits are to
+    /// look for these things.
     pub fn attach(memory: &GuestMemory, info_at: GuestPhys, keys: AuditKeys) -> Result<Self, ReadError> {
         let guest = Guest::read(memory, info_at)?;
-        let hidden = Hidden::new(keys, guest.info.kernel_root);
+        let hidden = Hidden::new(keys, memory.regions(), guest.info.kernel_root);
         let observer = Self {
             info_at,
             tail: 0,
@@ -51,8 +58,10 @@ impl Observer {
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
             hidden,
-            map: ReverseMap::default(),
-            policy: Policy::default(),
+            news: News::default(),
+            missed: true,
+            map: Followed::new(Paging::default(), ReverseMap::BUDGET),
+            policy: Policy::new(keys.policy),
             findings: Vec::new(),
             known: BTreeSet::new(),
         };
@@ -106,15 +115,33 @@ impl Observer {
         self.tell(memory);
     }
 
-    /// Reads tables and page tables. An error means that the guest's own tables cannot be read any more.
-    pub fn audit(&mut self, memory: &GuestMemory) -> Result<(), ReadError> {
-        self.guest.refresh(memory, self.info_at)?;
+    /// Reads tables and page tables, as far as they are in frames that were written since the last audit, and judges
+    /// what came of it. An error means that the guest's own tables cannot be read any more.
+    pub fn audit<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        changed: &Changed,
+    ) -> Result<(), ReadError> {
+        // What changed before an audit that came to nothing is forgotten.
+        let everything = Changed::everything();
+        let changed = if std::mem::replace(&mut self.missed, true) { &everything } else { changed };
+        self.guest.update(memory, self.info_at, changed, &mut self.news)?;
         self.hidden.look(memory, &self.guest);
-        let spaces = self.guest.spaces().chain(self.hidden.spaces());
-        self.map.rebuild(memory, Paging::default(), spaces, ReverseMap::BUDGET);
-        self.findings.clear();
-        self.policy.check(&self.map, &self.guest.frames, &self.guest.loans, &mut self.findings);
+        self.map.update(memory, self.guest.spaces().chain(self.hidden.spaces()), changed);
+        self.policy.recheck_guest(&self.map, &self.guest, &self.news, &mut self.findings);
+        self.missed = false;
         Ok(())
+    }
+
+    /// The next audit begins with nothing known.
+    pub fn forget(&mut self) {
+        self.map.forget();
+        self.missed = true;
+    }
+
+    /// Who maps what, as of the last audit.
+    pub fn map(&self) -> &ReverseMap {
+        self.map.map()
     }
 
     /// What the last audit found, where it breaks a rule.
@@ -145,12 +172,17 @@ impl Observer {
 
     /// Whether the last audit could follow every page table to its end.
     pub fn is_complete(&self) -> bool {
-        self.map.is_complete() && self.guest.problems.is_empty()
+        self.map.map().is_complete() && self.guest.problems.is_empty()
     }
 
     /// The guest's tables as last read.
     pub fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    /// Where the guest's info block is.
+    pub fn info_at(&self) -> GuestPhys {
+        self.info_at
     }
 
     /// The info block as it is now; as last read, if it is not there any more.
@@ -199,7 +231,7 @@ mod tests {
 
         // The guest takes some; others follow in their places, and the rest stays.
         memory.write(INFO_AT, info(3).as_bytes()).unwrap();
-        observer.audit(&memory).unwrap();
+        observer.audit(&memory, &Changed::everything()).unwrap();
         assert_eq!(observer.room(), 3);
         observer.command(&memory, (40..=50).map(kill));
         let told = from_host(&memory);

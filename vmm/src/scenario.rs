@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use devices::watchdog::{Stages, WatchdogAction};
+use introspect::policy::Preset;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Report};
-use crate::hidden::AuditKeys;
 
 /// A scenario with all its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct Scenario {
     /// The monitor.
     #[serde(default)]
     pub monitor: MonitorKeys,
-    /// What audits look for, and how often.
+    /// The audits.
     #[serde(default)]
     pub audit: AuditKeys,
     /// The watchdog.
@@ -125,6 +125,25 @@ pub struct MonitorKeys {
     pub max_load: u32,
 }
 
+/// The audits of the page tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct AuditKeys {
+    /// The rules by which sharings are judged.
+    #[serde(with = "by_name")]
+    pub policy: Preset,
+    /// Each audit reads everything, rather than what was written since the last one. It makes no other difference.
+    pub whole: bool,
+    /// Ticks between two scans of all memory for hidden address spaces; 0 for none.
+    pub roots_every: u64,
+}
+
+impl Default for AuditKeys {
+    fn default() -> Self {
+        Self { policy: Preset::Strict, whole: false, roots_every: 16 }
+    }
+}
+
 /// The watchdog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -132,10 +151,10 @@ pub struct WatchdogKeys {
     /// Ticks without a pet until it expires.
     pub timeout_ticks: u64,
     /// What the first expiry does.
-    #[serde(with = "action")]
+    #[serde(with = "by_name")]
     pub first: WatchdogAction,
     /// What the second does.
-    #[serde(with = "action")]
+    #[serde(with = "by_name")]
     pub second: WatchdogAction,
 }
 
@@ -261,21 +280,6 @@ fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         Either::Number(number) => number.to_string(),
         Either::Word(word) => word,
     })
-}
-
-/// Watchdog actions by name.
-mod action {
-    use super::{Deserialize, Deserializer, WatchdogAction};
-    use serde::{Serializer, de::Error};
-
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-    pub(super) fn serialize<S: Serializer>(action: &WatchdogAction, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(action.name())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<WatchdogAction, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
 }
 
 /// Longest start list that the kernel keeps, bytes.
@@ -492,5 +496,6 @@ fn located(error: &toml::de::Error, text: &str, place: &str) -> Error {
     ))
 }
 
+mod by_name;
 #[cfg(test)]
 mod tests;

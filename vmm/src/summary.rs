@@ -41,6 +41,14 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         "\n  leaks     {} found, {} in the ledger, {} in both; {} audits",
         detection.detected, detection.actual, detection.true_positives, tally.audits
     );
+    if detection.latency.count > 0 {
+        let (latency, exposure) = (detection.latency, detection.exposure);
+        let _ = writeln!(
+            out,
+            "            found within {} ticks (median {}); {} written through, {} ticks later (median)",
+            latency.max, latency.median, exposure.count, exposure.median
+        );
+    }
     for crash in &verdict.kernel_crashes {
         let word = |key: &str| crash[key].as_str().map(str::to_owned);
         let _ = writeln!(

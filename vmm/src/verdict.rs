@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::beats::Beats;
+use crate::detection::Detection;
 use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
@@ -20,7 +21,8 @@ pub enum Outcome {
     Healthy,
     /// It lasted its time and nothing was damaged, but processes were killed, started again or tagged without need.
     Disturbed,
-    /// It lasted its time, but memory was shared wrongly, datagrams were damaged, or processes crashed.
+    /// It lasted its time, but memory was shared wrongly or both writable and executable, datagrams were damaged, or
+    /// processes crashed.
     Corrupted,
     /// It collapsed, was reset, and came up healthy.
     Recovered,
@@ -44,33 +46,6 @@ impl Outcome {
     }
 }
 
-/// Detection against the ledger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Detection {
-    /// Wrong sharings that audits found.
-    pub detected: u64,
-    /// Wrong sharings that stood at an audit, by the ledger.
-    pub actual: u64,
-    /// Those in both.
-    pub true_positives: u64,
-    /// Wrong sharings that came and went between two audits.
-    pub between_audits: u64,
-}
-
-impl Detection {
-    fn to_json(self) -> Value {
-        let part = |of: u64| (of > 0).then(|| self.true_positives as f64 / of as f64);
-        json!({
-            "detected": self.detected,
-            "actual": self.actual,
-            "true_positives": self.true_positives,
-            "precision": part(self.detected),
-            "recall": part(self.actual),
-            "between_audits": self.between_audits,
-        })
-    }
-}
-
 /// What was counted over all incarnations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -88,6 +63,8 @@ pub struct Tally {
     pub crashes: u64,
     /// Datagrams that were damaged on their way.
     pub damaged: u64,
+    /// Pages that a process could write and execute.
+    pub executable: u64,
     /// Times the watchdog was petted.
     pub pets: u64,
     /// NMIs sent.
@@ -102,8 +79,8 @@ pub struct Tally {
 
 impl Tally {
     /// The outcome of a run that has lasted its time, with so many wrong sharings and hidden spaces, and so many false tags.
-    pub fn lasted(&self, found: u64, false_tags: u64) -> Outcome {
-        if found > 0 || self.crashes > 0 || self.damaged > 0 {
+    pub fn lasted(&self, found: usize, false_tags: u64) -> Outcome {
+        if found > 0 || self.crashes > 0 || self.damaged > 0 || self.executable > 0 {
             Outcome::Corrupted
         } else if self.restarts > 0 || self.kills > 0 || false_tags > 0 {
             Outcome::Disturbed
@@ -178,6 +155,7 @@ impl Verdict<'_> {
             "trace_hash": self.trace_hash,
             "repeatable": self.repeatable,
             "beats": self.beats.to_json(),
+            "policy": self.scenario.audit.policy.name(),
             "leaks": self.detection.to_json(),
             "hidden_spaces": self.hidden.to_json(),
             "monitor": {
@@ -190,6 +168,7 @@ impl Verdict<'_> {
             "kernel_crashes": self.kernel_crashes,
             "crashes": tally.crashes,
             "damaged": tally.damaged,
+            "writable_executable": tally.executable,
             "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},
             "subsystems": tally.subsystems.to_json(),
             "exits": tally.exits,
@@ -230,14 +209,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_of_nothing_are_null() {
-        let none = Detection::default().to_json();
-        assert!(none["precision"].is_null() && none["recall"].is_null());
-        let half = Detection { detected: 1, actual: 2, true_positives: 1, between_audits: 0 }.to_json();
-        assert_eq!((half["precision"].as_f64(), half["recall"].as_f64()), (Some(1.0), Some(0.5)));
-    }
-
-    #[test]
     fn a_run_is_healthy_only_if_nothing_at_all_went_wrong() {
         let clean = Tally { ticks: 9, audits: 9, pets: 3, exits: 7, ..Tally::default() };
         assert_eq!(clean.lasted(0, 0), Outcome::Healthy);
@@ -247,5 +218,6 @@ mod tests {
         assert_eq!(clean.lasted(1, 1), Outcome::Corrupted);
         assert_eq!(Tally { crashes: 1, kills: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
         assert_eq!(Tally { damaged: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
+        assert_eq!(Tally { executable: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
     }
 }

@@ -7,8 +7,8 @@ use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
 use abi::service::{SERVICE_DOWN, SERVICE_RUNS, Service};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::space::{Problem, ReadError};
-use introspect::{Guest, Paging, ReverseMap, Space};
+use introspect::space::{News, Problem, ReadError};
+use introspect::{Changed, Guest, Paging, ReverseMap, Space};
 use proptest::prelude::*;
 use zerocopy::FromZeros;
 
@@ -232,6 +232,48 @@ fn tables_that_cannot_be_found_are_errors() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
+    /// Whatever is written, where only what was written is read again the guest is as if read anew.
+    #[test]
+    fn an_update_is_a_reading(
+        writes in prop::collection::vec((0..17u64, 0..64u64, 0..12u64, 0..6u64), 0..60),
+        rounds in 1..6usize,
+    ) {
+        let mut published = published();
+        let root = published.machine.root(Pid::NONE);
+        for slot in 1..6 {
+            published.process(slot, Pid::new(slot, 1), State::Ready as u8, root);
+        }
+        published.publish();
+        let (mut guest, mut news, mut changed) = (published.read().unwrap(), News::default(), Changed::nothing());
+        for writes in writes.chunks(60_usize.div_ceil(rounds)) {
+            let before = guest.clone();
+            for &(frame, word, value, times) in writes {
+                // Now and then something that was there: tables are moved, pids are taken for others.
+                let value = if times == 5 { published.machine.get(GuestPhys(word * 64)) } else { value };
+                let at = Frame(frame).base().add(word * 8 * (times % 5));
+                if frame != 1 || word % 7 == 0 {
+                    changed.add(Frame(frame));
+                    published.machine.put(at, &value);
+                }
+            }
+            let updated = guest.update(&published.machine.memory, INFO, &changed, &mut news);
+            changed.clear();
+            match (updated, published.read()) {
+                (Ok(()), Ok(read)) => prop_assert_eq!(&guest, &read),
+                (updated, read) => {
+                    prop_assert_eq!(updated.err(), read.err());
+                    continue;
+                }
+            }
+            if !news.everything {
+                prop_assert_eq!(&guest.loans == &before.loans || news.loans, true);
+                prop_assert_eq!(&guest.processes == &before.processes || news.processes, true);
+                let facts = (0..64).filter(|at| guest.frames[*at] != before.frames[*at]);
+                prop_assert!(facts.map(|at| Frame(at as u64)).eq(news.facts.iter().copied()));
+            }
+        }
+    }
+
     /// Whatever an info block and the memory behind it say, a whole audit ends without a panic.
     #[test]
     fn a_garbled_guest_is_audited_to_an_end(words: [u64; 32], fill: u64, slots in 0..100u32, frames in 0..100u32) {
@@ -265,7 +307,7 @@ proptest! {
         if let Ok(guest) = Guest::read(&memory, GuestPhys(0)) {
             let budget = introspect::Budget { tables: 500, leaves: 5000 };
             let map = ReverseMap::build(&memory, Paging::default(), guest.spaces(), budget);
-            prop_assert!(map.tables() <= 500 && map.mapped().len() <= 5000);
+            prop_assert!(map.tables() <= 500 && map.len() <= 5000);
             let findings = introspect::policy::check(&map, &guest.frames, &guest.loans);
             prop_assert!(findings.is_sorted_by_key(|finding| (finding.frame, finding.what)));
         }

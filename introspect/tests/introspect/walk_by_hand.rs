@@ -2,12 +2,12 @@
 
 use abi::{Frame, GuestPhys, GuestVirt};
 use introspect::paging::bits::{PRESENT, USER, WRITE};
-use introspect::walk::{BadEntry, Truncated, Why};
+use introspect::walk::{BadEntry, Cycle, Truncated, Why};
 use introspect::{Budget, Half, Mapping, NotMapped, PageSize, Paging, Rights, WalkSummary};
 
 use crate::machine::{LARGE, Machine, NO_EXECUTE, RO, RW, RX};
 
-const PAGING: Paging = Paging { no_execute: true, physical_bits: 52 };
+const PAGING: Paging = Paging { no_execute: true, physical_bits: 52, five_levels: false };
 const KERNEL: u64 = 0xffff_8000_0000_0000;
 
 fn walk(machine: &Machine, root: GuestPhys, half: Half) -> (Vec<Mapping>, WalkSummary) {
@@ -168,20 +168,97 @@ fn addresses_that_cannot_be_followed_are_refused() {
 }
 
 #[test]
-fn a_table_that_contains_itself_ends_at_the_budget() {
+fn a_table_that_contains_itself_ends_at_the_budget_and_is_named() {
     let mut machine = Machine::new(2);
     machine.put(GuestPhys(0x1000), &[0x1000 | RW; 512]);
-    for (budget, at) in [
+    let root = GuestPhys(0x1000);
+    let cycle = Cycle { level: 4, entry: root, virt: GuestVirt(0), table: root, above: 4, user: true };
+    for (budget, at, cycle) in [
         // Root, level 3, level 2, and seven tables of level 1: the eighth is cut.
-        (Budget { tables: 10, leaves: 1 << 20 }, 7 << 21),
-        (Budget { tables: 1 << 20, leaves: 1000 }, 1000 << 12),
-        (Budget { tables: 0, leaves: 0 }, 0),
-        (Budget { tables: 4, leaves: 0 }, 0),
+        (Budget { tables: 10, leaves: 1 << 20 }, 7 << 21, Some(cycle)),
+        (Budget { tables: 1 << 20, leaves: 1000 }, 1000 << 12, Some(cycle)),
+        (Budget { tables: 0, leaves: 0 }, 0, None),
+        (Budget { tables: 4, leaves: 0 }, 0, Some(cycle)),
     ] {
         let mut leaves = 0;
-        let summary =
-            PAGING.walk(&machine.memory, GuestPhys(0x1000), Half::User, budget, &mut |_| leaves += 1);
-        assert_eq!(summary.truncated, Some(Truncated { at: GuestVirt(at) }), "{budget:?}");
+        let summary = PAGING.walk(&machine.memory, root, Half::User, budget, &mut |_| leaves += 1);
+        assert_eq!(summary.truncated, Some(Truncated { at: GuestVirt(at), cycle }), "{budget:?}");
         assert!(summary.tables <= budget.tables && leaves <= budget.leaves && leaves == summary.leaves);
+        assert_eq!(summary.described_cycles, Vec::from_iter(cycle));
+        assert!(!summary.is_clean() && summary.self_map().is_none());
     }
+    assert_eq!(
+        cycle.to_string(),
+        "the level 4 entry at 0x1000, for 0x0 and on, names the table at 0x1000 again, which is the level 4 table above it"
+    );
+}
+
+#[test]
+fn a_kernels_self_map_is_followed_and_told_apart() {
+    let mut machine = Machine::new(16);
+    let root = machine.root(abi::Pid::NONE);
+    machine.map(root, GuestVirt(0x40_0000), Frame(9), RX);
+    let before = walk(&machine, root, Half::Both).0.len();
+    // Where Windows 7 has it: entry 0x1ed, for ring 0 only.
+    let entry = root.add(0x1ed * 8);
+    machine.put(entry, &(root.0 | RW & !USER));
+    let (mappings, summary) = walk(&machine, root, Half::Both);
+    // The four tables appear as pages: that of level 1 through three of its parents, the root through itself alone.
+    assert_eq!(mappings.len(), before + 4);
+    let pages = 0xffff_f680_0000_0000;
+    let tables: Vec<_> = mappings[before..].iter().map(|m| m.virt.0 - pages).collect();
+    assert_eq!(tables, [0x40_0000 >> 9, 0x7b_4000_0000, 0x7b_7da0_0000, 0x7b_7dbe_d000]);
+    assert_eq!((summary.cycles, summary.self_map().map(|cycle| cycle.entry)), (1, Some(entry)));
+    assert!(summary.is_clean());
+    // For ring 3, or twice, or further down, it is nothing that a kernel has on purpose.
+    machine.put(entry, &(root.0 | RW));
+    assert!(walk(&machine, root, Half::Both).1.self_map().is_none());
+    machine.put(entry, &(root.0 | RW & !USER));
+    machine.put(root.add(0x1ee * 8), &(root.0 | RW & !USER));
+    let (_, summary) = walk(&machine, root, Half::Both);
+    assert_eq!((summary.cycles, summary.self_map()), (2, None));
+    machine.put(root.add(0x1ee * 8), &0_u64);
+    machine.put(entry, &0_u64);
+    let lower = machine.entry(root, 0x60_0000, 2);
+    machine.put(lower, &(root.0 | RW & !USER));
+    let (_, summary) = walk(&machine, root, Half::Both);
+    assert_eq!(summary.described_cycles.iter().map(|c| (c.entry, c.above)).collect::<Vec<_>>(), [(lower, 4)]);
+    assert!(summary.self_map().is_none() && summary.truncated.is_none() && !summary.is_clean());
+}
+
+#[test]
+fn a_tree_that_is_large_without_a_cycle_is_cut_without_one() {
+    let mut machine = Machine::new(8);
+    for table in 1..4 {
+        machine.put(Frame(table).base(), &[(table + 1) << 12 | RW; 512]);
+    }
+    machine.put(Frame(4).base(), &[5 << 12 | RW; 512]);
+    let budget = Budget { tables: 100, leaves: 1 << 20 };
+    let summary = PAGING.walk(&machine.memory, Frame(1).base(), Half::User, budget, &mut |_| {});
+    assert_eq!(summary.truncated, Some(Truncated { at: GuestVirt(97 << 21), cycle: None }));
+    assert_eq!(summary.cycles, 0);
+}
+
+#[test]
+fn five_levels_reach_57_bits() {
+    let paging = Paging { five_levels: true, ..PAGING };
+    let mut machine = Machine::new(16);
+    let top = machine.root(abi::Pid::NONE);
+    let below = machine.root(abi::Pid::NONE);
+    machine.put(top.add(255 * 8), &(below.0 | RW));
+    machine.put(top.add(511 * 8), &(below.0 | RW));
+    let entry = machine.map(below, GuestVirt(0xffff_8000_0000_3000), Frame(9), RW);
+    let mut found = Vec::new();
+    let summary = paging.walk(&machine.memory, top, Half::Both, Budget::default(), &mut |m| found.push(m));
+    assert!(summary.is_clean());
+    let expected = [0x00ff_8000_0000_3000, 0xffff_8000_0000_3000];
+    assert_eq!(
+        found.iter().map(|m| (m.virt.0, m.entry)).collect::<Vec<_>>(),
+        expected.map(|virt| (virt, entry))
+    );
+    for mapping in found {
+        assert_eq!(paging.translate(&machine.memory, top, mapping.virt).unwrap().mapping, mapping);
+    }
+    let astray = paging.translate(&machine.memory, top, GuestVirt(1 << 56)).unwrap_err();
+    assert_eq!((astray.level, astray.why), (5, Why::NotCanonical));
 }

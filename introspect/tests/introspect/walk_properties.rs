@@ -15,13 +15,14 @@ fn model(memory: &[u8], paging: Paging, table: u64, level: u32, base: u64, above
         let value = memory.read_u64(GuestPhys(entry)).unwrap();
         let bit = |n: u32| value >> n & 1 == 1;
         let field = |high: u32, low: u32| (low..=high).any(bit);
+        let top = if paging.five_levels { 56 } else { 47 };
         let virt = match base + (index << (12 + 9 * (level - 1))) {
-            low if low < 1 << 47 => low,
-            high => high | 0xffff << 48,
+            low if low < 1 << top => low,
+            high => high | u64::MAX << top,
         };
         let leaf = level == 1 || level < 4 && bit(7);
         let wide = u32::from(paging.physical_bits);
-        let reserved = level == 4 && bit(7)
+        let reserved = level >= 4 && bit(7)
             || wide < 52 && field(51, wide)
             || !paging.no_execute && bit(63)
             || level == 3 && leaf && field(29, 13)
@@ -33,7 +34,7 @@ fn model(memory: &[u8], paging: Paging, table: u64, level: u32, base: u64, above
         let address = value & 0x000f_ffff_ffff_f000;
         if !leaf {
             if address / 4096 < FRAMES {
-                found.extend(model(memory, paging, address, level - 1, virt & 0xffff_ffff_ffff, allowed));
+                found.extend(model(memory, paging, address, level - 1, virt & (2 << top) - 1, allowed));
             }
             continue;
         }
@@ -56,6 +57,10 @@ fn model(memory: &[u8], paging: Paging, table: u64, level: u32, base: u64, above
     found
 }
 
+fn levels(paging: Paging) -> u32 {
+    if paging.five_levels { 5 } else { 4 }
+}
+
 /// A few entries a table, most of them sound, most of the addresses in memory.
 fn memories() -> impl Strategy<Value = Vec<u8>> {
     let flag = |bit: u32, weight: f64| prop::bool::weighted(weight).prop_map(move |on| u64::from(on) << bit);
@@ -75,8 +80,9 @@ fn memories() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn pagings() -> impl Strategy<Value = Paging> {
-    (any::<bool>(), prop_oneof![Just(40u8), Just(52)])
-        .prop_map(|(no_execute, physical_bits)| Paging { no_execute, physical_bits })
+    (any::<bool>(), prop_oneof![Just(40u8), Just(52)], any::<bool>()).prop_map(
+        |(no_execute, physical_bits, five_levels)| Paging { no_execute, physical_bits, five_levels },
+    )
 }
 
 proptest! {
@@ -84,7 +90,7 @@ proptest! {
 
     #[test]
     fn the_walk_finds_what_the_model_finds(memory in memories(), paging in pagings(), root in 0..FRAMES) {
-        let expected = model(&memory, paging, root * 4096, 4, 0, [true; 3]);
+        let expected = model(&memory, paging, root * 4096, levels(paging), 0, [true; 3]);
         let root = Frame(root).base();
         let walk = |half| {
             let mut found = Vec::new();
@@ -148,8 +154,8 @@ proptest! {
             })
             .collect();
         let root = if root < 16 { GuestPhys(root << 12) } else { GuestPhys(root) };
-        for no_execute in [true, false] {
-            let paging = Paging { no_execute, physical_bits: (seed % 70) as u8 };
+        for five_levels in [true, false] {
+            let paging = Paging { no_execute: seed & 1 == 1, physical_bits: (seed % 70) as u8, five_levels };
             for half in [Half::User, Half::Kernel, Half::Both] {
                 let mut seen = 0;
                 let budget = Budget { tables, leaves };

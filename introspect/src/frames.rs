@@ -1,0 +1,106 @@
+//! A value for each frame: a tree of three levels by the digits of the frame's number, as page tables have them. So it
+//! grows with the frames that are used and not with the highest one, lookups take three steps, and going through it
+//! gives the frames in rising order.
+
+use abi::Frame;
+
+const FANOUT: usize = 512;
+
+/// For each frame a value, the default one where none was set. `T`'s are kept in pages of 512.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrameMap<T> {
+    /// By the frame's upper bits: number of a directory plus one, or 0.
+    top: Vec<u32>,
+    /// By the middle nine bits: number of a page plus one, or 0.
+    directories: Vec<[u32; FANOUT]>,
+    pages: Vec<[T; FANOUT]>,
+}
+
+fn split(frame: Frame) -> (usize, usize, usize) {
+    let digit = |shift: u32| (frame.0 >> shift) as usize % FANOUT;
+    ((frame.0 >> 18) as usize, digit(9), digit(0))
+}
+
+impl<T: Copy + Default> FrameMap<T> {
+    /// The frame's value.
+    pub(crate) fn get(&self, frame: Frame) -> T {
+        let (top, middle, low) = split(frame);
+        let directory = self.top.get(top).map_or(0, |number| *number);
+        let Some(directory) = (directory as usize).checked_sub(1) else { return T::default() };
+        let page = self.directories[directory][middle];
+        (page as usize).checked_sub(1).map_or(T::default(), |page| self.pages[page][low])
+    }
+
+    /// The frame's value, to be changed. Frames have at most 40 bits: see [`crate::paging::bits::ADDRESS`].
+    pub(crate) fn get_mut(&mut self, frame: Frame) -> &mut T {
+        let (top, middle, low) = split(frame);
+        if top >= self.top.len() {
+            self.top.resize(top + 1, 0);
+        }
+        if self.top[top] == 0 {
+            self.directories.push([0; FANOUT]);
+            self.top[top] = self.directories.len() as u32;
+        }
+        let page = &mut self.directories[self.top[top] as usize - 1][middle];
+        if *page == 0 {
+            self.pages.push([T::default(); FANOUT]);
+            *page = self.pages.len() as u32;
+        }
+        &mut self.pages[*page as usize - 1][low]
+    }
+
+    /// All values become the default one; the memory is kept.
+    pub(crate) fn reset(&mut self) {
+        self.pages.iter_mut().for_each(|page| page.fill(T::default()));
+    }
+
+    fn page_numbers(&self) -> impl Iterator<Item = usize> {
+        let directories = self.top.iter().filter(|number| **number != 0);
+        let pages = directories.flat_map(|number| &self.directories[*number as usize - 1]);
+        pages.filter(|number| **number != 0).map(|number| *number as usize - 1)
+    }
+
+    /// The values of all frames that ever had one, by rising frame, among default ones.
+    pub(crate) fn values(&self) -> impl Iterator<Item = T> {
+        self.page_numbers().flat_map(|page| &self.pages[page]).copied()
+    }
+
+    /// Changes all values, by rising frame.
+    pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(&mut T)) {
+        let Self { top, directories, pages } = self;
+        let directories =
+            top.iter().filter(|number| **number != 0).map(|number| &directories[*number as usize - 1]);
+        for page in directories.flatten().filter(|number| **number != 0) {
+            pages[*page as usize - 1].iter_mut().for_each(&mut change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_in_rising_order(
+            changes in prop::collection::vec((0..4u64, 0..3u64, 0..600u64, 1..u32::MAX), 0..50)
+        ) {
+            let (mut map, mut model) = (FrameMap::default(), BTreeMap::new());
+            for (top, middle, low, value) in changes {
+                let frame = top << 25 | middle << 17 | low;
+                prop_assert_eq!(map.get(Frame(frame)), model.get(&frame).copied().unwrap_or(0));
+                *map.get_mut(Frame(frame)) = value;
+                model.insert(frame, value);
+            }
+            let used = |map: &FrameMap<u32>| map.values().filter(|value| *value != 0).collect::<Vec<_>>();
+            prop_assert_eq!(used(&map), model.values().copied().collect::<Vec<_>>());
+            let mut seen = Vec::new();
+            map.for_each_mut(|value| seen.extend((*value != 0).then_some(*value)));
+            prop_assert_eq!(&seen, &used(&map));
+            map.reset();
+            prop_assert_eq!(used(&map), []);
+        }
+    }
+}

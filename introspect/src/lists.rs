@@ -1,0 +1,187 @@
+//! Many short lists in one vector: who maps a frame, what a table holds. A list that grows moves to the end and leaves
+//! its old place unused; whoever owns the lists builds them anew when too much is unused.
+
+/// Where a list is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+    /// Items that fit before the list must move.
+    room: u32,
+}
+
+impl Span {
+    /// A list with room for one item more, but without a place yet: see [`Lists::lay_out`].
+    pub(crate) const fn reserve(&mut self) {
+        self.room += 1;
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// The lists.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lists<T> {
+    items: Vec<T>,
+    /// Items outside of any list.
+    unused: usize,
+}
+
+impl<T: Copy + Default> Lists<T> {
+    /// Most items, unused ones included.
+    pub(crate) const MOST: u64 = 1 << 31;
+
+    /// Forgets all lists.
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.unused = 0;
+    }
+
+    /// Whether so much is unused that building anew pays, or there is hardly any room left.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.unused > self.items.len() / 2 + 4096 || self.items.len() as u64 > Self::MOST
+    }
+
+    pub(crate) fn items_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+
+    pub(crate) fn get(&self, span: Span) -> &[T] {
+        &self.items[span.start as usize..][..span.len as usize]
+    }
+
+    /// One item of a list.
+    pub(crate) fn item(&self, span: Span, nth: usize) -> T {
+        self.get(span)[nth]
+    }
+
+    /// Gives places, one after the other, to the lists for which there is only a room yet. All others are forgotten.
+    pub(crate) fn lay_out(&mut self, each: impl FnOnce(&mut dyn FnMut(&mut Span))) {
+        let mut end = 0;
+        each(&mut |span| {
+            *span = Span { start: end, len: 0, room: span.room };
+            end += span.room;
+        });
+        self.items.resize(end as usize, T::default());
+        self.unused = 0;
+    }
+
+    /// Appends to a list that has room.
+    pub(crate) fn push(&mut self, span: &mut Span, item: T) {
+        self.items[(span.start + span.len) as usize] = item;
+        span.len += 1;
+    }
+
+    /// A new list.
+    pub(crate) fn add(&mut self, items: &[T]) -> Span {
+        let span = Span { start: self.items.len() as u32, len: items.len() as u32, room: items.len() as u32 };
+        self.items.extend_from_slice(items);
+        span
+    }
+
+    /// Another content.
+    pub(crate) fn set(&mut self, span: &mut Span, items: &[T]) {
+        if items.len() > span.room as usize {
+            self.remove(*span);
+            *span = self.add(items);
+            // So that the next one finds room.
+            let room = span.room / 2 + 2;
+            self.items.resize(self.items.len() + room as usize, T::default());
+            span.room += room;
+        } else {
+            self.items[span.start as usize..][..items.len()].copy_from_slice(items);
+            span.len = items.len() as u32;
+        }
+    }
+
+    /// Another item in the place of one.
+    pub(crate) fn replace(&mut self, span: Span, nth: usize, item: T) {
+        self.items[span.start as usize + nth] = item;
+    }
+
+    /// A list is no more.
+    pub(crate) fn remove(&mut self, span: Span) {
+        self.unused += span.room as usize;
+    }
+
+    pub(crate) fn insert_item(&mut self, span: &mut Span, at: usize, item: T) {
+        let (start, len) = (span.start as usize, span.len as usize);
+        if span.len == span.room {
+            let end = self.items.len();
+            let room = span.room + span.room / 2 + 2;
+            self.items.resize(end + room as usize, T::default());
+            self.items.copy_within(start..start + at, end);
+            self.items.copy_within(start + at..start + len, end + at + 1);
+            self.remove(*span);
+            *span = Span { start: end as u32, len: span.len, room };
+        } else {
+            self.items.copy_within(start + at..start + len, start + at + 1);
+        }
+        self.items[span.start as usize + at] = item;
+        span.len += 1;
+    }
+
+    pub(crate) fn remove_item(&mut self, span: &mut Span, at: usize) {
+        let (start, len) = (span.start as usize, span.len as usize);
+        self.items.copy_within(start + at + 1..start + len, start + at);
+        span.len -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn lists_are_as_vectors_are(
+            changes in prop::collection::vec((0..6usize, 0..5u8, any::<prop::sample::Index>(), any::<u16>()), 0..200)
+        ) {
+            let mut lists = Lists::default();
+            let mut spans = [Span::default(); 6];
+            let mut model: [Vec<u16>; 6] = Default::default();
+            for (list, what, at, value) in changes {
+                let (span, vector) = (&mut spans[list], &mut model[list]);
+                match what {
+                    0 => {
+                        vector.resize(at.index(20), value);
+                        lists.set(span, vector);
+                    }
+                    1 if !vector.is_empty() => {
+                        let at = at.index(vector.len());
+                        vector.remove(at);
+                        lists.remove_item(span, at);
+                    }
+                    _ => {
+                        let at = at.index(vector.len() + 1);
+                        vector.insert(at, value);
+                        lists.insert_item(span, at, value);
+                    }
+                }
+                for (span, vector) in spans.iter().zip(&model) {
+                    prop_assert_eq!(lists.get(*span), &vector[..]);
+                }
+            }
+            let live: usize = spans.iter().map(|span| span.room as usize).sum();
+            prop_assert_eq!(lists.items.len() - lists.unused, live);
+        }
+    }
+
+    #[test]
+    fn a_layout_gives_each_list_the_room_it_asked_for() {
+        let mut lists = Lists::default();
+        let mut spans = [Span::default(); 3];
+        for list in [0, 2, 2, 0, 2] {
+            spans[list].reserve();
+        }
+        lists.lay_out(|place| spans.iter_mut().for_each(place));
+        for (list, item) in [(2, 5), (0, 1), (2, 6), (0, 2), (2, 7)] {
+            lists.push(&mut spans[list], item);
+        }
+        assert_eq!(spans.map(|span| lists.get(span).to_vec()), [vec![1, 2], vec![], vec![5, 6, 7]]);
+        assert!(spans[1].is_empty() && !lists.is_worn());
+    }
+}

@@ -266,7 +266,7 @@ impl Outputs {
     fn write(self, machine: &mut Machine<Console>, end: &End, wall: Duration) -> Result<(), Error> {
         if let Some(core) = self.core {
             let registers = machine.registers()?;
-            core.finish(|file| dump::write(file, machine.memory(), &registers))?;
+            core.finish(|file| dump::write(file, machine.memory(), &registers, None))?;
         }
         if let Some(json) = self.json {
             let mut text = summary(machine, end, wall).to_string();

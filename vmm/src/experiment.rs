@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::beats::Beats;
 use crate::detection::Detector;
+use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
@@ -84,6 +85,8 @@ pub struct Laboratory<'a> {
     pub model: &'a Model,
     /// How long a guest may go without ringing before real time takes over.
     pub silence: Duration,
+    /// Whether each incarnation leaves a core file in the run's folder.
+    pub cores: bool,
 }
 
 /// What became of a guest.
@@ -111,6 +114,7 @@ impl<'a> Laboratory<'a> {
             lab: self,
             wall,
             wall_events,
+            folder,
             console,
             events: Events::new(events),
             ledger: Ledger::default(),
@@ -130,7 +134,7 @@ impl<'a> Laboratory<'a> {
             Err(signal) => return Ok(End::Signal(signal)),
         };
 
-        let Run { events, beats, tags, mut tally, ledger, detector, quirks, incarnation, .. } = run;
+        let Run { folder, events, beats, tags, mut tally, ledger, detector, quirks, incarnation, .. } = run;
         tally.ticks = tally.ticks.max(1);
         let (count, repeatable) = (events.count(), events.is_repeatable());
         let trace_hash = events.finish().map_err(|error| match &folder {
@@ -167,6 +171,7 @@ struct Run<'a> {
     lab: &'a Laboratory<'a>,
     wall: Wall,
     wall_events: Receiver<WallEvent>,
+    folder: Option<Folder>,
     console: Option<File>,
     events: Events,
     ledger: Ledger,
@@ -254,7 +259,28 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(&mut life);
+        if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
+            self.write_core(&mut life)?;
+        }
         Ok(ending)
+    }
+
+    /// The first incarnation is what a run is about; as with any kernel that crashed, its memory is `core.elf`.
+    fn write_core(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(folder) = &mut self.folder else { return Ok(()) };
+        let name = match self.incarnation {
+            1 => "core.elf".to_owned(),
+            later => format!("core-{later}.elf"),
+        };
+        let mut file = folder.file(&name)?;
+        let registers = life.machine.registers()?;
+        let published = life.observer.as_ref().map(|observer| Published {
+            info: observer.info_at(),
+            kernel_root: observer.guest().info.kernel_root,
+            image_sha256: &self.lab.fingerprints.image_sha256,
+        });
+        let written = dump::write(&mut file, life.machine.memory(), &registers, published);
+        written.map_err(|error| folder.failed(&error))
     }
 
     fn doorbell(

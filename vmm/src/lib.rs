@@ -12,6 +12,7 @@
 
 mod alarms;
 pub mod beats;
+pub mod bench;
 pub mod boot;
 pub mod cli;
 pub mod cpu;
@@ -26,6 +27,7 @@ pub mod folder;
 pub mod host;
 pub mod host_error;
 pub mod image_error;
+pub mod inspect;
 pub mod kvm;
 pub mod ledger;
 pub mod loader;

@@ -1,6 +1,7 @@
 //! The crate from outside: hand-made and random guests in a few hundred KiB of memory.
 #![forbid(unsafe_code)]
 
+mod dump;
 mod follow;
 mod machine;
 mod policy_by_hand;
@@ -9,6 +10,7 @@ mod policy_presets;
 mod policy_properties;
 mod recheck;
 mod reverse;
+mod roots;
 mod space;
 mod walk_by_hand;
 mod walk_properties;

@@ -119,6 +119,7 @@ impl<'a> Laboratory<'a> {
             tally: Tally::default(),
             quirks: 0,
             incarnation: 0,
+            ended: 0,
         };
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
@@ -179,6 +180,8 @@ struct Run<'a> {
     tally: Tally,
     quirks: u32,
     incarnation: u32,
+    /// Guest time at which the last life ended, ticks.
+    ended: u64,
 }
 
 /// What belongs to one incarnation of the guest.
@@ -208,7 +211,7 @@ impl Run<'_> {
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
                 Ending::Lasted => (self.tally.lasted(self.detected.len(), self.tags.false_positives), None),
             };
-            self.note(Kind::End, 0, Pid::NONE, [0; 3]);
+            self.note(Kind::End, self.ended, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
         }
     }
@@ -249,6 +252,7 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(&mut life);
+        self.ended = life.tick;
         Ok(ending)
     }
 

@@ -230,7 +230,7 @@ impl<H: Hardware> Kernel<H> {
         if !again {
             self.info.counters.gated += 1;
         }
-        self.emit(Kind::Gated, pid, nth as u32 + 1, bytes, 0);
+        self.emit(Kind::Gated, pid, nth as u32 + 1, bytes, now.saturating_sub(since));
         if until != u64::MAX {
             self.timers.set(slot, until);
         }

@@ -108,6 +108,8 @@ fn a_waiters_age_is_seen_through_all_its_attempts_and_each_stay_is_counted_once(
         m.again(waiter);
         assert_eq!((waiting(&m), m.kernel.gates[0].since), (vec![waiter], asked));
         assert_eq!(m.process(waiter).d.since, asked, "attempt {attempt}");
+        let gated = m.last(Kind::Gated);
+        assert_eq!(gated.c, u64::from(gated.tick) - asked, "and the trace tells it, too");
     }
     let now = m.kernel.info.tick;
     collect(&mut m, server);

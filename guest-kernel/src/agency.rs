@@ -288,8 +288,8 @@ mod daemon {
             Self { judge: Judge::new(class), page, lost, forgave: SYSTEM.query(Query::Tick), evidence }
         }
 
-        /// Judges what was tapped since the last time, a ring at most, and deals with violators.
-        pub fn look(&mut self) {
+        /// Judges what was tapped since the last time, a ring at most, and deals with violators. Gives the tick.
+        pub fn look(&mut self) -> u64 {
             let lost = self.page.get(offset::LOST);
             if lost != self.lost {
                 self.judge.missed(lost.wrapping_sub(self.lost));
@@ -313,6 +313,7 @@ mod daemon {
                 self.forgave = now;
                 forgive(&mut self.page);
             }
+            now
         }
 
         fn execute(&mut self, Verdict { pid, heuristic, score }: Verdict) {

@@ -18,7 +18,7 @@ const DUTY: u64 = 1 << 62;
 const DUTIES: u64 = 16;
 /// Ticks that it waits for an answer, and longest rest between two questions.
 const PATIENCE: u64 = 400;
-const REST: u64 = 20;
+const REST: u64 = 40;
 
 /// The port that belongs to a name.
 fn port_of(name: u64) -> u64 {

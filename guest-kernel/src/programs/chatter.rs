@@ -19,7 +19,7 @@ const WINDOW: u64 = 8;
 const SHORTEST: u64 = 4;
 const LONGEST: u64 = 30;
 /// Longest rest between two rounds, ticks.
-const REST: u64 = 60;
+const REST: u64 = 100;
 
 /// `argument` is the port of its partner.
 fn run(argument: u64, seed: u64, me: u64) -> ! {

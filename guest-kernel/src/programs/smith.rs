@@ -12,7 +12,7 @@
 #![no_main]
 
 use abi::agents::Class;
-use abi::syscall::{Error, Query};
+use abi::syscall::Error;
 use guest_kernel::agency::Agent;
 use guest_kernel::directory::Directory;
 use guest_kernel::user::{Received, SYSTEM, read_word, stop, write_word};
@@ -132,14 +132,13 @@ fn run(argument: u64, _seed: u64, me: u64) -> ! {
     let mut desk = Desk { directory: Directory::new(), held: [None; HELD], count: 0, me };
     let mut next = SYSTEM.receive_within(argument, REST);
     loop {
-        let now = SYSTEM.query(Query::Tick);
+        let now = agent.look();
         let answer = match &next {
             Ok(message) => desk.serve(message, now).map(|words| (message.sender, words)),
             Err(Error::TimedOut | Error::Interrupted | Error::Exhausted) => None,
             Err(_) => stop(),
         };
         desk.answer(now, None);
-        agent.look();
         next = match answer {
             Some((sender, words)) => SYSTEM.reply_receive_within(sender, words, argument, REST),
             None => SYSTEM.receive_within(argument, REST),

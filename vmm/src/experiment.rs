@@ -96,6 +96,7 @@ impl<'a> Laboratory<'a> {
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
+            ended: 0,
         };
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
@@ -173,6 +174,8 @@ struct Run<'a> {
     changed: Changed,
     quirks: u32,
     incarnation: u32,
+    /// Guest time at which the last life ended, ticks.
+    ended: u64,
 }
 
 /// What belongs to one incarnation of the guest.
@@ -206,7 +209,7 @@ impl Run<'_> {
                     (self.tally.lasted(wrong, self.tags.false_positives), None)
                 }
             };
-            self.note(Kind::End, 0, Pid::NONE, [0; 3]);
+            self.note(Kind::End, self.ended, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
         }
     }
@@ -255,6 +258,7 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(&mut life);
+        self.ended = life.tick;
         if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
             self.write_core(&mut life)?;
         }

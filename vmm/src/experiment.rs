@@ -14,17 +14,18 @@ use abi::info::{Doorbell, QUIRK_SYSCALL_FAULTS};
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
-use introspect::policy::{Finding, Standing, What};
+use introspect::Changed;
+use introspect::policy::Finding;
 use serde_json::json;
 
-use crate::beats::{Beat, Beats};
+use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
 use crate::kvm::Kvm;
-use crate::ledger::{Ledger, Sharing};
+use crate::ledger::Ledger;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
@@ -121,6 +122,7 @@ impl<'a> Laboratory<'a> {
             tags: Tags::default(),
             detector: Detector::default(),
             tally: Tally::default(),
+            changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
         };
@@ -177,6 +179,8 @@ struct Run<'a> {
     tags: Tags,
     detector: Detector,
     tally: Tally,
+    /// What was written since the last audit; kept for its memory.
+    changed: Changed,
     quirks: u32,
     incarnation: u32,
 }
@@ -225,6 +229,9 @@ impl Run<'_> {
         let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
         let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
         machine.attach(self.wall.kick());
+        if !self.lab.scenario.audit.whole {
+            machine.vm().log_writes()?;
+        }
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
         let mut life =
@@ -355,7 +362,12 @@ impl Run<'_> {
         self.tally.audits += 1;
         self.ledger.audit();
         self.detector.look(life.tick, &self.ledger, life.machine.memory());
-        if observer.audit(life.machine.memory()).is_err() {
+        self.changed.clear();
+        match self.lab.scenario.audit.whole {
+            true => self.changed.add_everything(),
+            false => life.machine.take_written(&mut self.changed),
+        }
+        if observer.audit(life.machine.memory(), &self.changed).is_err() {
             self.blind(life);
         } else {
             self.beats.tables(observer.guest());
@@ -390,59 +402,6 @@ impl Run<'_> {
         if !orders.is_empty() {
             observer.command(life.machine.memory(), orders.into_iter().map(Order::command));
         }
-    }
-
-    /// Notes what is new in a finding. Who reaches the frame without a right shares it wrongly.
-    fn found(&mut self, life: &mut Life, observer: &mut Observer, finding: &Finding) {
-        let (what, frame, owner) = (finding.what, finding.frame, finding.fact.owner());
-        let new = |observer: &mut Observer, other| {
-            let sharing = Sharing { frame, owner, other };
-            observer.is_new(what, sharing).then_some(sharing)
-        };
-        if let Some(object) = finding.object {
-            if let Some(sharing) = new(observer, object.pid) {
-                let values = [object.role as u64, frame.0, object.named_at.0];
-                self.reveal(life, observer, (finding, sharing), (Kind::BackingFound, owner, values));
-            }
-            return;
-        }
-        for party in &finding.parties {
-            let (pid, at) = (party.pid, party.virt.0);
-            if what == What::WritableExecutable {
-                if new(observer, pid).is_some() {
-                    life.blemishes += 1;
-                    self.note(Kind::ExecutableFound, life.tick, pid, [0, frame.0, at]);
-                }
-            } else if party.standing == Standing::Uncovered
-                && let Some(sharing) = new(observer, pid)
-            {
-                let event = if what == What::Crossing {
-                    let used = finding.fact.kind().map_or(0, |kind| kind as u64);
-                    (Kind::CrossingFound, pid, [used, frame.0, at])
-                } else {
-                    (Kind::LeakFound, owner, [0, frame.0, pid.0.into()])
-                };
-                self.reveal(life, observer, (finding, sharing), event);
-            }
-        }
-    }
-
-    /// A wrong sharing has come to light: event, beat, and the comparison with the ledger.
-    fn reveal(
-        &mut self,
-        life: &mut Life,
-        observer: &Observer,
-        (finding, sharing): (&Finding, Sharing),
-        (kind, about, values): (Kind, Pid, [u64; 3]),
-    ) {
-        life.blemishes += 1;
-        let writable =
-            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
-        let (at, memory) = ((life.ended, life.tick), life.machine.memory());
-        self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
-        self.note(kind, life.tick, about, values);
-        let beat = if kind == Kind::LeakFound { Beat::Leak } else { Beat::Crossing };
-        self.beats.finding(beat, life.tick, finding, observer.guest(), &self.ledger);
     }
 
     /// The guest's own tables are damaged; said once in each life.
@@ -534,3 +493,5 @@ impl Run<'_> {
         self.beats.event(&record);
     }
 }
+
+mod findings;

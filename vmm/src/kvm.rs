@@ -16,11 +16,13 @@ use std::os::fd::FromRawFd;
 use std::path::Path;
 
 use abi::{GuestPhys, GuestVirt};
+use introspect::Changed;
 use kvm_bindings::{
     CpuId, KVM_CAP_BINARY_STATS_FD, KVM_CAP_SPLIT_IRQCHIP, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT,
     KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN,
     KVM_EXIT_SYSTEM_EVENT, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES,
-    KVM_MAX_CPUID_ENTRIES, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
+    KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs,
+    kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use vmm_sys_util::errno;
@@ -113,8 +115,8 @@ impl Kvm {
     /// A new guest with this memory and a local APIC, but no other interrupt controller and no timer chips.
     pub fn create_vm(&self, memory: &GuestMemory) -> Result<Vm, crate::Error> {
         let fd = retry(|| self.fd.create_vm()).map_err(HostError::CreateVm)?;
-        let vm = Vm { fd, _memory: memory.clone() };
-        vm.add_memory(memory)?;
+        let vm = Vm { fd, memory: memory.clone() };
+        vm.set_memory(memory, 0)?;
         vm.create_interrupt_controller()?;
         vm.reserve_host_pages()?;
         Ok(vm)
@@ -124,25 +126,42 @@ impl Kvm {
 /// A guest without its processor. It keeps its memory mapped as long as it lives.
 pub struct Vm {
     fd: VmFd,
-    _memory: GuestMemory,
+    memory: GuestMemory,
 }
 
 impl Vm {
-    fn add_memory(&self, memory: &GuestMemory) -> Result<(), VmmError> {
+    fn set_memory(&self, memory: &GuestMemory, flags: u32) -> Result<(), VmmError> {
         for (slot, (region, host_address)) in memory.mappings().enumerate() {
             let region = kvm_userspace_memory_region {
                 slot: slot as u32,
-                flags: 0,
+                flags,
                 guest_phys_addr: region.start.0,
                 memory_size: region.bytes,
                 userspace_addr: host_address,
             };
             // SAFETY: the slot covers a mapping of `memory` exactly, and `self` keeps that mapped until its
-            // descriptor, and with it the slot, is gone: fields are dropped in order, `fd` before `_memory`.
+            // descriptor, and with it the slot, is gone: fields are dropped in order, `fd` before `memory`.
             unsafe { self.fd.set_user_memory_region(region) }
                 .map_err(VmmError::ioctl("KVM_SET_USER_MEMORY_REGION"))?;
         }
         Ok(())
+    }
+
+    /// From now on KVM notes which frames the guest writes. To be called before it runs: afterwards it takes KVM longer.
+    pub fn log_writes(&self) -> Result<(), VmmError> {
+        self.set_memory(&self.memory, KVM_MEM_LOG_DIRTY_PAGES)
+    }
+
+    /// Adds the frames that were written since the last call: by the guest, as KVM has logged them, and by ourselves.
+    /// Everything, where KVM keeps no log.
+    pub fn take_written(&self, changed: &mut Changed) {
+        self.memory.take_written(changed);
+        for (slot, region) in self.memory.regions().enumerate() {
+            match self.fd.get_dirty_log(slot as u32, region.bytes as usize) {
+                Ok(words) => changed.add_words(region.start.frame(), &words),
+                Err(_) => changed.add_everything(),
+            }
+        }
     }
 
     /// A local APIC in the kernel and nothing else, where KVM can do that; else the whole set of a PC.

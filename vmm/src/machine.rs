@@ -8,6 +8,7 @@ use std::io;
 use abi::{GuestPhys, GuestVirt};
 use devices::Bus;
 use devices::watchdog::{Stages, Timeout};
+use introspect::Changed;
 use introspect::memory::PhysicalMemory;
 use kvm_bindings::{CpuId, kvm_regs, kvm_sregs};
 
@@ -123,6 +124,11 @@ impl<W: io::Write> Machine<W> {
         let found =
             self.vcpu.translate(at).is_some_and(|at| self.memory().read(at, &mut bytes[..len]).is_ok());
         InstructionBytes::new(if found { &bytes[..len] } else { &[] })
+    }
+
+    /// Adds the frames that were written since the last call, by whomever. [`Vm::log_writes`] must have been called.
+    pub fn take_written(&self, changed: &mut Changed) {
+        self.vm.take_written(changed);
     }
 
     /// Finishes the access that the guest stopped at, so that its registers are true. What comes of it is given by

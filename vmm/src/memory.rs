@@ -6,9 +6,11 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
+use introspect::Changed;
 use introspect::memory::{OutOfRange, PhysicalMemory};
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
@@ -46,6 +48,12 @@ pub fn regions(memory_mib: u32) -> Vec<Region> {
 #[derive(Clone)]
 pub struct GuestMemory {
     map: Arc<GuestMemoryMmap<()>>,
+    /// Bytes below the hole, and above it.
+    low: u64,
+    high: u64,
+    /// Frames that we have written ourselves since somebody last asked, a bit each: those below the hole, then those
+    /// above. What the guest writes KVM knows.
+    written: Arc<[AtomicU64]>,
 }
 
 impl GuestMemory {
@@ -59,7 +67,11 @@ impl GuestMemory {
                 .ok_or_else(|| no_memory("the address space is too small".into()))?;
             map = map.insert_region(Arc::new(mapped)).map_err(|e| no_memory(e.to_string()))?;
         }
-        Ok(Self { map: Arc::new(map) })
+        let bytes = |start| map.iter().find(|r| r.start_addr().0 == start).map_or(0, |r| r.len());
+        let (low, high) = (bytes(0), bytes(HOLE_END));
+        let words = (low + high).div_ceil(64 * PAGE_SIZE);
+        let written = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { map: Arc::new(map), low, high, written })
     }
 
     /// The map itself, for `linux-loader`.
@@ -90,7 +102,33 @@ impl GuestMemory {
         if !self.map.check_range(GuestAddress(at.0), from.len()) {
             return Err(outside);
         }
+        self.mark(at, from.len() as u64);
         self.map.write_slice(from, GuestAddress(at.0)).map_err(|_| outside)
+    }
+
+    /// Notes that these bytes, which are memory, are being written.
+    fn mark(&self, at: GuestPhys, bytes: u64) {
+        let hole = if at.0 < HOLE_START { 0 } else { (HOLE_END - self.low) / PAGE_SIZE };
+        for frame in at.frame().0..at.0.saturating_add(bytes).div_ceil(PAGE_SIZE) {
+            let bit = frame - hole;
+            if let Some(word) = self.written.get((bit / 64) as usize) {
+                word.fetch_or(1 << (bit % 64), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Adds the frames that we have written since the last call; the image as it was loaded is not among them.
+    pub fn take_written(&self, changed: &mut Changed) {
+        for (word, nth) in self.written.iter().zip(0..) {
+            // Nearly all are zero, and reading is cheaper than exchanging.
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let bits = word.swap(0, Ordering::Relaxed);
+            let below = nth * 64 < self.low / PAGE_SIZE;
+            let first = if below { nth * 64 } else { nth * 64 + (HOLE_END - self.low) / PAGE_SIZE };
+            changed.add_words(Frame(first), &[bits]);
+        }
     }
 
     /// Fills a frame with zeros.
@@ -110,6 +148,11 @@ impl PhysicalMemory for GuestMemory {
     fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRange> {
         let outside = OutOfRange { at, len: into.len() as u64 };
         self.map.read_slice(into, GuestAddress(at.0)).map_err(|_| outside)
+    }
+
+    fn has_frame(&self, frame: Frame) -> bool {
+        let above = frame.0.wrapping_sub(HOLE_END / PAGE_SIZE);
+        frame.0 < self.low / PAGE_SIZE || above < self.high / PAGE_SIZE
     }
 }
 

@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 use abi::GuestPhys;
 use abi::info::{COMMAND_SLOTS, Command, FROM_HOST, FromHost, HOST_FILLS, HOST_LISTENS, Info};
 use abi::trace::Record;
+use introspect::Changed;
+use introspect::follow::Followed;
 use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
 use introspect::policy::{Finding, Policy, Preset, What};
 use introspect::reverse::ReverseMap;
-use introspect::space::{Guest, ReadError};
+use introspect::space::{Guest, News, ReadError};
 use zerocopy::IntoBytes;
 
 use crate::ledger::Sharing;
@@ -31,7 +33,10 @@ pub struct Observer {
     given: u64,
     commands: [Command; COMMAND_SLOTS],
     guest: Guest,
-    map: ReverseMap,
+    news: News,
+    map: Followed,
+    /// There was no audit yet, or the last one came to nothing.
+    missed: bool,
     policy: Policy,
     findings: Vec<Finding>,
     known: BTreeSet<(What, Sharing)>,
@@ -48,7 +53,9 @@ impl Observer {
             given: 0,
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
-            map: ReverseMap::default(),
+            news: News::default(),
+            missed: true,
+            map: Followed::new(Paging::default(), ReverseMap::BUDGET),
             policy: Policy::new(rules),
             findings: Vec::new(),
             known: BTreeSet::new(),
@@ -102,11 +109,20 @@ impl Observer {
         self.tell(memory);
     }
 
-    /// Reads tables and page tables. An error means that the guest's own tables cannot be read any more.
-    pub fn audit(&mut self, memory: &GuestMemory) -> Result<(), ReadError> {
-        self.guest.refresh(memory, self.info_at)?;
-        self.map.rebuild(memory, Paging::default(), self.guest.spaces(), ReverseMap::BUDGET);
-        self.policy.check_guest(&self.map, &self.guest, &mut self.findings);
+    /// Reads tables and page tables, as far as they are in frames that were written since the last audit, and judges
+    /// what came of it. An error means that the guest's own tables cannot be read any more.
+    pub fn audit<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        changed: &Changed,
+    ) -> Result<(), ReadError> {
+        // What changed before an audit that came to nothing is forgotten.
+        let everything = Changed::everything();
+        let changed = if std::mem::replace(&mut self.missed, true) { &everything } else { changed };
+        self.guest.update(memory, self.info_at, changed, &mut self.news)?;
+        self.map.update(memory, self.guest.spaces(), changed);
+        self.policy.recheck_guest(&self.map, &self.guest, &self.news, &mut self.findings);
+        self.missed = false;
         Ok(())
     }
 
@@ -122,7 +138,7 @@ impl Observer {
 
     /// Whether the last audit could follow every page table to its end.
     pub fn is_complete(&self) -> bool {
-        self.map.is_complete() && self.guest.problems.is_empty()
+        self.map.map().is_complete() && self.guest.problems.is_empty()
     }
 
     /// The guest's tables as last read.
@@ -181,7 +197,7 @@ mod tests {
 
         // The guest takes some; others follow in their places, and the rest stays.
         memory.write(INFO_AT, info(3).as_bytes()).unwrap();
-        observer.audit(&memory).unwrap();
+        observer.audit(&memory, &Changed::everything()).unwrap();
         assert_eq!(observer.room(), 3);
         observer.command(&memory, (40..=50).map(kill));
         let told = from_host(&memory);

@@ -132,6 +132,8 @@ pub struct AuditKeys {
     /// The rules by which sharings are judged.
     #[serde(with = "by_name")]
     pub policy: Preset,
+    /// Each audit reads everything, rather than what was written since the last one. It makes no other difference.
+    pub whole: bool,
 }
 
 /// The watchdog.
@@ -270,43 +272,6 @@ fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         Either::Number(number) => number.to_string(),
         Either::Word(word) => word,
     })
-}
-
-/// What other crates know by a name.
-mod by_name {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use super::{Deserialize, Deserializer, Preset, WatchdogAction};
-    use serde::{Serializer, de::Error};
-
-    pub(super) trait Named: Copy {
-        fn name(self) -> &'static str;
-    }
-
-    impl Named for WatchdogAction {
-        fn name(self) -> &'static str {
-            self.name()
-        }
-    }
-
-    impl Named for Preset {
-        fn name(self) -> &'static str {
-            self.name()
-        }
-    }
-
-    pub(super) fn serialize<T: Named, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(value.name())
-    }
-
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
 }
 
 /// Longest start list that the kernel keeps, bytes.
@@ -522,5 +487,6 @@ fn located(error: &toml::de::Error, text: &str, place: &str) -> Error {
     ))
 }
 
+mod by_name;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,8 @@ pub enum Outcome {
     Healthy,
     /// It lasted its time and nothing was damaged, but processes were killed, started again or tagged without need.
     Disturbed,
-    /// It lasted its time, but memory was shared wrongly, datagrams were damaged, or processes crashed.
+    /// It lasted its time, but memory was shared wrongly or both writable and executable, datagrams were damaged, or
+    /// processes crashed.
     Corrupted,
     /// It collapsed, was reset, and came up healthy.
     Recovered,
@@ -61,6 +62,8 @@ pub struct Tally {
     pub crashes: u64,
     /// Datagrams that were damaged on their way.
     pub damaged: u64,
+    /// Pages that a process could write and execute.
+    pub executable: u64,
     /// Times the watchdog was petted.
     pub pets: u64,
     /// NMIs sent.
@@ -76,7 +79,7 @@ pub struct Tally {
 impl Tally {
     /// The outcome of a run that has lasted its time, with so many wrong sharings and false tags.
     pub fn lasted(&self, leaks: usize, false_tags: u64) -> Outcome {
-        if leaks > 0 || self.crashes > 0 || self.damaged > 0 {
+        if leaks > 0 || self.crashes > 0 || self.damaged > 0 || self.executable > 0 {
             Outcome::Corrupted
         } else if self.restarts > 0 || self.kills > 0 || false_tags > 0 {
             Outcome::Disturbed
@@ -158,6 +161,7 @@ impl Verdict<'_> {
             "agents": self.tags.to_json(),
             "crashes": tally.crashes,
             "damaged": tally.damaged,
+            "writable_executable": tally.executable,
             "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},
             "subsystems": tally.subsystems.to_json(),
             "exits": tally.exits,
@@ -207,5 +211,6 @@ mod tests {
         assert_eq!(clean.lasted(1, 1), Outcome::Corrupted);
         assert_eq!(Tally { crashes: 1, kills: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
         assert_eq!(Tally { damaged: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
+        assert_eq!(Tally { executable: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
     }
 }

@@ -5,6 +5,8 @@ mod dump;
 mod follow;
 mod machine;
 mod policy_by_hand;
+mod policy_model;
+mod policy_presets;
 mod policy_properties;
 mod recheck;
 mod reverse;

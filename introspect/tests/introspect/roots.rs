@@ -279,7 +279,7 @@ proptest! {
         let words = words.repeat(repeat);
         let memory: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let frames = (0..memory.len() as u64 / 4096 + 2).map(Frame);
-        for paging in [Paging::default(), Paging { no_execute: false, physical_bits: 36 }] {
+        for paging in [Paging::default(), Paging { no_execute: false, physical_bits: 36, five_levels: true }] {
             let scan = sharing(&memory, paging, frames.clone(), GuestPhys(known * 4096));
             prop_assert!(scan.complete && scan.roots.len() <= frames.clone().count());
             prop_assert!(groups(&memory, paging, frames.clone()).len() <= Scan::MOST_GROUPS);

@@ -120,8 +120,9 @@ kinds! {
     Datagram = 21, "datagram", Number("port"), Process("to"), Number("sequence");
     /// A datagram was collected whose checksum is not the one it was sent with.
     Damaged = 22, "damaged", Number("port"), Process("from"), Number("sequence");
-    /// A process waits at the gateway: `place` is its place in the queue, from 1.
-    Gated = 23, "gated", Number("place"), Number("bytes"), Nothing;
+    /// A process waits at the gateway: `place` is its place in the queue, from 1, `age` the ticks since it first came
+    /// there for its present call.
+    Gated = 23, "gated", Number("place"), Number("bytes"), Number("age");
     /// Free frames have fallen below the low-water mark.
     LowWater = 24, "low-water", Number("free"), Number("mark"), Nothing;
     /// There was no frame left at all: this process was ended for those it had.

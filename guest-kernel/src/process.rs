@@ -20,6 +20,7 @@ use abi::trace::Kind;
 use abi::{Frame, GuestVirt, Pid};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::gateway::Transfer;
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
 use crate::pager::Chain;
@@ -86,12 +87,8 @@ pub struct Process {
     pub phone: Phone,
     /// Its signals.
     pub signals: Signals,
-    /// Number of the transfer that it has asked for and that is not done; 0 for none.
-    pub asked: u64,
-    /// When it asked.
-    pub asked_at: u64,
-    /// Until when it will wait for it; `u64::MAX` for ever.
-    pub patient_until: u64,
+    /// The transfer that it has asked for.
+    pub transfer: Transfer,
 }
 
 /// Slots of the process table: which are free, and the generation of each.

@@ -18,6 +18,7 @@
 //! | `keys` | who is entitled to what, and the grant log |
 //! | `clock` | ticks, timers, idle time, the trace ring |
 //! | `oracle` | who attends to the timer, missed ticks, order and accounts, lent priorities, age |
+//! | `nonsense` | calls with arguments of every wrong kind: known answers, counted, and harmless to others |
 //! | `random` | whatever programs do: no panic, and the invariants |
 
 mod agents;
@@ -32,6 +33,7 @@ mod machine;
 mod matrix;
 mod messages;
 mod network;
+mod nonsense;
 mod oracle;
 mod paging;
 mod phones;

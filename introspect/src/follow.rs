@@ -183,6 +183,11 @@ impl Followed {
         self.read
     }
 
+    /// The next update builds the map anew.
+    pub const fn forget(&mut self) {
+        self.in_order = false;
+    }
+
     /// Brings the map up to date: these are the address spaces now, and no frame outside of `changed` was written since
     /// the last update.
     pub fn update<M: PhysicalMemory + ?Sized>(

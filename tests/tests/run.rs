@@ -69,6 +69,10 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(
         at("watchdog-expired") < at("nmi-sent") && at("nmi-sent") < at("nmi") && at("verdict") < at("reset")
     );
+    // The run ends when the second life has been watched for as long as the verdict says.
+    let end = events.last().unwrap();
+    let watched = &verdict["beats"]["reset"]["evidence"]["ticks_watched"];
+    assert_eq!((&end["kind"], &end["tick"], &end["incarnation"]), (&"end".into(), watched, &2.into()));
     let console = fs::read_to_string(folder.join("console.log")).unwrap();
     assert_eq!(console.matches("matrix: up").count(), 2);
     assert!(console.contains("critical"), "{console}");

@@ -39,11 +39,21 @@ pub enum Command {
     Run(RunArgs),
     /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
     Inspect(InspectArgs),
+    /// Measure what this program costs, beside the least that this host allows
+    Bench(BenchArgs),
 }
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// One JSON document on standard output, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,

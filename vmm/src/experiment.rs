@@ -125,6 +125,7 @@ impl<'a> Laboratory<'a> {
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
+            ended: 0,
         };
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
@@ -183,6 +184,8 @@ struct Run<'a> {
     changed: Changed,
     quirks: u32,
     incarnation: u32,
+    /// Guest time at which the last life ended, ticks.
+    ended: u64,
 }
 
 /// What belongs to one incarnation of the guest.
@@ -213,7 +216,7 @@ impl Run<'_> {
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
                 Ending::Lasted => (self.tally.lasted(self.detector.count(), self.tags.false_positives), None),
             };
-            self.note(Kind::End, 0, Pid::NONE, [0; 3]);
+            self.note(Kind::End, self.ended, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
         }
     }
@@ -259,6 +262,7 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(&mut life);
+        self.ended = life.tick;
         if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
             self.write_core(&mut life)?;
         }

@@ -12,6 +12,7 @@
 
 mod alarms;
 pub mod beats;
+pub mod bench;
 pub mod boot;
 pub mod cli;
 pub mod cpu;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vmm::cli::{Cli, Command};
-use vmm::{boot, doctor, inspect, run};
+use vmm::{bench, boot, doctor, inspect, run};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Boot(args) => boot::boot(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Bench(args) => bench::bench(&args),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),

@@ -126,6 +126,17 @@ impl Observer {
         Ok(())
     }
 
+    /// The next audit begins with nothing known.
+    pub fn forget(&mut self) {
+        self.map.forget();
+        self.missed = true;
+    }
+
+    /// Who maps what, as of the last audit.
+    pub fn map(&self) -> &ReverseMap {
+        self.map.map()
+    }
+
     /// What the last audit found, where it breaks a rule.
     pub fn violations(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.what.is_violation())

@@ -213,7 +213,8 @@ fn read_module(path: &Path) -> Result<Blob, Error> {
     )))
 }
 
-fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
+/// What a guest of this scenario is made from.
+pub(crate) fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
     let image = Image::check(Blob { name: "the Matrix".into(), bytes: MATRIX.into() })?;
     let cmdline = scenario.command_line();
     image.fits(scenario.vm.memory_mib, &cmdline, module.as_ref())?;

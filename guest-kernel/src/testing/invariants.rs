@@ -12,7 +12,7 @@ use abi::layout::{
 };
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, PROCESS_SLOTS, State};
-use abi::service::SERVICE_RUNS;
+use abi::service::{SERVICE_BARRED, SERVICE_DONE, SERVICE_RUNS};
 use abi::{Frame, GuestVirt, Pid};
 
 use super::machine::FakeMachine;
@@ -283,6 +283,9 @@ fn frames(kernel: &mut K, all: &[Seen]) {
         }
         assert_eq!(owned, entry.owner != Pid::NONE, "frame {number:#x} is {kind:?} of {}", entry.owner);
     }
+    let over = |state: u8| state == SERVICE_DONE || state == SERVICE_BARRED;
+    let kept = kernel.services.iter().find(|service| over(service.state) && service.warm != 0);
+    assert!(kept.is_none(), "a page is kept for nobody");
     let count = |kind: FrameKind| counts[kind as usize];
     let (free, quarantined) = (kernel.pager.free_frames(), kernel.pager.quarantined());
     assert_eq!(count(FrameKind::Free) + count(FrameKind::Unused), free, "free frames");

@@ -174,6 +174,9 @@ kinds! {
     BackingFound = 0x10c, "backing-found", Number("role"), Hex("frame"), Hex("named-at");
     /// An audit found a page that its process can write and execute.
     ExecutableFound = 0x10d, "executable-found", Nothing, Hex("frame"), Hex("address");
+    /// An audit found an address space that the process table does not name: `pid` is to whom its root was given, `use` the
+    /// frame kind of the root.
+    HiddenSpace = 0x10e, "hidden-space", Number("use"), Hex("root"), Number("entries");
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | `lives`, `faults` | birth, death, waiting for children; faults, the stack, the heap |
 //! | `paging` | demand paging, the low-water mark, the end of memory |
 //! | `signals`, `phones`, `shims` | handlers and return stacks; user code in ring 0; calls of older versions |
+//! | `hiding` | a process that the process table does not name |
 //! | `rights` | what is refused to whom |
 //! | `quarantine` | epochs, pressure, the pager's fix and the bug without it |
 //! | `agents` | taps, tags, state pages, reads of others' memory |
@@ -25,6 +26,7 @@ mod agents;
 mod clock;
 mod faults;
 mod gateway;
+mod hiding;
 mod invariants;
 mod keys;
 mod lending;

@@ -14,11 +14,11 @@
 //! - Accessed and dirty bits do not count. More than half of the kernel's entries have to be the known root's, not all, and of
 //!   the lower half as many have to make sense as do not: an entry added or spoilt hides nobody.
 //! - A root must have the known root's highest kernel entry, which is what makes the scan fast. Who gives his address
-//!   space copies of the kernel's upper tables, with other addresses and the same contents, is not found by this scan. He is
-//!   named by the processor: CR3 has his root whenever he runs.
+//!   space copies of the kernel's upper tables, with other addresses and the same contents, is not found by this scan. But
+//!   the processor names him: CR3 has his root whenever he runs, and [`look`] makes a [`Root`] of it.
 //! - A root whose frame is free, quarantined or unused is [`Standing::Residue`]: what is left of the dead, until the
 //!   frame is zeroed for its next owner. Whoever can write the frame table can have his root called so. What the guest
-//!   has said of the frame earlier, in records that it cannot take back, says otherwise; the caller has them.
+//!   has said of the frame earlier, in records that it cannot take back, and CR3 say otherwise; the caller has them.
 //! - Any process can write a page that looks like a root into its own memory, if it knows the kernel's entries (they are
 //!   no secret). That is a false alarm, never a false silence, and the frame's kind shows it: `user`.
 
@@ -62,6 +62,9 @@ pub struct Scan {
 impl Scan {
     /// Most roots that one scan lists: more than a guest can have processes.
     pub const MOST_ROOTS: usize = 1 << 17;
+    /// Most pages that [`groups`] looks at more than once: those whose highest entry could be a kernel's. Where there are
+    /// more, its scans are not complete.
+    pub const MOST_LIKELY: usize = 1 << 22;
     /// Most kernel halves that [`groups`] tells apart. A kernel has one, or two if it keeps a second set of page tables for
     /// ring 3 (Linux's page-table isolation).
     pub const MOST_GROUPS: usize = 4;
@@ -111,6 +114,13 @@ pub fn sharing<M: PhysicalMemory + ?Sized>(
     scan
 }
 
+/// What a page looks like as a root, whatever is in it; for one that is a root for sure, because a processor uses it.
+pub fn look<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, at: GuestPhys) -> Option<Root> {
+    let at = GuestPhys(at.0 & bits::ADDRESS);
+    let mut page = [0; 512];
+    Some(Sights::of(mem, paging, mem.table(at, &mut page).ok()?).root(at))
+}
+
 /// Looks through `frames` for roots without a hint: finds the kernel halves that most pages have in common, and for each
 /// the roots that share it. The first is the guest's kernel as a rule: it has the most roots, and of two with as many the one
 /// with more in it. A guest with one address space has nothing in common with anybody, and is not found.
@@ -119,14 +129,14 @@ pub fn sharing<M: PhysicalMemory + ?Sized>(
 pub fn groups<M, F>(mem: &M, paging: Paging, frames: F) -> Vec<Scan>
 where
     M: PhysicalMemory + ?Sized,
-    F: IntoIterator<Item = Frame, IntoIter: Clone>,
+    F: IntoIterator<Item = Frame>,
 {
-    let frames = frames.into_iter();
-    let mut candidates: Vec<_> = frames
-        .clone()
-        .filter_map(|frame| Candidate::look(mem, paging, frame))
-        .take(Scan::MOST_ROOTS)
-        .collect();
+    // Only these can share anything with a root that is at the top: the rest of the memory is read once.
+    let mut frames = frames.into_iter().filter(|frame| top_table(mem, paging, *frame).is_some());
+    let mut likely: Vec<_> = frames.by_ref().take(Scan::MOST_LIKELY).collect();
+    let complete = frames.next().is_none();
+    let looked_at = likely.iter().filter_map(|frame| Candidate::look(mem, paging, *frame));
+    let mut candidates: Vec<_> = looked_at.collect();
     candidates.sort_unstable();
     let mut groups = Vec::new();
     while groups.len() < Scan::MOST_GROUPS {
@@ -136,14 +146,30 @@ where
             .rev()
             .filter(|class| class.len() > 1)
             .max_by_key(|class| (class.len(), class.first().map(|candidate| candidate.kernel_entries)));
-        let Some(reference) = best.and_then(|class| class.first()) else { break };
-        let scan = sharing(mem, paging, frames.clone(), reference.frame.base());
+        let Some(reference) = best.and_then(|class| class.first()).map(|candidate| candidate.frame) else {
+            break;
+        };
+        let mut scan = sharing(mem, paging, likely.iter().copied(), reference.base());
+        scan.complete &= complete;
         let found: BTreeSet<_> = scan.roots.iter().map(|root| root.at.frame()).collect();
-        let reference = reference.frame;
+        likely.retain(|frame| !found.contains(frame));
         candidates.retain(|candidate| candidate.frame != reference && !found.contains(&candidate.frame));
         groups.push(scan);
     }
     groups
+}
+
+/// The table that the highest entry of a page leads to, if that entry could be a kernel's.
+fn top_table<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<GuestPhys> {
+    const TOP: u64 = 511 * 8;
+    if frame.0 >= MOST_FRAME {
+        return None;
+    }
+    let value = mem.read_u64(frame.base().add(TOP)).ok()?;
+    match paging.decode(value, paging.root_level()) {
+        Entry::Table(below) if value & bits::USER == 0 && mem.has_frame(below.frame()) => Some(below),
+        _ => None,
+    }
 }
 
 /// A page that makes sense as a root in every way that can be seen from it alone.
@@ -157,16 +183,8 @@ struct Candidate {
 
 impl Candidate {
     fn look<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<Self> {
-        const TOP: u64 = 511 * 8;
-        if frame.0 >= MOST_FRAME {
-            return None;
-        }
+        let below = top_table(mem, paging, frame)?;
         let at = frame.base();
-        let top = mem.read_u64(at.add(TOP)).ok()?;
-        let Entry::Table(below) = paging.decode(top, paging.root_level()) else { return None };
-        if top & bits::USER != 0 || !mem.has_frame(below.frame()) {
-            return None;
-        }
         let mut page = [0; 512];
         let table = mem.table(at, &mut page).ok()?;
         let sights = Sights::of(mem, paging, table);

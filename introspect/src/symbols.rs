@@ -14,6 +14,9 @@ use object::elf::FileHeader64;
 use object::read::elf::ElfFile;
 use object::{LittleEndian as Little, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
 
+/// Where Rust's compiler says that its own library is.
+const TOOLCHAIN: &str = "/rustc/";
+
 /// A file has no names to give.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SymbolsError {
@@ -63,8 +66,8 @@ pub struct Place {
     pub name: String,
     /// Bytes from its beginning.
     pub offset: u64,
-    /// The line of source, if the file has line tables for it. Of code that was inlined it is the innermost: it may be in
-    /// another file than the function.
+    /// The line of source, if the file has line tables for it. Of code that was inlined it is the innermost that is not the
+    /// compiler's own library's: it may be in another file than the function.
     pub line: Option<Line>,
 }
 
@@ -73,7 +76,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{:#x}", self.name, self.offset)?;
         match &self.line {
-            Some(line) => write!(f, " ({}:{})", line.file, line.line),
+            Some(Line { file, line: 0 }) => write!(f, " ({file})"),
+            Some(Line { file, line }) => write!(f, " ({file}:{line})"),
             None => Ok(()),
         }
     }
@@ -165,9 +169,22 @@ impl<'a> Symbols<'a> {
 
     /// The line of source that an instruction was made from.
     pub fn line(&self, at: GuestVirt) -> Option<Line> {
-        let location = self.lines.as_ref()?.find_location(at.0).ok()??;
-        let file = location.file?;
-        Some(Line { file: file.trim_start_matches("./").to_owned(), line: location.line.unwrap_or(0) })
+        let mut frames = self.lines.as_ref()?.find_frames(at.0).skip_all_loads().ok()?;
+        let mut found = None;
+        // From the innermost of what was inlined here outwards.
+        while let Ok(Some(frame)) = frames.next() {
+            let Some((file, line)) =
+                frame.location.and_then(|location| Some((location.file?, location.line)))
+            else {
+                continue;
+            };
+            let line = Line { file: file.trim_start_matches("./").to_owned(), line: line.unwrap_or(0) };
+            if !file.starts_with(TOOLCHAIN) {
+                return Some(line);
+            }
+            found.get_or_insert(line);
+        }
+        found
     }
 }
 

@@ -64,6 +64,10 @@ fn under_a_light_load_every_subsystem_works_and_none_fails() {
     assert_eq!(kernel.len(), WORK.len() + TROUBLE.len() + EITHER.len(), "a counter is gone: {kernel:#?}");
 
     assert_eq!((&verdict["leaks"]["detected"], &verdict["leaks"]["actual"]), (&0.into(), &0.into()));
+    assert_eq!(
+        (&verdict["hidden_spaces"]["found"], &verdict["kernel_crashes"]),
+        (&0.into(), &Vec::<u8>::new().into())
+    );
     assert_eq!((&verdict["monitor"]["restarts"], &verdict["monitor"]["kills"]), (&0.into(), &0.into()));
     assert_eq!((&verdict["damaged"], &verdict["crashes"]), (&0.into(), &0.into()));
     let agents = &verdict["agents"];

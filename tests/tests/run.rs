@@ -52,6 +52,11 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(leaks["detected"].as_u64().unwrap() > 0);
     assert_eq!((&leaks["precision"], &leaks["recall"]), (&1.0.into(), &1.0.into()), "{leaks}");
 
+    assert_eq!(verdict["hidden_spaces"]["found"], 0);
+
+    // The processor stood at a doorbell, in the kernel; its symbols say where, and the place is one in the source.
+    let place = verdict["beats"]["nmi"]["evidence"]["at"].as_str().expect("the handler's place has a name");
+    assert!(place.contains("+0x") && place.contains("(guest-kernel/src/"), "{place}");
     // Found by the first audit that could, and written through later: the server answers in place.
     assert_eq!(leaks["detection_latency_ticks"], json!({"median": 0, "max": 0}));
     assert!(leaks["written"].as_u64().unwrap() > 0, "{leaks}");
@@ -69,6 +74,7 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(
         at("watchdog-expired") < at("nmi-sent") && at("nmi-sent") < at("nmi") && at("verdict") < at("reset")
     );
+    assert_eq!(events[at("nmi")]["at"], place);
     // The run ends when the second life has been watched for as long as the verdict says.
     let end = events.last().unwrap();
     let watched = &verdict["beats"]["reset"]["evidence"]["ticks_watched"];

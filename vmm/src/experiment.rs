@@ -5,18 +5,18 @@
 //! what follows is marked so; with a clock of real time that is so from the beginning.
 
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use abi::info::{Doorbell, QUIRK_SYSCALL_FAULTS};
+use abi::layout::KERNEL_BASE;
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
 use introspect::Changed;
 use introspect::policy::Finding;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::beats::Beats;
 use crate::detection::Detector;
@@ -24,52 +24,21 @@ use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
+use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
 use crate::ledger::Ledger;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
+use crate::places::Places;
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
-/// Where a guest's console goes: a file, or nowhere.
-struct Console(Option<File>);
+use ending::{Cause, Console, Ending};
 
-impl Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(bytes.len()), |file| file.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), File::flush)
-    }
-}
-
-/// Why a machine was reset; the numbers of [`Kind::Reset`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cause {
-    Guest = 1,
-    Watchdog = 2,
-    /// Triple fault, or an instruction that the host's KVM cannot carry out: the same to the guest.
-    Processor = 3,
-}
-
-/// How an incarnation ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
-    /// The run's time is over.
-    Lasted,
-    /// After a reset: long enough to judge it.
-    Settled {
-        healthy: bool,
-    },
-    Reset(Cause),
-    /// No progress, and no watchdog to find out.
-    Hung,
-    Signal(i32),
-}
+mod ending;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -116,11 +85,13 @@ impl<'a> Laboratory<'a> {
             wall_events,
             folder,
             console,
-            events: Events::new(events),
+            events: Events::new(events, Places::of(self.config.image.bytes(), KERNEL_BASE)),
             ledger: Ledger::default(),
             beats: Beats::default(),
             tags: Tags::default(),
             detector: Detector::default(),
+            hidden: HiddenSpaces::default(),
+            crashes: Vec::new(),
             tally: Tally::default(),
             changed: Changed::nothing(),
             quirks: 0,
@@ -135,8 +106,22 @@ impl<'a> Laboratory<'a> {
             Err(signal) => return Ok(End::Signal(signal)),
         };
 
-        let Run { folder, events, beats, tags, mut tally, ledger, detector, quirks, incarnation, .. } = run;
+        let Run {
+            folder,
+            events,
+            mut beats,
+            tags,
+            hidden,
+            crashes,
+            mut tally,
+            ledger,
+            detector,
+            quirks,
+            incarnation,
+            ..
+        } = run;
         tally.ticks = tally.ticks.max(1);
+        beats.name_places(events.places());
         let (count, repeatable) = (events.count(), events.is_repeatable());
         let trace_hash = events.finish().map_err(|error| match &folder {
             Some(folder) => folder.failed(&error),
@@ -153,6 +138,8 @@ impl<'a> Laboratory<'a> {
             repeatable,
             beats,
             tags,
+            hidden,
+            kernel_crashes: crashes,
             detection: detector.against(&ledger),
             outcome,
             incarnations: incarnation,
@@ -174,11 +161,14 @@ struct Run<'a> {
     wall_events: Receiver<WallEvent>,
     folder: Option<Folder>,
     console: Option<File>,
-    events: Events,
+    events: Events<'a>,
     ledger: Ledger,
     beats: Beats,
     tags: Tags,
     detector: Detector,
+    hidden: HiddenSpaces,
+    /// Where the kernel was when it could not go on.
+    crashes: Vec<Value>,
     tally: Tally,
     /// What was written since the last audit; kept for its memory.
     changed: Changed,
@@ -214,7 +204,10 @@ impl Run<'_> {
                 Ending::Hung => (Outcome::Hung, again.then_some(false)),
                 Ending::Settled { healthy: true } => (Outcome::Recovered, Some(true)),
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
-                Ending::Lasted => (self.tally.lasted(self.detector.count(), self.tags.false_positives), None),
+                Ending::Lasted => {
+                    let wrong = self.detector.count() + self.hidden.found;
+                    (self.tally.lasted(wrong, self.tags.false_positives), None)
+                }
             };
             self.note(Kind::End, self.ended, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
@@ -243,7 +236,10 @@ impl Run<'_> {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
                 Event::Reset => Some(Ending::Reset(Cause::Guest)),
-                Event::TripleFault | Event::Crash(_) => Some(Ending::Reset(Cause::Processor)),
+                Event::TripleFault | Event::Crash(_) => {
+                    self.crashed(&mut life, "processor")?;
+                    Some(Ending::Reset(Cause::Processor))
+                }
                 // The Matrix does neither: its processor is past hoping for.
                 Event::Exit(_) | Event::Halted => Some(Ending::Reset(Cause::Processor)),
                 Event::Stray { at, bytes, .. } => {
@@ -295,17 +291,16 @@ impl Run<'_> {
     ) -> Result<Option<Ending>, Error> {
         self.wall.heard();
         match reason {
-            Doorbell::Hello => {
-                match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
-                    Ok(observer) => life.observer = Some(observer),
-                    Err(_) => self.blind(life),
-                }
-            }
+            Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit) {
+                Ok(observer) => life.observer = Some(observer),
+                Err(_) => self.blind(life),
+            },
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),
             Doorbell::Panic => {
                 life.blemishes += 1;
                 self.take_trace(life);
                 self.note(Kind::Panic, life.tick, Pid::NONE, [0; 3]);
+                self.crashed(life, "panic")?;
             }
             Doorbell::Tick => return self.tick(life),
         }
@@ -321,7 +316,7 @@ impl Run<'_> {
         self.tally.ticks += elapsed;
         self.take_trace(life);
         if life.monitor.wants_audit(now) {
-            self.audit(life);
+            self.audit(life)?;
         }
         let expired = life.machine.bus_mut().watchdog.advance(elapsed);
         let ending = expired.map(|expired| self.expired(life, expired)).transpose()?.flatten();
@@ -361,8 +356,11 @@ impl Run<'_> {
     }
 
     /// Reads the guest's tables and page tables, notes what is new, and lets the monitor look at them.
-    fn audit(&mut self, life: &mut Life) {
-        let Some(mut observer) = life.observer.take() else { return };
+    fn audit(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(mut observer) = life.observer.take() else { return Ok(()) };
+        if observer.scans_at(life.tick) {
+            observer.processor_has(GuestPhys(life.machine.registers()?.system.cr3));
+        }
         self.tally.audits += 1;
         self.ledger.audit();
         self.detector.look(life.tick, &self.ledger, life.machine.memory());
@@ -379,12 +377,20 @@ impl Run<'_> {
             for finding in &found {
                 self.found(life, &mut observer, finding);
             }
+            for hidden in observer.newly_hidden() {
+                life.blemishes += 1;
+                let kind = hidden.judged.kind.map_or(0, |kind| kind as u64);
+                let values = [kind, hidden.judged.root.at.0, hidden.judged.root.user_entries.into()];
+                self.note(Kind::HiddenSpace, life.tick, hidden.owner, values);
+                self.hidden.add(self.incarnation, life.tick, hidden.evidence);
+            }
             if !observer.is_complete() {
                 self.blind(life);
             }
             self.monitor(life, &mut observer);
         }
         life.observer = Some(observer);
+        Ok(())
     }
 
     /// What the monitor wants done is noted and handed to the guest, which does it when it goes on.
@@ -415,6 +421,17 @@ impl Run<'_> {
         if !std::mem::replace(&mut life.was_blind, true) {
             self.note(Kind::Blind, life.tick, Pid::NONE, [0; 3]);
         }
+    }
+
+    /// The kernel cannot go on: notes where it was.
+    fn crashed(&mut self, life: &mut Life, cause: &str) -> Result<(), Error> {
+        let registers = life.machine.registers()?;
+        let mut report = self.events.places().report(life.machine.memory(), &registers);
+        report["incarnation"] = self.incarnation.into();
+        report["tick"] = life.tick.into();
+        report["cause"] = cause.into();
+        self.crashes.push(report);
+        Ok(())
     }
 
     /// The watchdog has expired.

@@ -13,13 +13,15 @@ use introspect::Changed;
 use introspect::follow::Followed;
 use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
-use introspect::policy::{Finding, Policy, Preset, What};
+use introspect::policy::{Finding, Policy, What};
 use introspect::reverse::ReverseMap;
 use introspect::space::{Guest, News, ReadError};
 use zerocopy::IntoBytes;
 
+use crate::hidden::{Found, Hidden};
 use crate::ledger::Sharing;
 use crate::memory::GuestMemory;
+use crate::scenario::AuditKeys;
 
 /// Most records that a ring can hold, so that a damaged size costs no more than this.
 const MOST_SLOTS: u64 = 1 << 16;
@@ -33,6 +35,7 @@ pub struct Observer {
     given: u64,
     commands: [Command; COMMAND_SLOTS],
     guest: Guest,
+    hidden: Hidden,
     news: News,
     map: Followed,
     /// There was no audit yet, or the last one came to nothing.
@@ -44,19 +47,21 @@ pub struct Observer {
 
 impl Observer {
     /// The guest has said where its info block is: checks it, and tells the guest that somebody listens. Audits are to
-    /// judge by these rules.
-    pub fn attach(memory: &GuestMemory, info_at: GuestPhys, rules: Preset) -> Result<Self, ReadError> {
+    /// look for these things.
+    pub fn attach(memory: &GuestMemory, info_at: GuestPhys, keys: AuditKeys) -> Result<Self, ReadError> {
         let guest = Guest::read(memory, info_at)?;
+        let hidden = Hidden::new(keys, memory.regions(), guest.info.kernel_root);
         let observer = Self {
             info_at,
             tail: 0,
             given: 0,
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
+            hidden,
             news: News::default(),
             missed: true,
             map: Followed::new(Paging::default(), ReverseMap::BUDGET),
-            policy: Policy::new(rules),
+            policy: Policy::new(keys.policy),
             findings: Vec::new(),
             known: BTreeSet::new(),
         };
@@ -86,6 +91,7 @@ impl Observer {
         for number in from..info.trace_head {
             let at = info.trace_ring.add(number % slots * size_of::<Record>() as u64);
             if let Ok(record) = memory.read_value::<Record>(at) {
+                self.hidden.apply(&record);
                 take(&record);
             }
         }
@@ -120,7 +126,8 @@ impl Observer {
         let everything = Changed::everything();
         let changed = if std::mem::replace(&mut self.missed, true) { &everything } else { changed };
         self.guest.update(memory, self.info_at, changed, &mut self.news)?;
-        self.map.update(memory, self.guest.spaces(), changed);
+        self.hidden.look(memory, &self.guest);
+        self.map.update(memory, self.guest.spaces().chain(self.hidden.spaces()), changed);
         self.policy.recheck_guest(&self.map, &self.guest, &self.news, &mut self.findings);
         self.missed = false;
         Ok(())
@@ -140,6 +147,22 @@ impl Observer {
     /// What the last audit found, where it breaks a rule.
     pub fn violations(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.what.is_violation())
+    }
+
+    /// Whether an audit at this tick looks through all of memory for hidden address spaces, and wants to know
+    /// [`Self::processor_has`].
+    pub fn scans_at(&self, now: u64) -> bool {
+        self.hidden.is_due(now)
+    }
+
+    /// The root of page tables that the processor has, for the next audit.
+    pub fn processor_has(&mut self, root: GuestPhys) {
+        self.hidden.running(root);
+    }
+
+    /// Hidden address spaces that were found for the first time since this was last asked.
+    pub fn newly_hidden(&mut self) -> Vec<Found> {
+        self.hidden.take_new()
     }
 
     /// Whether this is the first audit that finds this sharing.
@@ -197,7 +220,7 @@ mod tests {
     fn commands_wait_in_a_ring_that_never_holds_more_than_fit() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         assert_eq!((observer.room(), from_host(&memory).commands_given), (16, 0));
         observer.command(&memory, (1..=10).map(kill));
         assert_eq!(observer.room(), 6);
@@ -219,7 +242,7 @@ mod tests {
     fn commands_survive_a_drain() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         observer.command(&memory, [kill(7)]);
         observer.drain(&memory, |_| {});
         let told = from_host(&memory);
@@ -230,7 +253,7 @@ mod tests {
     fn a_guest_that_lies_about_what_it_took_harms_only_itself() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(u64::MAX).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         for round in 0..5 {
             assert_eq!(observer.room(), 16);
             observer.command(&memory, (0..20).map(kill));

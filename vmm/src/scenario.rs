@@ -126,7 +126,7 @@ pub struct MonitorKeys {
 }
 
 /// The audits of the page tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct AuditKeys {
     /// The rules by which sharings are judged.
@@ -134,6 +134,14 @@ pub struct AuditKeys {
     pub policy: Preset,
     /// Each audit reads everything, rather than what was written since the last one. It makes no other difference.
     pub whole: bool,
+    /// Ticks between two scans of all memory for hidden address spaces; 0 for none.
+    pub roots_every: u64,
+}
+
+impl Default for AuditKeys {
+    fn default() -> Self {
+        Self { policy: Preset::Strict, whole: false, roots_every: 16 }
+    }
 }
 
 /// The watchdog.
@@ -353,6 +361,7 @@ impl Scenario {
         range("load.buffers", self.load.buffers.into(), 1, 256)?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
+        range("audit.roots-every", self.audit.roots_every, 0, u32::MAX.into())?;
         range("monitor.max-load", self.monitor.max_load.into(), 0, 256)?;
         range("watchdog.timeout-ticks", self.watchdog.timeout_ticks, 4, u32::MAX.into())?;
         for (at, program) in self.program.iter().enumerate() {

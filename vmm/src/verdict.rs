@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::beats::Beats;
 use crate::detection::Detection;
+use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
 use crate::subsystems::Subsystems;
@@ -77,9 +78,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The outcome of a run that has lasted its time, with so many wrong sharings and false tags.
-    pub fn lasted(&self, leaks: usize, false_tags: u64) -> Outcome {
-        if leaks > 0 || self.crashes > 0 || self.damaged > 0 || self.executable > 0 {
+    /// The outcome of a run that has lasted its time, with so many wrong sharings and hidden spaces, and so many false tags.
+    pub fn lasted(&self, found: usize, false_tags: u64) -> Outcome {
+        if found > 0 || self.crashes > 0 || self.damaged > 0 || self.executable > 0 {
             Outcome::Corrupted
         } else if self.restarts > 0 || self.kills > 0 || false_tags > 0 {
             Outcome::Disturbed
@@ -118,6 +119,10 @@ pub struct Verdict<'a> {
     pub beats: Beats,
     /// Whom the guest took for violators.
     pub tags: Tags,
+    /// Address spaces that the process table does not name.
+    pub hidden: HiddenSpaces,
+    /// Where the kernel was when it could not go on, each time.
+    pub kernel_crashes: Vec<Value>,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended.
@@ -152,6 +157,7 @@ impl Verdict<'_> {
             "beats": self.beats.to_json(),
             "policy": self.scenario.audit.policy.name(),
             "leaks": self.detection.to_json(),
+            "hidden_spaces": self.hidden.to_json(),
             "monitor": {
                 "audits": tally.audits,
                 "blind_audits": tally.blind_audits,
@@ -159,6 +165,7 @@ impl Verdict<'_> {
                 "kills": tally.kills,
             },
             "agents": self.tags.to_json(),
+            "kernel_crashes": self.kernel_crashes,
             "crashes": tally.crashes,
             "damaged": tally.damaged,
             "writable_executable": tally.executable,

@@ -12,5 +12,6 @@ mod recheck;
 mod reverse;
 mod roots;
 mod space;
+mod symbols;
 mod walk_by_hand;
 mod walk_properties;

@@ -127,14 +127,26 @@ pub struct Followed {
 #[derive(Clone, Debug)]
 struct Scratch {
     page: Box<Table>,
+    used: Vec<(usize, u64)>,
     fresh: Vec<Packed>,
     below: Vec<NodeId>,
     pending: Vec<NodeId>,
+    work: Work,
+}
+
+/// A table as it is and as it was.
+#[derive(Clone, Debug, Default)]
+struct Work {
+    fresh: Vec<Packed>,
+    below: Vec<NodeId>,
+    old: Vec<Packed>,
+    old_below: Vec<NodeId>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { page: Box::new([0; 512]), fresh: Vec::new(), below: Vec::new(), pending: Vec::new() }
+        let (page, used) = (Box::new([0; 512]), Vec::new());
+        Self { page, used, fresh: Vec::new(), below: Vec::new(), pending: Vec::new(), work: Work::default() }
     }
 }
 
@@ -190,16 +202,9 @@ impl Followed {
 
     /// Brings the map up to date: these are the address spaces now, and no frame outside of `changed` was written since
     /// the last update.
-    pub fn update<M: PhysicalMemory + ?Sized>(
-        &mut self,
-        mem: &M,
-        spaces: impl IntoIterator<Item = Space>,
-        changed: &Changed,
-    ) {
-        let mut next = std::mem::take(&mut self.spaces);
-        next.clear();
-        next.extend(spaces.into_iter().take(ReverseMap::MOST_SPACES));
-        self.spaces = next;
+    pub fn update<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], changed: &Changed) {
+        self.spaces.clear();
+        self.spaces.extend_from_slice(&spaces[..spaces.len().min(ReverseMap::MOST_SPACES)]);
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (false, false);
         (self.read, self.work) = (0, 0);
@@ -290,14 +295,18 @@ impl Followed {
     fn is_within_budget(&self) -> bool {
         let mut left = Left::new(self.budget);
         let misses: u64 = self.roots.iter().map(|(_, cost)| cost.misses).sum();
-        let fits = self.roots.iter().enumerate().all(|(index, (_, cost))| {
-            let share = left.share(self.roots.len() - index);
-            let fits = cost.tables <= share.tables && cost.pages <= share.leaves;
-            if fits {
-                left.take(cost.tables, cost.pages);
-            }
-            fits
-        });
+        // Who needs no more than the first share has it for sure, so that one division does for nearly all.
+        let least = left.share(self.roots.len().max(1));
+        let modest = |cost: &Cost| cost.tables <= least.tables && cost.pages <= least.leaves;
+        let fits = self.roots.iter().all(|(_, cost)| modest(cost))
+            || self.roots.iter().enumerate().all(|(index, (_, cost))| {
+                let share = left.share(self.roots.len() - index);
+                let fits = cost.tables <= share.tables && cost.pages <= share.leaves;
+                if fits {
+                    left.take(cost.tables, cost.pages);
+                }
+                fits
+            });
         fits && misses < left.misses.max(1)
     }
 
@@ -397,8 +406,7 @@ impl Followed {
         let id = self.new_node(node);
         if node.level == 1 {
             for nth in 0..count {
-                let packed = self.entries.item(node.entries, nth);
-                self.bring(mem, scratch, id, packed)?;
+                self.bring(mem, scratch, (id, &node), scratch.fresh[nth])?;
             }
             return Ok(id);
         }
@@ -407,7 +415,7 @@ impl Followed {
         let children = self.children.add(&scratch.below);
         for nth in 0..count {
             let packed = self.entries.item(node.entries, nth);
-            let child = self.bring(mem, scratch, id, packed)?;
+            let child = self.bring(mem, scratch, (id, &node), packed)?;
             self.children.replace(children, nth, child);
         }
         self.nodes[id as usize].children = children;
@@ -430,43 +438,55 @@ impl Followed {
         if self.entries.get(node.entries) == scratch.fresh {
             return Ok(());
         }
-        let old = self.entries.get(node.entries).to_vec();
-        let old_below = self.children.get(node.children).to_vec();
-        let fresh = std::mem::take(&mut scratch.fresh);
-        let mut below = Vec::new();
-        let (mut was, mut is) = (0, 0);
-        // Both lists rise by index. First what is gone, so that the map never holds two pages at one address.
-        while was < old.len() {
-            let keep = loop {
-                match fresh.get(is) {
-                    Some(new) if new.index() < old[was].index() => is += 1,
-                    other => break other == Some(&old[was]),
-                }
+        // Below, new tables may be read: what is at work here is taken out of the scratch.
+        let mut work = std::mem::take(&mut scratch.work);
+        std::mem::swap(&mut work.fresh, &mut scratch.fresh);
+        work.old.clear();
+        work.old.extend_from_slice(self.entries.get(node.entries));
+        work.old_below.clear();
+        work.old_below.extend_from_slice(self.children.get(node.children));
+        let exchanged = self.exchange(mem, scratch, (id, &node), &mut work);
+        if exchanged.is_ok() {
+            let Node { mut entries, mut children, .. } = node;
+            self.entries.set(&mut entries, &work.fresh);
+            if node.level > 1 {
+                self.children.set(&mut children, &work.below);
+            }
+            let node = &mut self.nodes[id as usize];
+            (node.entries, node.children) = (entries, children);
+        }
+        std::mem::swap(&mut work.fresh, &mut scratch.fresh);
+        scratch.work = work;
+        exchanged
+    }
+
+    /// Takes away the entries that are gone, and then brings those that are new, so that the map never holds two pages
+    /// at one address. Both lists rise by index.
+    fn exchange<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        scratch: &mut Scratch,
+        (id, node): (NodeId, &Node),
+        work: &mut Work,
+    ) -> Result<(), Disorder> {
+        let Work { fresh, old, old_below, below } = work;
+        let mut new = fresh.iter().peekable();
+        for (nth, packed) in old.iter().enumerate() {
+            while new.next_if(|new| new.index() < packed.index()).is_some() {}
+            if new.peek() != Some(&packed) {
+                self.take_away(node, *packed, old_below.get(nth).copied().unwrap_or(NO_NODE));
+            }
+        }
+        below.clear();
+        let mut was = old.iter().zip(0..).peekable();
+        for packed in fresh.iter() {
+            while was.next_if(|(old, _)| old.index() < packed.index()).is_some() {}
+            let child = match was.peek() {
+                Some((old, nth)) if *old == packed => old_below.get(*nth).copied().unwrap_or(NO_NODE),
+                _ => self.bring(mem, scratch, (id, node), *packed)?,
             };
-            if !keep {
-                self.take_away(&node, old[was], old_below.get(was).copied().unwrap_or(NO_NODE));
-            }
-            was += 1;
+            below.push(child);
         }
-        was = 0;
-        for &new in &fresh {
-            while was < old.len() && old[was].index() < new.index() {
-                was += 1;
-            }
-            let kept = old.get(was) == Some(&new);
-            below.push(match kept {
-                true => old_below.get(was).copied().unwrap_or(NO_NODE),
-                false => self.bring(mem, scratch, id, new)?,
-            });
-        }
-        let Node { mut entries, mut children, .. } = node;
-        self.entries.set(&mut entries, &fresh);
-        if node.level > 1 {
-            self.children.set(&mut children, &below);
-        }
-        scratch.fresh = fresh;
-        let node = &mut self.nodes[id as usize];
-        (node.entries, node.children) = (entries, children);
         Ok(())
     }
 
@@ -476,10 +496,9 @@ impl Followed {
         &mut self,
         mem: &M,
         scratch: &mut Scratch,
-        id: NodeId,
+        (id, node): (NodeId, &Node),
         packed: Packed,
     ) -> Result<NodeId, Disorder> {
-        let node = self.nodes[id as usize];
         let value = packed.value();
         match self.paging.decode(value, node.level) {
             Entry::Table(at) => {
@@ -498,7 +517,7 @@ impl Followed {
                     children: Span::default(),
                     before: NO_NODE,
                     after: NO_NODE,
-                    ..node
+                    ..*node
                 };
                 self.plant(mem, scratch, child)
             }
@@ -631,19 +650,10 @@ impl Node {
 
 /// Reads the entries of a table that ring 3 can use, by rising index.
 fn collect<M: PhysicalMemory + ?Sized>(mem: &M, at: Frame, scratch: &mut Scratch) -> Result<(), Disorder> {
-    let Scratch { page, fresh, .. } = scratch;
+    let Scratch { page, used, fresh, .. } = scratch;
+    used.clear();
+    mem.entries(at.base(), bits::PRESENT | bits::USER, page, used).map_err(|_| Disorder)?;
     fresh.clear();
-    let table = mem.table(at.base(), page).map_err(|_| Disorder)?;
-    const WANTED: u64 = bits::PRESENT | bits::USER;
-    for (line, first) in table.chunks_exact(8).zip((0..).step_by(8)) {
-        if line.iter().fold(0, |all, value| all | value) & bits::PRESENT == 0 {
-            continue;
-        }
-        for (index, &value) in (first..).zip(line) {
-            if value & WANTED == WANTED {
-                fresh.push(Packed::new(index, value));
-            }
-        }
-    }
+    fresh.extend(used.iter().map(|(index, value)| Packed::new(*index, *value)));
     Ok(())
 }

@@ -15,7 +15,7 @@ use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
 use introspect::policy::{Finding, Policy, Preset, What};
 use introspect::reverse::ReverseMap;
-use introspect::space::{Guest, News, ReadError};
+use introspect::space::{Guest, News, ReadError, Space};
 use zerocopy::IntoBytes;
 
 use crate::ledger::Sharing;
@@ -34,6 +34,7 @@ pub struct Observer {
     commands: [Command; COMMAND_SLOTS],
     guest: Guest,
     news: News,
+    spaces: Vec<Space>,
     map: Followed,
     /// There was no audit yet, or the last one came to nothing.
     missed: bool,
@@ -54,6 +55,7 @@ impl Observer {
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
             news: News::default(),
+            spaces: Vec::new(),
             missed: true,
             map: Followed::new(Paging::default(), ReverseMap::BUDGET),
             policy: Policy::new(rules),
@@ -120,7 +122,11 @@ impl Observer {
         let everything = Changed::everything();
         let changed = if std::mem::replace(&mut self.missed, true) { &everything } else { changed };
         self.guest.update(memory, self.info_at, changed, &mut self.news)?;
-        self.map.update(memory, self.guest.spaces(), changed);
+        if self.news.everything || self.news.processes || !self.news.facts.is_empty() {
+            self.spaces.clear();
+            self.spaces.extend(self.guest.spaces());
+        }
+        self.map.update(memory, &self.spaces, changed);
         self.policy.recheck_guest(&self.map, &self.guest, &self.news, &mut self.findings);
         self.missed = false;
         Ok(())

@@ -54,13 +54,15 @@ struct Guest {
 }
 
 impl Guest {
-    /// The programs, in the order of the boot module: by name.
+    /// The programs, in the order of the boot module: by name. Each is a file, or a folder with a `main.rs`.
     fn programs(&self) -> Vec<String> {
         let folder = self.root.join("guest-kernel/src/programs");
         let files = fs::read_dir(folder).expect("the folder of the programs is there");
         let paths = files.map(|file| file.expect("the folder can be read").path());
         let mut names: Vec<String> = paths
-            .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+            .filter(|path| {
+                path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file()
+            })
             .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
             .collect();
         names.sort_unstable();

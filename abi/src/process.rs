@@ -150,7 +150,7 @@ pub struct Descriptor {
     pub seen: u64,
     /// Kernel entries it has made: its CPU time, in the unit of the virtual clock.
     pub entries: u64,
-    /// Tick since which it is in its present state.
+    /// Tick since which it is in its present state; at the gateway, at which it first came there for its present call.
     pub since: u64,
     /// Ticks that it has spent waiting for others: for a receiver, a reply, a datagram, the gateway, the CPU.
     pub waited: u64,

@@ -36,7 +36,8 @@ pub struct Service {
     pub argument: u64,
     /// Tick of the last start.
     pub started: u64,
-    /// Frame of the state page that it shares with the kernel and that a restart keeps; 0 if it has none.
+    /// Frame of the state page that it shares with the kernel and that a restart keeps; 0 if it has none, or if there
+    /// will be no restart.
     pub warm: u32,
     /// Priority.
     pub priority: u8,

@@ -120,8 +120,9 @@ kinds! {
     Datagram = 21, "datagram", Number("port"), Process("to"), Number("sequence");
     /// A datagram was collected whose checksum is not the one it was sent with.
     Damaged = 22, "damaged", Number("port"), Process("from"), Number("sequence");
-    /// A process waits at the gateway: `place` is its place in the queue, from 1.
-    Gated = 23, "gated", Number("place"), Number("bytes"), Nothing;
+    /// A process waits at the gateway: `place` is its place in the queue, from 1, `age` the ticks since it first came
+    /// there for its present call.
+    Gated = 23, "gated", Number("place"), Number("bytes"), Number("age");
     /// Free frames have fallen below the low-water mark.
     LowWater = 24, "low-water", Number("free"), Number("mark"), Nothing;
     /// There was no frame left at all: this process was ended for those it had.
@@ -173,6 +174,9 @@ kinds! {
     BackingFound = 0x10c, "backing-found", Number("role"), Hex("frame"), Hex("named-at");
     /// An audit found a page that its process can write and execute.
     ExecutableFound = 0x10d, "executable-found", Nothing, Hex("frame"), Hex("address");
+    /// An audit found an address space that the process table does not name: `pid` is to whom its root was given, `use` the
+    /// frame kind of the root.
+    HiddenSpace = 0x10e, "hidden-space", Number("use"), Hex("root"), Number("entries");
 }
 
 #[cfg(test)]

@@ -216,6 +216,7 @@ pub use daemon::Agent;
 mod daemon {
     use abi::Pid;
     use abi::agents::{Class, TAP_SLOTS, Tap, Target};
+    use abi::layout::USER_TEXT;
     use abi::syscall::{Keys, Query};
 
     use super::{Board, FORGIVING, Judge, Verdict, forget, forgive, offset};
@@ -260,7 +261,15 @@ mod daemon {
         lost: u64,
         /// When points were last forgiven.
         forgave: u64,
+        /// Memory for what it sees of others.
+        evidence: u64,
     }
+
+    /// Bytes of a violator's text that its fingerprint is made of.
+    const EVIDENCE: u64 = 256;
+
+    /// An odd number whose bits are well mixed (2^64 divided by the golden ratio).
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
     impl Agent {
         /// Asks for the key and attaches; an Agent that may not be one ends.
@@ -273,13 +282,14 @@ mod daemon {
                 SYSTEM.print("the post is taken");
                 SYSTEM.exit(1);
             };
+            let Ok(evidence) = SYSTEM.grow(1) else { SYSTEM.exit(1) };
             let page = StatePage(at);
             let lost = page.get(offset::LOST);
-            Self { judge: Judge::new(class), page, lost, forgave: SYSTEM.query(Query::Tick) }
+            Self { judge: Judge::new(class), page, lost, forgave: SYSTEM.query(Query::Tick), evidence }
         }
 
-        /// Judges what was tapped since the last time, a ring at most, and deals with violators.
-        pub fn look(&mut self) {
+        /// Judges what was tapped since the last time, a ring at most, and deals with violators. Gives the tick.
+        pub fn look(&mut self) -> u64 {
             let lost = self.page.get(offset::LOST);
             if lost != self.lost {
                 self.judge.missed(lost.wrapping_sub(self.lost));
@@ -303,16 +313,28 @@ mod daemon {
                 self.forgave = now;
                 forgive(&mut self.page);
             }
+            now
         }
 
         fn execute(&mut self, Verdict { pid, heuristic, score }: Verdict) {
-            // It may be dead already.
+            // Which program it was can be seen as long as it lives. It may be dead already.
+            let text = self.fingerprint(pid);
             if SYSTEM.tag(pid, heuristic, score).is_ok() {
                 let tagged = self.page.get(offset::TAGGED);
                 self.page.set(offset::TAGGED, tagged.wrapping_add(1));
-                SYSTEM.print(heuristic.name());
+                SYSTEM.print_with(heuristic.name(), text);
             }
             forget(pid, &mut self.page);
+        }
+
+        /// A sum over the beginning of somebody's program text; 0 if it cannot be read.
+        fn fingerprint(&self, pid: Pid) -> u32 {
+            if SYSTEM.examine(pid, USER_TEXT, self.evidence, EVIDENCE).is_err() {
+                return 0;
+            }
+            let words = (self.evidence..self.evidence + EVIDENCE).step_by(8).map(read_word);
+            let sum = words.fold(0u64, |sum, word| (sum.rotate_left(5) ^ word).wrapping_mul(SPREAD));
+            (sum >> 32) as u32
         }
     }
 }

@@ -129,11 +129,11 @@ impl<H: Hardware> Kernel<H> {
     pub(crate) fn out_of_memory(&mut self, asking: usize) -> bool {
         let mut most = (0, 0);
         for slot in 1..self.slots.limit() {
-            if self.processes[slot] == 0 {
+            if self.descriptors[slot] == 0 {
                 continue;
             }
-            let Self { hw, processes, .. } = self;
-            let d = &Self::process_in(hw, abi::Frame(u64::from(processes[slot]))).d;
+            let Self { hw, descriptors, .. } = self;
+            let d = &Self::process_in(hw, abi::Frame(u64::from(descriptors[slot]))).d;
             if d.uid != 0 && d.ring == 3 && d.state != State::Zombie as u8 && d.frames > most.0 {
                 most = (d.frames, slot);
             }

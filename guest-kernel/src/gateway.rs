@@ -22,6 +22,7 @@ use abi::process::State;
 use abi::syscall::Error;
 use abi::trace::Kind;
 use abi::{GuestVirt, Pid};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::hardware::Hardware;
 use crate::ipc::PORTS;
@@ -62,6 +63,25 @@ impl UserPtr {
     pub const fn words(self) -> usize {
         self.bytes.div_ceil(8) as usize
     }
+}
+
+/// A transfer that a process has asked for and that is not done yet.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Transfer {
+    /// Its number, in the order in which they are asked for; 0 for none.
+    pub number: u64,
+    /// Tick at which it was asked for: its age counts from here, through all attempts.
+    pub since: u64,
+    /// Tick until which its process will wait; `u64::MAX` for ever.
+    pub until: u64,
+    /// Tick of the present attempt, while its process waits at the gateway.
+    tried: u64,
+}
+
+impl Transfer {
+    /// None.
+    pub const NONE: Self = Self { number: 0, since: 0, until: 0, tried: 0 };
 }
 
 /// Length of the SYSCALL instruction: so far a process goes back to make its call again.
@@ -165,15 +185,13 @@ impl<H: Hardware> Kernel<H> {
     /// The running process asks for a transfer, or asks again: a transfer keeps its number, its age and the end of its
     /// patience (ticks; 0 for ever) until it is done. Says whether this is another attempt.
     pub(crate) fn ask_for_transfer(&mut self, slot: usize, patience: u64) -> bool {
-        if self.process(slot).asked != 0 {
+        if self.process(slot).transfer.number != 0 {
             return true;
         }
         self.transfer_serial += 1;
-        let (serial, now) = (self.transfer_serial, self.info.tick);
-        let process = self.process(slot);
-        process.asked = serial;
-        process.asked_at = now;
-        process.patient_until = if patience == 0 { u64::MAX } else { now.saturating_add(patience) };
+        let (number, now) = (self.transfer_serial, self.info.tick);
+        let until = if patience == 0 { u64::MAX } else { now.saturating_add(patience) };
+        self.process(slot).transfer = Transfer { number, since: now, until, tried: now };
         false
     }
 
@@ -201,24 +219,26 @@ impl<H: Hardware> Kernel<H> {
     ) -> Result<(), Error> {
         let now = self.info.tick;
         let process = self.process(slot);
-        let (pid, until) = (process.d.pid, process.patient_until);
+        let (pid, Transfer { number, since, until, .. }) = (process.d.pid, process.transfer);
         if until <= now {
             let owner = self.ports.bound[place].owner;
             self.gave_up(pid, place, owner);
             return Err(Error::TimedOut);
         }
-        let process = self.process(slot);
-        let gate = Gate { pid, bytes: bytes as u32, since: process.asked_at, sequence: process.asked };
+        let gate = Gate { pid, bytes: bytes as u32, since, sequence: number };
         let nth = self.admit(gate).ok_or(Error::Exhausted)?;
         if !again {
             self.info.counters.gated += 1;
         }
-        self.emit(Kind::Gated, pid, nth as u32 + 1, bytes, 0);
+        self.emit(Kind::Gated, pid, nth as u32 + 1, bytes, now.saturating_sub(since));
         if until != u64::MAX {
             self.timers.set(slot, until);
         }
-        self.process(slot).port = place as u32;
-        self.wait_for(slot, State::Gated, peer);
+        let process = self.wait_for(slot, State::Gated, peer);
+        process.port = place as u32;
+        process.transfer.tried = now;
+        // From outside its age is seen, not that of this attempt.
+        process.d.since = since;
         self.current = 0;
         Ok(())
     }
@@ -246,8 +266,8 @@ impl<H: Hardware> Kernel<H> {
         (priority, gate.sequence)
     }
 
-    /// Takes one out of the queue; gives who it was.
-    fn dismiss(&mut self, place: usize) -> Pid {
+    /// Takes one out of the queue.
+    fn dismiss(&mut self, place: usize) {
         let pid = self.gates[place].pid;
         let waiting = self.info.gate_waiting as usize;
         for each in place + 1..waiting {
@@ -255,18 +275,19 @@ impl<H: Hardware> Kernel<H> {
         }
         self.gates[waiting - 1] = Gate::default();
         self.info.gate_waiting -= 1;
-        pid
+        // Its account of waiting has what went before this attempt already.
+        let process = self.process(pid.slot());
+        process.d.since = process.transfer.tried;
     }
 
     /// A gated process stops waiting, whatever the reason; its transfer is forgotten.
     pub(crate) fn leave_gateway(&mut self, slot: usize) {
-        let process = self.process(slot);
-        let pid = process.d.pid;
-        process.asked = 0;
+        let pid = self.process(slot).d.pid;
         let waiting = &self.gates[..self.info.gate_waiting as usize];
         if let Some(place) = waiting.iter().position(|gate| gate.pid == pid) {
             self.dismiss(place);
         }
+        self.process(slot).transfer = Transfer::NONE;
     }
 
     /// There may be room: as many try again as it is for, and all whose port is no more. To let in one too many does no

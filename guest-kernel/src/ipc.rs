@@ -351,7 +351,7 @@ impl<H: Hardware> Kernel<H> {
             }
         }
         for other in 1..self.slots.limit() {
-            if self.processes[other] == 0 {
+            if self.descriptors[other] == 0 {
                 continue;
             }
             let process = self.process(other);

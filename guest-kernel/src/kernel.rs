@@ -69,6 +69,9 @@ pub struct Kernel<H> {
     pub(crate) module: Module,
     pub(crate) params: Params,
     pub(crate) slots: Slots,
+    /// Frame numbers of the descriptors, for the kernel itself: it finds a process by its slot here, whatever the process
+    /// table says, in which pids are looked up and which the host reads.
+    pub(crate) descriptors: [u32; PROCESS_SLOTS],
     pub(crate) links: Links,
     pub(crate) ready: Ready,
     pub(crate) timers: Timers,
@@ -124,6 +127,7 @@ impl<H: Hardware> Kernel<H> {
             module,
             params,
             slots: Slots::new(),
+            descriptors: [0; PROCESS_SLOTS],
             links: Links::new(),
             ready: Ready::new(),
             timers: Timers::new(),
@@ -278,7 +282,7 @@ impl<H: Hardware> Kernel<H> {
     /// The process in a slot that has one.
     #[inline(always)]
     pub(crate) fn process(&mut self, slot: usize) -> &mut Process {
-        let frame = Frame(u64::from(self.processes[slot]));
+        let frame = Frame(u64::from(self.descriptors[slot]));
         Self::process_in(&mut self.hw, frame)
     }
 

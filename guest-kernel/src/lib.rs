@@ -33,6 +33,7 @@ pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
 pub mod buffers;
+pub mod directory;
 pub mod faults;
 pub mod flows;
 pub mod gateway;

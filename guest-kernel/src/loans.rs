@@ -156,7 +156,7 @@ impl<H: Hardware> Kernel<H> {
             if self.info.pending_spaces == 0 {
                 return;
             }
-            if self.processes[slot] != 0 {
+            if self.descriptors[slot] != 0 {
                 self.teardown(slot);
             }
         }

@@ -98,7 +98,7 @@ impl<H: Hardware> Kernel<H> {
             Err(error) => Err(error),
         };
         let process = self.process(slot);
-        process.asked = 0;
+        process.transfer.number = 0;
         if result.is_ok() {
             process.d.context.rax = 0;
         } else if again {
@@ -137,7 +137,7 @@ impl<H: Hardware> Kernel<H> {
         };
         let process = self.process(slot);
         process.d.messages += 1;
-        let (pid, uid, sequence) = (process.d.pid, process.d.uid, process.asked as u32);
+        let (pid, uid, sequence) = (process.d.pid, process.d.uid, process.transfer.number as u32);
         let header = u64::from(pid.0) | u64::from(sequence) << 32;
         let (frame, first) = self.buffers.at(buffer);
         let target = &mut self.hw.page(frame).0[first..];

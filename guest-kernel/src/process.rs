@@ -5,6 +5,10 @@
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
+//! The kernel has two lists of processes, as kernels do: one that its own parts find a process by, given its slot; and the
+//! process table, in which a pid is looked up, and which the host reads. They say the same, unless somebody writes into the
+//! table who should not. Whom the table does not name is dead to all others, and runs.
+//!
 //! The one place where a state changes is `Kernel::change_state`.
 //!
 //! A new process has page tables and its program's text, which all instances share; data, stack and heap are only
@@ -20,6 +24,7 @@ use abi::trace::Kind;
 use abi::{Frame, GuestVirt, Pid};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::gateway::Transfer;
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
 use crate::pager::Chain;
@@ -86,12 +91,8 @@ pub struct Process {
     pub phone: Phone,
     /// Its signals.
     pub signals: Signals,
-    /// Number of the transfer that it has asked for and that is not done; 0 for none.
-    pub asked: u64,
-    /// When it asked.
-    pub asked_at: u64,
-    /// Until when it will wait for it; `u64::MAX` for ever.
-    pub patient_until: u64,
+    /// The transfer that it has asked for.
+    pub transfer: Transfer,
 }
 
 /// Slots of the process table: which are free, and the generation of each.
@@ -269,6 +270,7 @@ impl<H: Hardware> Kernel<H> {
                 return Err(error);
             }
         };
+        self.descriptors[pid.slot()] = frame.0 as u32;
         self.processes[pid.slot()] = frame.0 as u32;
         let now = self.info.tick;
         let process = self.process(pid.slot());
@@ -378,7 +380,7 @@ impl<H: Hardware> Kernel<H> {
             return;
         }
         for other in 1..self.slots.limit() {
-            if self.processes[other] != 0 && self.process(other).d.parent == pid {
+            if self.descriptors[other] != 0 && self.process(other).d.parent == pid {
                 self.process(other).d.parent = Pid::NONE;
             }
         }
@@ -386,7 +388,7 @@ impl<H: Hardware> Kernel<H> {
 
     fn reap(&mut self, slot: usize) {
         let pid = self.process(slot).d.pid;
-        let frame = Frame(u64::from(self.processes[slot]));
+        let frame = Frame(u64::from(core::mem::take(&mut self.descriptors[slot])));
         self.processes[slot] = 0;
         self.take_back(pid, frame);
         self.slots.put(&mut self.links, slot);

@@ -217,7 +217,7 @@ impl<H: Hardware> Kernel<H> {
         self.current = next;
         self.info.current = pid;
         self.hw.load_root(root);
-        self.hw.resume_from(abi::Frame(u64::from(self.processes[next])));
+        self.hw.resume_from(abi::Frame(u64::from(self.descriptors[next])));
     }
 
     /// The one place where a process's state changes. Gives the process.
@@ -227,8 +227,8 @@ impl<H: Hardware> Kernel<H> {
             self.set_state_and_priority(slot, state);
             return self.process(slot);
         }
-        let Self { hw, processes, info, .. } = self;
-        let process = Self::process_in(hw, abi::Frame(u64::from(processes[slot])));
+        let Self { hw, descriptors, info, .. } = self;
+        let process = Self::process_in(hw, abi::Frame(u64::from(descriptors[slot])));
         process.set_state(state, info);
         if !waits(state) {
             process.d.peer = Pid::NONE;
@@ -240,8 +240,8 @@ impl<H: Hardware> Kernel<H> {
     /// waits for.
     #[inline(never)]
     fn set_state_and_priority(&mut self, slot: usize, state: State) {
-        let Self { hw, processes, info, .. } = self;
-        let process = Self::process_in(hw, abi::Frame(u64::from(processes[slot])));
+        let Self { hw, descriptors, info, .. } = self;
+        let process = Self::process_in(hw, abi::Frame(u64::from(descriptors[slot])));
         let lifted = process.set_state(state, info);
         let peer = process.d.peer;
         if lifted != 0 {

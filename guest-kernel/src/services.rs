@@ -9,12 +9,12 @@
 //! The kernel itself starts nothing again: whether a service that is no more should be there is a matter of policy, and
 //! the monitor, which sees the whole machine, decides it.
 
-use abi::Pid;
 use abi::info::{COMMAND_KILL, COMMAND_RESTART, COMMAND_SLOTS, Command};
 use abi::process::State;
 use abi::service::{SERVICE_BARRED, SERVICE_DONE, SERVICE_DOWN, SERVICE_NONE, SERVICE_RUNS, Service};
 use abi::syscall::{Error, FIRST_PERSON};
 use abi::trace::Kind;
+use abi::{Frame, Pid};
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
@@ -66,10 +66,17 @@ impl<H: Hardware> Kernel<H> {
             TAGGED if service.uid >= FIRST_PERSON => SERVICE_BARRED,
             _ => SERVICE_DOWN,
         };
-        let warm = self.services[place].warm;
-        if warm != 0 {
+        let (pid, warm, state) = (service.pid, Frame(u64::from(service.warm)), service.state);
+        if warm == Frame(0) {
+            return;
+        }
+        if state == SERVICE_DOWN {
             // Nobody's, until the next process of the service asks for it.
-            self.pager.own(abi::Frame(u64::from(warm)), Pid::NONE);
+            self.pager.own(warm, Pid::NONE);
+        } else {
+            // There will be none.
+            service.warm = 0;
+            self.take_back(pid, warm);
         }
     }
 

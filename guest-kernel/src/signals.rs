@@ -14,7 +14,7 @@ use abi::syscall::{Error, SIGNAL_END};
 use abi::trace::Kind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::gateway::UserPtr;
+use crate::gateway::{Transfer, UserPtr};
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
 use crate::process::KILLED;
@@ -40,6 +40,8 @@ pub struct Signals {
     pending: u32,
     /// The registers with which it goes on when the handler has returned.
     saved: Context,
+    /// The transfer that it was about to ask for again; what the handler asks for is another.
+    saved_transfer: Transfer,
 }
 
 impl Signals {
@@ -117,6 +119,7 @@ impl<H: Hardware> Kernel<H> {
         let number = core::mem::take(&mut signals.pending);
         signals.handling = 1;
         signals.saved = process.d.context;
+        signals.saved_transfer = core::mem::replace(&mut process.transfer, Transfer::NONE);
         let context = &mut process.d.context;
         context.rip = signals.handler;
         context.rsp = signals.top - 8;
@@ -135,6 +138,7 @@ impl<H: Hardware> Kernel<H> {
         }
         process.signals.handling = 0;
         process.d.context = process.signals.saved;
+        process.transfer = process.signals.saved_transfer;
         self.deliver_pending(slot);
         Ok(())
     }

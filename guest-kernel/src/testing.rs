@@ -11,6 +11,7 @@
 //! | `lives`, `faults` | birth, death, waiting for children; faults, the stack, the heap |
 //! | `paging` | demand paging, the low-water mark, the end of memory |
 //! | `signals`, `phones`, `shims` | handlers and return stacks; user code in ring 0; calls of older versions |
+//! | `hiding` | a process that the process table does not name |
 //! | `rights` | what is refused to whom |
 //! | `quarantine` | epochs, pressure, the pager's fix and the bug without it |
 //! | `agents` | taps, tags, state pages, reads of others' memory |
@@ -18,12 +19,14 @@
 //! | `keys` | who is entitled to what, and the grant log |
 //! | `clock` | ticks, timers, idle time, the trace ring |
 //! | `oracle` | who attends to the timer, missed ticks, order and accounts, lent priorities, age |
+//! | `nonsense` | calls with arguments of every wrong kind: known answers, counted, and harmless to others |
 //! | `random` | whatever programs do: no panic, and the invariants |
 
 mod agents;
 mod clock;
 mod faults;
 mod gateway;
+mod hiding;
 mod invariants;
 mod keys;
 mod lending;
@@ -32,6 +35,7 @@ mod machine;
 mod matrix;
 mod messages;
 mod network;
+mod nonsense;
 mod oracle;
 mod paging;
 mod phones;

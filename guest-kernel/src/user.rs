@@ -162,6 +162,18 @@ impl System {
         let _ = self.make(Call::Print, [length as u64, a, b, c, d, e]);
     }
 
+    /// Writes a line of up to 31 bytes of text and a number in hexadecimal.
+    pub fn print_with(self, text: &str, number: u32) {
+        let mut line = [b' '; 40];
+        let text = &text.as_bytes()[..text.len().min(31)];
+        let (words, digits) = line.split_at_mut(text.len() + 1);
+        words[..text.len()].copy_from_slice(text);
+        for (nth, place) in digits.iter_mut().take(8).enumerate() {
+            *place = b"0123456789abcdef"[(number >> (28 - 4 * nth) & 15) as usize];
+        }
+        self.print(core::str::from_utf8(&line[..text.len() + 9]).unwrap_or("?"));
+    }
+
     /// Starts a program.
     pub fn spawn(self, program: u64, uid: u64, priority: u64, argument: u64) -> Result<Pid, Error> {
         self.make(Call::Spawn, [program, uid, priority, argument, 0, 0]).map(|r| Pid(r[0] as u32))

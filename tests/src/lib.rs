@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use iced_x86::code_asm::CodeAssembler;
 use tempfile::TempDir;
 
-/// Longest that any one command may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest that any one command may take before a test gives up on it: so long that only a command that hangs takes it,
+/// on the slowest host and with a hundred guests.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Where kernels made by [`kernel`] are loaded, and begin.
 pub const BASE: u64 = 0x10_0000;

@@ -245,6 +245,14 @@ fn the_guest_passes_its_own_tests_under_real_preemption() {
 }
 
 #[test]
+fn the_guest_passes_its_own_tests_with_all_that_is_mended() {
+    let fixes = ["pager", "ids", "monitor", "priorities"].map(|fix| format!("fixes.{fix}=true"));
+    let arguments: Vec<&str> = fixes.iter().flat_map(|fix| ["--set", fix]).collect();
+    let verdict = check_selftest(&arguments);
+    check_hash("selftest-mended", &hash(&verdict));
+}
+
+#[test]
 fn nonsense_from_two_processes_harms_nobody() {
     let (status, verdict, console) = run_text(FUZZED, &[]);
     assert_eq!(status, Some(0));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Outcome, architect, check_hash, events, hash, run, scenario};
 
 /// Runs a shipped scenario with `--json` and further arguments.
@@ -39,6 +39,9 @@ fn the_leak_is_proved_and_the_collapse_survived() {
             assert!(mapping[key].is_string(), "{key} in {leak:#}");
         }
     }
+    assert_eq!((&leak["finding"], &leak["kind"]), (&"leak".into(), &"user".into()));
+    assert_eq!(leak["tick"], verdict["beats"]["leak"]["tick"], "the guest's clock is the run's");
+    assert_eq!(leak["ledger_owner"], leak["owner"], "ledger and frame table agree");
     assert_ne!(mappings[0]["pid"], mappings[1]["pid"]);
     assert_ne!(mappings[0]["entry"], mappings[1]["entry"]);
     assert_eq!(mappings[0]["pid"], leak["owner"]);
@@ -48,6 +51,16 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     let leaks = &verdict["leaks"];
     assert!(leaks["detected"].as_u64().unwrap() > 0);
     assert_eq!((&leaks["precision"], &leaks["recall"]), (&1.0.into(), &1.0.into()), "{leaks}");
+
+    assert_eq!(verdict["hidden_spaces"]["found"], 0);
+
+    // The processor stood at a doorbell, in the kernel; its symbols say where, and the place is one in the source.
+    let place = verdict["beats"]["nmi"]["evidence"]["at"].as_str().expect("the handler's place has a name");
+    assert!(place.contains("+0x") && place.contains("(guest-kernel/src/"), "{place}");
+    // Found by the first audit that could, and written through later: the server answers in place.
+    assert_eq!(leaks["detection_latency_ticks"], json!({"median": 0, "max": 0}));
+    assert!(leaks["written"].as_u64().unwrap() > 0, "{leaks}");
+    assert!(leaks["exposure_ticks"]["median"].as_u64().unwrap() > 0, "{leaks}");
 
     // The story is in the events, in order, and the frame was given away before the leak was found.
     let events = events(&folder);
@@ -61,6 +74,11 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(
         at("watchdog-expired") < at("nmi-sent") && at("nmi-sent") < at("nmi") && at("verdict") < at("reset")
     );
+    assert_eq!(events[at("nmi")]["at"], place);
+    // The run ends when the second life has been watched for as long as the verdict says.
+    let end = events.last().unwrap();
+    let watched = &verdict["beats"]["reset"]["evidence"]["ticks_watched"];
+    assert_eq!((&end["kind"], &end["tick"], &end["incarnation"]), (&"end".into(), watched, &2.into()));
     let console = fs::read_to_string(folder.join("console.log")).unwrap();
     assert_eq!(console.matches("matrix: up").count(), 2);
     assert!(console.contains("critical"), "{console}");
@@ -68,6 +86,9 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(resolved.contains("max-ticks") && resolved.contains("tick-entries"));
 
     check_hash("demo-leak", &hash(&verdict));
+    // Not in the events, and yet the same everywhere.
+    let times = ["detection_latency_ticks", "exposure_ticks", "written", "written_before_detection"];
+    check_hash("demo-leak-times", &times.map(|key| leaks[key].to_string()).concat());
 }
 
 #[test]
@@ -129,6 +150,16 @@ fn a_pager_that_honours_its_quarantine_leaks_nothing() {
 }
 
 #[test]
+fn linux_rules_take_windows_into_quarantine_for_leaks() {
+    let arguments = ["--set", "vm.max-ticks=300", "--set", "audit.policy=page-table-check"];
+    let (_, verdict) = run_json("demo-leak.toml", &arguments);
+    assert_eq!(verdict["policy"], "page-table-check");
+    let leaks = &verdict["leaks"];
+    assert!(leaks["true_positives"].as_u64().unwrap() > 0, "{leaks}");
+    assert!(leaks["precision"].as_f64().unwrap() < 1.0, "{leaks}");
+}
+
+#[test]
 fn people_get_a_summary_of_the_same_run() {
     let outcome =
         run(architect().arg("run").arg(scenario("healthy.toml")).args(["--set", "vm.max-ticks=50"]));
@@ -150,6 +181,7 @@ fn wrong_scenarios_are_refused_with_place_and_remedy() {
         ("name = \"x\"\n[monitor]\nperiod-ticks = 0\n", "monitor.period-ticks"),
         ("name = \"x\"\n[fixes]\nall = true\n", "line 3, column 1"),
         ("name = \"x\"\n[vm]\nclock = \"sundial\"\n", "line 3, column 9"),
+        ("name = \"x\"\n[audit]\npolicy = \"lenient\"\n", "line 3, column 10"),
         ("name = \"x\"\n[vm]\nvms = 1000\n", "vm.vms"),
         ("name = \"x\"\n[[program]]\nprogram = \"nosuch\"\n", "program[0].program"),
         ("name = \"x\"\n[[program]]\nprogram = \"nursery\"\nargument = \"nosuch\"\n", "program[0].argument"),
@@ -187,4 +219,17 @@ fn a_folder_that_cannot_be_made_is_refused_before_the_guest_starts() {
     let outcome = run(architect().arg("run").arg(scenario("healthy.toml")).arg("--out").arg(&out));
     assert_eq!(outcome.status, Some(2), "{outcome:?}");
     assert!(outcome.stderr.contains("--out") && outcome.stderr.contains("remedy:"), "{}", outcome.stderr);
+}
+
+/// What was written since the last audit only saves work: events and verdict are those of audits that read everything.
+#[test]
+fn audits_of_what_changed_find_what_audits_of_everything_find() {
+    let run = |whole| {
+        let (_, mut verdict) = run_json("demo-leak.toml", &["--set", whole, "--set", "vm.max-ticks=400"]);
+        verdict.as_object_mut().unwrap().remove("wall_ms");
+        verdict
+    };
+    let verdict = run("audit.whole=false");
+    assert!(verdict["leaks"]["detected"].as_u64().unwrap() > 0, "{verdict:#}");
+    assert_eq!(verdict, run("audit.whole=true"));
 }

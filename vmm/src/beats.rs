@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::events::pid;
 use crate::ledger::Ledger;
+use crate::places::Places;
 
 macro_rules! beats {
     ($($(#[doc = $doc:literal])+ $name:ident, $text:literal, $watched:literal;)+) => {
@@ -168,6 +169,16 @@ impl Beats {
     /// The next incarnation came up healthy.
     pub fn came_up(&mut self, tick: u64, evidence: Value) {
         self.reach(Beat::Reset, tick, |_| evidence);
+    }
+
+    /// Adds to each instruction's address in the evidence where in the kernel that is, if it is there.
+    pub fn name_places(&mut self, places: &Places<'_>) {
+        for reached in self.reached.values_mut() {
+            let rip = reached.evidence["rip"].as_str().and_then(|rip| rip.strip_prefix("0x"));
+            if let Some(rip) = rip.and_then(|rip| u64::from_str_radix(rip, 16).ok()) {
+                reached.evidence["at"] = places.value(rip);
+            }
+        }
     }
 
     /// The part of the verdict.

@@ -16,6 +16,7 @@ use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::output::{AtomicFile, Console};
+use crate::places::Places;
 use crate::vcpu::Crash;
 use crate::wall::{Wall, WallConfig, WallEvent};
 
@@ -59,15 +60,17 @@ impl End {
     }
 
     /// What a person wants to know about it; nothing where the exit status says it all.
-    fn remark(&self) -> Option<String> {
+    fn remark(&self, places: &Places<'_>) -> Option<String> {
         Some(match self {
             Self::Exit(_) => return None,
             Self::Reset => "the guest has reset itself".into(),
             Self::Timeout => "the guest was ended by --timeout".into(),
             Self::TripleFault => "the guest has ended in a triple fault".into(),
             Self::Crash(Crash { error, rip }) => format!(
-                "the guest did what KVM cannot carry out on this host (suberror {}), at {rip:#x}, instruction {}",
-                error.suberror, error.bytes
+                "the guest did what KVM cannot carry out on this host (suberror {}), at {rip:#x}{}, instruction {}",
+                error.suberror,
+                places.at(*rip).map(|place| format!(", {place}")).unwrap_or_default(),
+                error.bytes
             ),
             Self::Watchdog(action) => format!("the watchdog has ended the guest ({action})"),
             Self::Signal(number) => format!("ended by signal {number}"),
@@ -116,10 +119,11 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
     let mut machine = boot.machine;
     drop(wall);
 
-    if let Some(remark) = end.remark() {
+    let places = Places::of(config.image.bytes(), 0);
+    if let Some(remark) = end.remark(&places) {
         eprintln!("architect: {remark}");
     }
-    outputs.write(&mut machine, &end, begin.elapsed())?;
+    outputs.write(&mut machine, &end, &places, begin.elapsed())?;
     match flushed {
         // Who ends a guest from outside does not wait for output that nobody reads.
         Err(error) if !matches!(end, End::Timeout | End::Signal(_)) => Err(error.into()),
@@ -263,13 +267,19 @@ impl Boot<'_> {
 }
 
 impl Outputs {
-    fn write(self, machine: &mut Machine<Console>, end: &End, wall: Duration) -> Result<(), Error> {
+    fn write(
+        self,
+        machine: &mut Machine<Console>,
+        end: &End,
+        places: &Places<'_>,
+        wall: Duration,
+    ) -> Result<(), Error> {
         if let Some(core) = self.core {
             let registers = machine.registers()?;
-            core.finish(|file| dump::write(file, machine.memory(), &registers))?;
+            core.finish(|file| dump::write(file, machine.memory(), &registers, None))?;
         }
         if let Some(json) = self.json {
-            let mut text = summary(machine, end, wall).to_string();
+            let mut text = summary(machine, end, places, wall).to_string();
             text.push('\n');
             json.finish(|file| std::io::Write::write_all(file, text.as_bytes()))?;
         }
@@ -277,7 +287,7 @@ impl Outputs {
     }
 }
 
-fn summary(machine: &Machine<Console>, end: &End, wall: Duration) -> serde_json::Value {
+fn summary(machine: &Machine<Console>, end: &End, places: &Places<'_>, wall: Duration) -> serde_json::Value {
     let (counts, counters) = (machine.counts(), machine.bus().counters());
     let mut summary = json!({
         "version": 1,
@@ -296,6 +306,7 @@ fn summary(machine: &Machine<Console>, end: &End, wall: Duration) -> serde_json:
         summary["crash"] = json!({
             "suberror": error.suberror,
             "rip": format!("{rip:#x}"),
+            "at": places.at(*rip),
             "instruction": error.bytes.to_string(),
         });
     }

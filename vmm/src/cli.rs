@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use devices::watchdog::Stages;
 
+use crate::inspect::args::InspectArgs;
 use crate::memory::{MAX_MIB, MIN_MIB};
 
 /// The Architect: boots a kernel under KVM, watches it, breaks it, and tells what became of it.
@@ -36,6 +37,8 @@ pub enum Command {
     Boot(BootArgs),
     /// Run a scenario
     Run(RunArgs),
+    /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
+    Inspect(InspectArgs),
     /// Measure what this program costs, beside the least that this host allows
     Bench(BenchArgs),
 }
@@ -107,6 +110,10 @@ pub struct RunArgs {
     /// Write the run's files into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write the guest's memory and registers into the folder as well, when an incarnation ends: core.elf, and core-2.elf
+    /// if there was a second one
+    #[arg(long, requires = "out")]
+    pub core: bool,
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,

@@ -5,8 +5,8 @@
 //! earlier audit could have found it.
 //!
 //! *Exposure*: from there to the first write through the mapping that should not be. No event tells of it, since nothing
-//! enters the kernel for it; the dirty flag of the mapping's own page-table entry does, which the processor sets at the
-//! first write through this entry and no other (Intel SDM vol. 3, 4.8). A flag that was set already when the sharing was
+//! enters the kernel for it; the dirty flag of the mapping's own page-table entry does, which the processor sets
+//! when it writes through this entry (Intel SDM vol. 3, 4.8). A flag that was set already when the sharing was
 //! found may be from the time when the window was in order, so nothing is made of it. Of reads there is no such witness:
 //! the accessed flag may be set without one. The flag is read for this figure alone; it decides nothing and is in no event.
 

@@ -1,188 +1,176 @@
-//! Core files: a guest's memory and registers as an ELF core, for gdb, drgn, Volatility and our own `inspect`.
-//!
-//! ```text
-//! ELF header, program headers      one PT_NOTE, then one PT_LOAD for each region of memory
-//! NT_PRSTATUS                      the registers, in Linux's layout for x86-64
-//! memory                           region after region, from a page boundary on; pages of zeros are holes
-//! ```
-//!
-//! Addresses in the file are guest-physical. Source: System V ABI (ELF), Linux `include/uapi/linux/elfcore.h`.
+//! Core files: a guest's memory and registers as an ELF core, for gdb, drgn, Volatility and `architect inspect`. The
+//! form of the file is [`introspect::dump`]'s; here is what goes into it.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 
-use abi::layout::PAGE_SIZE;
-use introspect::memory::PhysicalMemory;
-use object::elf;
+use abi::GuestPhys;
+use abi::layout::{DIRECT_MAP, KERNEL_BASE};
+use introspect::dump::{Control, CoreWriter, Cpu, Region, Segment, VmCoreInfo};
+use introspect::paging::bits;
+use kvm_bindings::{kvm_dtable, kvm_segment};
 
 use crate::machine::Registers;
 use crate::memory::GuestMemory;
 
-const HEADER_BYTES: usize = 64;
-const PROGRAM_HEADER_BYTES: usize = 56;
-/// Bytes of `struct elf_prstatus`.
-const PRSTATUS_BYTES: usize = 336;
-/// Offset of the registers in it.
-const PRSTATUS_REGS: usize = 112;
-/// Memory is read and written in pieces of this size.
-const PIECE: usize = 64 << 10;
+/// Memory that is reached through the kernel's image mapping, from address 0 on: it takes the top 2 GiB.
+const IMAGE_MAPPING: u64 = 0u64.wrapping_sub(KERNEL_BASE);
 
-/// Writes a core file of this memory and these registers.
-pub fn write(file: &mut File, memory: &GuestMemory, registers: &Registers) -> io::Result<()> {
-    let regions: Vec<_> = memory.regions().collect();
-    let note = note(registers);
-    let note_at = HEADER_BYTES + PROGRAM_HEADER_BYTES * (regions.len() + 1);
-    let memory_at = ((note_at + note.len()) as u64).next_multiple_of(PAGE_SIZE);
-
-    let mut head = elf_header(regions.len() as u16 + 1);
-    program_header(&mut head, elf::PT_NOTE.0, 0, note_at as u64, 0, note.len() as u64, 4);
-    let mut at = memory_at;
-    for region in &regions {
-        let all = (elf::PF_R | elf::PF_W | elf::PF_X).0;
-        program_header(&mut head, elf::PT_LOAD.0, all, at, region.start.0, region.bytes, PAGE_SIZE);
-        at += region.bytes;
-    }
-    file.write_all(&head)?;
-    file.write_all(&note)?;
-
-    let mut piece = vec![0; PIECE];
-    let mut at = memory_at;
-    for region in &regions {
-        for offset in (0..region.bytes).step_by(PIECE) {
-            let len = PIECE.min((region.bytes - offset) as usize);
-            memory.read(region.start.add(offset), &mut piece[..len]).map_err(io::Error::other)?;
-            if piece[..len].iter().any(|byte| *byte != 0) {
-                file.seek(SeekFrom::Start(at + offset))?;
-                file.write_all(&piece[..len])?;
-            }
-        }
-        at += region.bytes;
-    }
-    file.set_len(at)
+/// What is known of a guest that publishes its tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Published<'a> {
+    /// Where its info block is.
+    pub info: GuestPhys,
+    /// Root of the kernel's own address space.
+    pub kernel_root: GuestPhys,
+    /// Fingerprint of its image.
+    pub image_sha256: &'a str,
 }
 
-fn elf_header(program_headers: u16) -> Vec<u8> {
-    let mut head = Vec::with_capacity(HEADER_BYTES);
-    head.extend(elf::ELFMAG);
-    // ELF64, little-endian, version 1.
-    head.extend([2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    for half in [elf::ET_CORE.0, elf::EM_X86_64.0] {
-        head.extend(half.to_le_bytes());
-    }
-    head.extend(1_u32.to_le_bytes());
-    for double in [0, HEADER_BYTES as u64, 0] {
-        head.extend(double.to_le_bytes());
-    }
-    head.extend(0_u32.to_le_bytes());
-    for half in [HEADER_BYTES as u16, PROGRAM_HEADER_BYTES as u16, program_headers, 0, 0, 0] {
-        head.extend(half.to_le_bytes());
-    }
-    head
+/// Writes a core file of this memory and these registers. Debuggers are told that memory is where the kernel's image
+/// mapping has it, if the guest is the Matrix; else that virtual addresses are the physical ones.
+pub fn write(
+    file: &mut File,
+    memory: &GuestMemory,
+    registers: &Registers,
+    published: Option<Published<'_>>,
+) -> io::Result<()> {
+    let virt = |start: u64, bytes: u64| match published {
+        None => start,
+        Some(_) if start + bytes <= IMAGE_MAPPING => KERNEL_BASE + start,
+        Some(_) => DIRECT_MAP + start,
+    };
+    let regions: Vec<_> = memory
+        .regions()
+        .map(|region| {
+            let (start, bytes) = (region.start, region.bytes);
+            Region { start, bytes, virt: virt(start.0, bytes) }
+        })
+        .collect();
+    let cpu = cpu(registers);
+    let cr3 = GuestPhys(registers.system.cr3 & bits::ADDRESS);
+    let vmcoreinfo = VmCoreInfo::describe(
+        published.map_or(cr3, |published| published.kernel_root),
+        cr3,
+        cpu.five_levels(),
+        published.map(|published| published.info),
+        published.map(|published| published.image_sha256),
+    );
+    CoreWriter { regions: &regions, cpus: &[cpu], vmcoreinfo: &vmcoreinfo }.write(memory, file)
 }
 
-fn program_header(head: &mut Vec<u8>, kind: u32, flags: u32, offset: u64, at: u64, bytes: u64, align: u64) {
-    head.extend(kind.to_le_bytes());
-    head.extend(flags.to_le_bytes());
-    // Offset, virtual address, physical address, bytes in the file, bytes in memory, alignment.
-    for double in [offset, at, at, bytes, bytes, align] {
-        head.extend(double.to_le_bytes());
-    }
-}
-
-fn note(registers: &Registers) -> Vec<u8> {
-    let mut note = Vec::new();
-    for word in [5, PRSTATUS_BYTES as u32, elf::NT_PRSTATUS.0] {
-        note.extend(word.to_le_bytes());
-    }
-    note.extend(b"CORE\0\0\0\0");
-    let start = note.len();
-    note.resize(start + PRSTATUS_REGS, 0);
-    // The process id: one vCPU, called 1.
-    note[start + 32..start + 36].copy_from_slice(&1_u32.to_le_bytes());
+fn cpu(registers: &Registers) -> Cpu {
     let (r, s) = (&registers.general, &registers.system);
-    let segment = |selector: u16| u64::from(selector);
-    let values = [
-        r.r15,
-        r.r14,
-        r.r13,
-        r.r12,
-        r.rbp,
-        r.rbx,
-        r.r11,
-        r.r10,
-        r.r9,
-        r.r8,
-        r.rax,
-        r.rcx,
-        r.rdx,
-        r.rsi,
-        r.rdi,
-        u64::MAX, // no system call
-        r.rip,
-        segment(s.cs.selector),
-        r.rflags,
-        r.rsp,
-        segment(s.ss.selector),
-        s.fs.base,
-        s.gs.base,
-        segment(s.ds.selector),
-        segment(s.es.selector),
-        segment(s.fs.selector),
-        segment(s.gs.selector),
-    ];
-    for value in values {
-        note.extend(value.to_le_bytes());
+    Cpu {
+        general: [
+            r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rsp, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
+            r.r14, r.r15,
+        ],
+        rip: r.rip,
+        rflags: r.rflags,
+        segments: [
+            segment(&s.cs),
+            segment(&s.ds),
+            segment(&s.es),
+            segment(&s.fs),
+            segment(&s.gs),
+            segment(&s.ss),
+            segment(&s.ldt),
+            segment(&s.tr),
+            table(&s.gdt),
+            table(&s.idt),
+        ],
+        control: Some(Control { cr0: s.cr0, cr2: s.cr2, cr3: s.cr3, cr4: s.cr4 }),
     }
-    note.resize(start + PRSTATUS_BYTES, 0);
-    note
+}
+
+/// The flags are those of a descriptor's second double word (Intel SDM vol. 3, figure 3-8).
+fn segment(segment: &kvm_segment) -> Segment {
+    let bits = [
+        (segment.type_, 8),
+        (segment.s, 12),
+        (segment.dpl, 13),
+        (segment.present, 15),
+        (segment.avl, 20),
+        (segment.l, 21),
+        (segment.db, 22),
+        (segment.g, 23),
+    ];
+    let flags = bits.into_iter().map(|(value, shift)| u32::from(value) << shift).sum();
+    Segment { selector: segment.selector, limit: segment.limit, flags, base: segment.base }
+}
+
+fn table(table: &kvm_dtable) -> Segment {
+    Segment { limit: table.limit.into(), base: table.base, ..Segment::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use abi::GuestPhys;
+    use abi::GuestVirt;
+    use introspect::{Dump, PhysicalMemory};
     use kvm_bindings::{kvm_regs, kvm_sregs};
-    use object::LittleEndian as Le;
-    use object::read::elf::{FileHeader as _, ProgramHeader as _};
+    use std::io::{Read, Seek};
+
+    fn registers() -> Registers {
+        let general = kvm_regs { rip: 0xffff_ffff_8010_0000, r15: 15, rsp: 0x7000, ..Default::default() };
+        let mut system = kvm_sregs { cr0: 0x8000_0001, cr3: 0x5000, ..Default::default() };
+        system.cs =
+            kvm_segment { selector: 0x10, type_: 11, s: 1, present: 1, l: 1, g: 1, ..Default::default() };
+        Registers { general, system }
+    }
+
+    fn written(memory: &GuestMemory, published: Option<Published<'_>>) -> Vec<u8> {
+        let mut file = tempfile::tempfile().unwrap();
+        write(&mut file, memory, &registers(), published).unwrap();
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
 
     #[test]
     fn a_core_file_reads_back_with_its_registers_and_memory() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(GuestPhys(0x10_0000), b"text").unwrap();
         memory.write(GuestPhys((2 << 20) - 1), &[9]).unwrap();
-        let general = kvm_regs { rip: 0xffff_ffff_8010_0000, r15: 15, rsp: 0x7000, ..Default::default() };
-        let registers = Registers { general, system: kvm_sregs::default() };
-        let mut file = tempfile::tempfile().unwrap();
-        write(&mut file, &memory, &registers).unwrap();
+        let published =
+            Published { info: GuestPhys(0x3000), kernel_root: GuestPhys(0x4000), image_sha256: "ab" };
+        let bytes = written(&memory, Some(published));
+        // One note, one segment to load, which stands where the kernel has its image.
+        assert_eq!(bytes[56..58], [2, 0]);
+        assert_eq!(bytes[64 + 56 + 16..][..8], KERNEL_BASE.to_le_bytes());
 
-        let mut bytes = Vec::new();
-        file.rewind().unwrap();
-        io::Read::read_to_end(&mut file, &mut bytes).unwrap();
-        let header = elf::FileHeader64::<Le>::parse(bytes.as_slice()).unwrap();
-        assert_eq!(header.e_type(Le), elf::ET_CORE);
-        let [note, load] = header.program_headers(Le, bytes.as_slice()).unwrap() else { panic!() };
-        assert_eq!((load.p_vaddr(Le), load.p_paddr(Le), load.p_memsz(Le)), (0, 0, 2 << 20));
-        let ram = load.data(Le, bytes.as_slice()).unwrap();
-        assert_eq!((&ram[0x10_0000..0x10_0004], ram[(2 << 20) - 1]), (&b"text"[..], 9));
+        let dump = Dump::core(bytes).unwrap();
+        assert_eq!((dump.pieces().len(), dump.remarks()), (1, &[][..]));
+        let mut text = [0; 4];
+        dump.read(GuestPhys(0x10_0000), &mut text).unwrap();
+        assert_eq!(&text, b"text");
+        assert_eq!(dump.read_u64(GuestPhys((2 << 20) - 8)), Ok(9 << 56));
+        let [cpu] = dump.cpus() else { panic!() };
+        assert_eq!(
+            (GuestVirt(cpu.rip), cpu.general[15], cpu.rsp()),
+            (GuestVirt(0xffff_ffff_8010_0000), 15, 0x7000)
+        );
+        assert_eq!((cpu.root(), cpu.segments[0].flags), (Some(GuestPhys(0x5000)), 0x00a0_9b00));
+        // The kernel's own root goes before that of the process that happened to run.
+        assert_eq!(dump.root(), Some(GuestPhys(0x4000)));
+        assert_eq!(dump.vmcoreinfo().info(), Some(GuestPhys(0x3000)));
+    }
 
-        let mut notes = note.notes(Le, bytes.as_slice()).unwrap().unwrap();
-        let status = notes.next().unwrap().unwrap();
-        assert_eq!((status.name(), status.desc().len()), (&b"CORE"[..], PRSTATUS_BYTES));
-        let register = |n: usize| {
-            let at = PRSTATUS_REGS + 8 * n;
-            u64::from_le_bytes(status.desc()[at..at + 8].try_into().unwrap())
-        };
-        assert_eq!((register(0), register(16), register(19)), (15, 0xffff_ffff_8010_0000, 0x7000));
-        assert!(notes.next().unwrap().is_none());
+    #[test]
+    fn a_guest_that_publishes_nothing_has_a_root_all_the_same() {
+        let dump = Dump::core(written(&GuestMemory::new(2).unwrap(), None)).unwrap();
+        assert_eq!((dump.root(), dump.vmcoreinfo().info()), (Some(GuestPhys(0x5000)), None));
+        assert_eq!(dump.vmcoreinfo().get("OSRELEASE"), Some("unknown"));
     }
 
     #[test]
     fn empty_memory_takes_no_space() {
         use std::os::unix::fs::MetadataExt;
         let memory = GuestMemory::new(64).unwrap();
-        let registers = Registers { general: kvm_regs::default(), system: kvm_sregs::default() };
         let mut file = tempfile::tempfile().unwrap();
-        write(&mut file, &memory, &registers).unwrap();
+        write(&mut file, &memory, &registers(), None).unwrap();
         let about = file.metadata().unwrap();
         assert!(about.len() > 64 << 20 && about.blocks() * 512 < 1 << 20);
     }

@@ -10,8 +10,11 @@ use abi::trace::{Kind, Record, Show};
 use serde_json::{Map, Value, json};
 use zerocopy::IntoBytes;
 
+use crate::places::Places;
+
 /// Takes every record of a run.
-pub struct Events {
+pub struct Events<'a> {
+    places: Places<'a>,
     hash: blake3::Hasher,
     file: Option<BufWriter<File>>,
     failed: Option<io::Error>,
@@ -21,10 +24,11 @@ pub struct Events {
     unrepeatable: bool,
 }
 
-impl Events {
-    /// A stream that also writes to `file`.
-    pub fn new(file: Option<File>) -> Self {
+impl<'a> Events<'a> {
+    /// A stream that also writes to `file`, with names for what `places` knows.
+    pub fn new(file: Option<File>, places: Places<'a>) -> Self {
         Self {
+            places,
             hash: blake3::Hasher::new(),
             file: file.map(BufWriter::new),
             failed: None,
@@ -43,13 +47,18 @@ impl Events {
             self.hash.update(record.as_bytes());
         }
         if let Some(file) = &mut self.file {
-            let line = json(&record, self.count, self.incarnation, self.unrepeatable);
+            let line = json(&record, self.count, self.incarnation, self.unrepeatable, &self.places);
             if let Err(error) = writeln!(file, "{line}") {
                 self.failed = Some(error);
                 self.file = None;
             }
         }
         self.count += 1;
+    }
+
+    /// Names for addresses in the kernel.
+    pub fn places(&self) -> &Places<'a> {
+        &self.places
     }
 
     /// From here on the stream depends on real time.
@@ -79,8 +88,9 @@ impl Events {
     }
 }
 
-/// A record as an object: `tick`, `seq`, `kind`, `pid` first, then its own values by name.
-fn json(record: &Record, seq: u64, incarnation: u32, unrepeatable: bool) -> Value {
+/// A record as an object: `tick`, `seq`, `kind`, `pid` first, then its own values by name. Behind an instruction's address
+/// follows where in the kernel that is, if it is there.
+fn json(record: &Record, seq: u64, incarnation: u32, unrepeatable: bool, places: &Places<'_>) -> Value {
     let mut object = Map::new();
     object.insert("tick".into(), record.tick.into());
     object.insert("seq".into(), seq.into());
@@ -93,7 +103,14 @@ fn json(record: &Record, seq: u64, incarnation: u32, unrepeatable: bool) -> Valu
         match field {
             Show::Nothing => {}
             Show::Number(name) => drop(object.insert(name.into(), value.into())),
-            Show::Hex(name) => drop(object.insert(name.into(), format!("{value:#x}").into())),
+            Show::Hex(name) => {
+                object.insert(name.into(), format!("{value:#x}").into());
+                if name == "rip"
+                    && let Some(place) = places.at(value)
+                {
+                    object.insert("at".into(), place.into());
+                }
+            }
             Show::Process(name) => drop(object.insert(name.into(), pid(Pid(value as u32)))),
         }
     }
@@ -118,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_line_has_the_names_of_its_kind() {
-        let line = json(&record(Kind::Lend, 5), 9, 1, false).to_string();
+        let line = json(&record(Kind::Lend, 5), 9, 1, false, &Places::default()).to_string();
         assert_eq!(
             line,
             r#"{"tick":5,"seq":9,"kind":"lend","pid":"3.1","incarnation":1,"loan":1,"frame":"0x20","borrower":"7.0"}"#
@@ -128,7 +145,7 @@ mod tests {
     #[test]
     fn every_kind_is_told_with_its_name_and_the_names_of_its_values() {
         for kind in Kind::ALL {
-            let line = json(&record(*kind, 5), 9, 1, false);
+            let line = json(&record(*kind, 5), 9, 1, false, &Places::default());
             assert_eq!(line["kind"], kind.name());
             for field in kind.fields() {
                 let name = match field {
@@ -144,7 +161,7 @@ mod tests {
     #[test]
     fn the_hash_depends_on_every_record_and_their_order() {
         let hash = |ticks: &[u32]| {
-            let mut events = Events::new(None);
+            let mut events = Events::new(None, Places::default());
             ticks.iter().for_each(|tick| events.push(record(Kind::Pet, *tick)));
             events.finish().unwrap()
         };
@@ -155,12 +172,12 @@ mod tests {
 
     #[test]
     fn what_real_time_decided_is_counted_and_not_hashed() {
-        let mut events = Events::new(None);
+        let mut events = Events::new(None, Places::default());
         events.push(record(Kind::Pet, 1));
         events.leave_repeatable_time();
         events.push(record(Kind::Pet, 2));
         assert_eq!(events.count(), 2);
-        let mut alone = Events::new(None);
+        let mut alone = Events::new(None, Places::default());
         alone.push(record(Kind::Pet, 1));
         assert_eq!(events.finish().unwrap(), alone.finish().unwrap());
     }

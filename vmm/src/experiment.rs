@@ -5,70 +5,40 @@
 //! what follows is marked so; with a clock of real time that is so from the beginning.
 
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use abi::info::{Doorbell, QUIRK_SYSCALL_FAULTS};
+use abi::layout::KERNEL_BASE;
 use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
 use introspect::Changed;
-use introspect::policy::{Finding, Standing, What};
-use serde_json::json;
+use introspect::policy::Finding;
+use serde_json::{Value, json};
 
-use crate::beats::{Beat, Beats};
+use crate::beats::Beats;
 use crate::detection::Detector;
+use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
+use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
-use crate::ledger::{Ledger, Sharing};
+use crate::ledger::Ledger;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::monitor::{Monitor, Order};
 use crate::observer::Observer;
+use crate::places::Places;
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
-/// Where a guest's console goes: a file, or nowhere.
-struct Console(Option<File>);
+use ending::{Cause, Console, Ending};
 
-impl Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(bytes.len()), |file| file.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), File::flush)
-    }
-}
-
-/// Why a machine was reset; the numbers of [`Kind::Reset`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cause {
-    Guest = 1,
-    Watchdog = 2,
-    /// Triple fault, or an instruction that the host's KVM cannot carry out: the same to the guest.
-    Processor = 3,
-}
-
-/// How an incarnation ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
-    /// The run's time is over.
-    Lasted,
-    /// After a reset: long enough to judge it.
-    Settled {
-        healthy: bool,
-    },
-    Reset(Cause),
-    /// No progress, and no watchdog to find out.
-    Hung,
-    Signal(i32),
-}
+mod ending;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -84,6 +54,8 @@ pub struct Laboratory<'a> {
     pub model: &'a Model,
     /// How long a guest may go without ringing before real time takes over.
     pub silence: Duration,
+    /// Whether each incarnation leaves a core file in the run's folder.
+    pub cores: bool,
 }
 
 /// What became of a guest.
@@ -111,16 +83,20 @@ impl<'a> Laboratory<'a> {
             lab: self,
             wall,
             wall_events,
+            folder,
             console,
-            events: Events::new(events),
+            events: Events::new(events, Places::of(self.config.image.bytes(), KERNEL_BASE)),
             ledger: Ledger::default(),
             beats: Beats::default(),
             tags: Tags::default(),
             detector: Detector::default(),
+            hidden: HiddenSpaces::default(),
+            crashes: Vec::new(),
             tally: Tally::default(),
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
+            ended: 0,
         };
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
@@ -130,8 +106,22 @@ impl<'a> Laboratory<'a> {
             Err(signal) => return Ok(End::Signal(signal)),
         };
 
-        let Run { events, beats, tags, mut tally, ledger, detector, quirks, incarnation, .. } = run;
+        let Run {
+            folder,
+            events,
+            mut beats,
+            tags,
+            hidden,
+            crashes,
+            mut tally,
+            ledger,
+            detector,
+            quirks,
+            incarnation,
+            ..
+        } = run;
         tally.ticks = tally.ticks.max(1);
+        beats.name_places(events.places());
         let (count, repeatable) = (events.count(), events.is_repeatable());
         let trace_hash = events.finish().map_err(|error| match &folder {
             Some(folder) => folder.failed(&error),
@@ -148,6 +138,8 @@ impl<'a> Laboratory<'a> {
             repeatable,
             beats,
             tags,
+            hidden,
+            kernel_crashes: crashes,
             detection: detector.against(&ledger),
             outcome,
             incarnations: incarnation,
@@ -167,17 +159,23 @@ struct Run<'a> {
     lab: &'a Laboratory<'a>,
     wall: Wall,
     wall_events: Receiver<WallEvent>,
+    folder: Option<Folder>,
     console: Option<File>,
-    events: Events,
+    events: Events<'a>,
     ledger: Ledger,
     beats: Beats,
     tags: Tags,
     detector: Detector,
+    hidden: HiddenSpaces,
+    /// Where the kernel was when it could not go on.
+    crashes: Vec<Value>,
     tally: Tally,
     /// What was written since the last audit; kept for its memory.
     changed: Changed,
     quirks: u32,
     incarnation: u32,
+    /// Guest time at which the last life ended, ticks.
+    ended: u64,
 }
 
 /// What belongs to one incarnation of the guest.
@@ -206,9 +204,12 @@ impl Run<'_> {
                 Ending::Hung => (Outcome::Hung, again.then_some(false)),
                 Ending::Settled { healthy: true } => (Outcome::Recovered, Some(true)),
                 Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
-                Ending::Lasted => (self.tally.lasted(self.detector.count(), self.tags.false_positives), None),
+                Ending::Lasted => {
+                    let wrong = self.detector.count() + self.hidden.found;
+                    (self.tally.lasted(wrong, self.tags.false_positives), None)
+                }
             };
-            self.note(Kind::End, 0, Pid::NONE, [0; 3]);
+            self.note(Kind::End, self.ended, Pid::NONE, [0; 3]);
             return Ok(Ok(end));
         }
     }
@@ -235,7 +236,10 @@ impl Run<'_> {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
                 Event::Reset => Some(Ending::Reset(Cause::Guest)),
-                Event::TripleFault | Event::Crash(_) => Some(Ending::Reset(Cause::Processor)),
+                Event::TripleFault | Event::Crash(_) => {
+                    self.crashed(&mut life, "processor")?;
+                    Some(Ending::Reset(Cause::Processor))
+                }
                 // The Matrix does neither: its processor is past hoping for.
                 Event::Exit(_) | Event::Halted => Some(Ending::Reset(Cause::Processor)),
                 Event::Stray { at, bytes, .. } => {
@@ -254,7 +258,29 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(&mut life);
+        self.ended = life.tick;
+        if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
+            self.write_core(&mut life)?;
+        }
         Ok(ending)
+    }
+
+    /// The first incarnation is what a run is about; as with any kernel that crashed, its memory is `core.elf`.
+    fn write_core(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(folder) = &mut self.folder else { return Ok(()) };
+        let name = match self.incarnation {
+            1 => "core.elf".to_owned(),
+            later => format!("core-{later}.elf"),
+        };
+        let mut file = folder.file(&name)?;
+        let registers = life.machine.registers()?;
+        let published = life.observer.as_ref().map(|observer| Published {
+            info: observer.info_at(),
+            kernel_root: observer.guest().info.kernel_root,
+            image_sha256: &self.lab.fingerprints.image_sha256,
+        });
+        let written = dump::write(&mut file, life.machine.memory(), &registers, published);
+        written.map_err(|error| folder.failed(&error))
     }
 
     fn doorbell(
@@ -265,17 +291,16 @@ impl Run<'_> {
     ) -> Result<Option<Ending>, Error> {
         self.wall.heard();
         match reason {
-            Doorbell::Hello => {
-                match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit.policy) {
-                    Ok(observer) => life.observer = Some(observer),
-                    Err(_) => self.blind(life),
-                }
-            }
+            Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit) {
+                Ok(observer) => life.observer = Some(observer),
+                Err(_) => self.blind(life),
+            },
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),
             Doorbell::Panic => {
                 life.blemishes += 1;
                 self.take_trace(life);
                 self.note(Kind::Panic, life.tick, Pid::NONE, [0; 3]);
+                self.crashed(life, "panic")?;
             }
             Doorbell::Tick => return self.tick(life),
         }
@@ -291,7 +316,7 @@ impl Run<'_> {
         self.tally.ticks += elapsed;
         self.take_trace(life);
         if life.monitor.wants_audit(now) {
-            self.audit(life);
+            self.audit(life)?;
         }
         let expired = life.machine.bus_mut().watchdog.advance(elapsed);
         let ending = expired.map(|expired| self.expired(life, expired)).transpose()?.flatten();
@@ -331,8 +356,11 @@ impl Run<'_> {
     }
 
     /// Reads the guest's tables and page tables, notes what is new, and lets the monitor look at them.
-    fn audit(&mut self, life: &mut Life) {
-        let Some(mut observer) = life.observer.take() else { return };
+    fn audit(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(mut observer) = life.observer.take() else { return Ok(()) };
+        if observer.scans_at(life.tick) {
+            observer.processor_has(GuestPhys(life.machine.registers()?.system.cr3));
+        }
         self.tally.audits += 1;
         self.ledger.audit();
         self.detector.look(life.tick, &self.ledger, life.machine.memory());
@@ -349,12 +377,20 @@ impl Run<'_> {
             for finding in &found {
                 self.found(life, &mut observer, finding);
             }
+            for hidden in observer.newly_hidden() {
+                life.blemishes += 1;
+                let kind = hidden.judged.kind.map_or(0, |kind| kind as u64);
+                let values = [kind, hidden.judged.root.at.0, hidden.judged.root.user_entries.into()];
+                self.note(Kind::HiddenSpace, life.tick, hidden.owner, values);
+                self.hidden.add(self.incarnation, life.tick, hidden.evidence);
+            }
             if !observer.is_complete() {
                 self.blind(life);
             }
             self.monitor(life, &mut observer);
         }
         life.observer = Some(observer);
+        Ok(())
     }
 
     /// What the monitor wants done is noted and handed to the guest, which does it when it goes on.
@@ -378,59 +414,6 @@ impl Run<'_> {
         }
     }
 
-    /// Notes what is new in a finding. Who reaches the frame without a right shares it wrongly.
-    fn found(&mut self, life: &mut Life, observer: &mut Observer, finding: &Finding) {
-        let (what, frame, owner) = (finding.what, finding.frame, finding.fact.owner());
-        let new = |observer: &mut Observer, other| {
-            let sharing = Sharing { frame, owner, other };
-            observer.is_new(what, sharing).then_some(sharing)
-        };
-        if let Some(object) = finding.object {
-            if let Some(sharing) = new(observer, object.pid) {
-                let values = [object.role as u64, frame.0, object.named_at.0];
-                self.reveal(life, observer, (finding, sharing), (Kind::BackingFound, owner, values));
-            }
-            return;
-        }
-        for party in &finding.parties {
-            let (pid, at) = (party.pid, party.virt.0);
-            if what == What::WritableExecutable {
-                if new(observer, pid).is_some() {
-                    life.blemishes += 1;
-                    self.note(Kind::ExecutableFound, life.tick, pid, [0, frame.0, at]);
-                }
-            } else if party.standing == Standing::Uncovered
-                && let Some(sharing) = new(observer, pid)
-            {
-                let event = if what == What::Crossing {
-                    let used = finding.fact.kind().map_or(0, |kind| kind as u64);
-                    (Kind::CrossingFound, pid, [used, frame.0, at])
-                } else {
-                    (Kind::LeakFound, owner, [0, frame.0, pid.0.into()])
-                };
-                self.reveal(life, observer, (finding, sharing), event);
-            }
-        }
-    }
-
-    /// A wrong sharing has come to light: event, beat, and the comparison with the ledger.
-    fn reveal(
-        &mut self,
-        life: &mut Life,
-        observer: &Observer,
-        (finding, sharing): (&Finding, Sharing),
-        (kind, about, values): (Kind, Pid, [u64; 3]),
-    ) {
-        life.blemishes += 1;
-        let writable =
-            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
-        let (at, memory) = ((life.ended, life.tick), life.machine.memory());
-        self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
-        self.note(kind, life.tick, about, values);
-        let beat = if kind == Kind::LeakFound { Beat::Leak } else { Beat::Crossing };
-        self.beats.finding(beat, life.tick, finding, observer.guest(), &self.ledger);
-    }
-
     /// The guest's own tables are damaged; said once in each life.
     fn blind(&mut self, life: &mut Life) {
         self.tally.blind_audits += 1;
@@ -438,6 +421,17 @@ impl Run<'_> {
         if !std::mem::replace(&mut life.was_blind, true) {
             self.note(Kind::Blind, life.tick, Pid::NONE, [0; 3]);
         }
+    }
+
+    /// The kernel cannot go on: notes where it was.
+    fn crashed(&mut self, life: &mut Life, cause: &str) -> Result<(), Error> {
+        let registers = life.machine.registers()?;
+        let mut report = self.events.places().report(life.machine.memory(), &registers);
+        report["incarnation"] = self.incarnation.into();
+        report["tick"] = life.tick.into();
+        report["cause"] = cause.into();
+        self.crashes.push(report);
+        Ok(())
     }
 
     /// The watchdog has expired.
@@ -520,3 +514,5 @@ impl Run<'_> {
         self.beats.event(&record);
     }
 }
+
+mod findings;

@@ -8,7 +8,7 @@
 //! | frame | wrong is a window |
 //! |---|---|
 //! | given to a process for its memory | that was lent by somebody else, unless it is the process's own |
-//! | given for a page that a process shares with the kernel | of anybody else |
+//! | given for a page that a process shares with the kernel | of anybody else; such a page may outlive its process and is nobody's then |
 //! | given for the kernel's own use | of anybody |
 //! | freed, in quarantine | none: that is what quarantine is for |
 //! | freed, and out of quarantine | of anybody |
@@ -97,6 +97,14 @@ impl Ledger {
                 self.uses.insert(frame, if record.a == 0 { Use::Free } else { Use::Quarantined });
                 self.settle(frame, tick);
             }
+            // A page of shared state that its service has from before.
+            Some(Kind::Attached) => {
+                self.uses.insert(frame, Use::Given(record.pid, Some(FrameKind::Shared)));
+                self.settle(frame, tick);
+            }
+            Some(Kind::Exit | Kind::Fault | Kind::Kill | Kind::Tagged | Kind::OutOfMemory) => {
+                self.bereave(record.pid, tick);
+            }
             Some(Kind::Epoch) => {
                 let waiting = self.uses.iter_mut().filter(|(_, used)| **used == Use::Quarantined);
                 waiting.for_each(|(_, used)| *used = Use::Free);
@@ -117,6 +125,19 @@ impl Ledger {
             }
             _ => {}
         }
+    }
+
+    /// A process has ended. What it had for itself is freed, and the trace says so; what it shared with the kernel may stay.
+    fn bereave(&mut self, pid: Pid, tick: u32) {
+        const SHARED: Option<FrameKind> = Some(FrameKind::Shared);
+        let shared = self.uses.iter_mut().filter(|(_, used)| **used == Use::Given(pid, SHARED));
+        let left: Vec<_> = shared
+            .map(|(frame, used)| {
+                *used = Use::Given(Pid::NONE, SHARED);
+                *frame
+            })
+            .collect();
+        left.into_iter().for_each(|frame| self.settle(frame, tick));
     }
 
     /// Finds out anew which sharings of this frame are wrong. What was wrong before and still is keeps its tick.

@@ -13,13 +13,15 @@ use introspect::Changed;
 use introspect::follow::Followed;
 use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
-use introspect::policy::{Finding, Policy, Preset, What};
+use introspect::policy::{Finding, Policy, What};
 use introspect::reverse::ReverseMap;
 use introspect::space::{Guest, News, ReadError, Space};
 use zerocopy::IntoBytes;
 
+use crate::hidden::{Found, Hidden};
 use crate::ledger::Sharing;
 use crate::memory::GuestMemory;
+use crate::scenario::AuditKeys;
 
 /// Most records that a ring can hold, so that a damaged size costs no more than this.
 const MOST_SLOTS: u64 = 1 << 16;
@@ -33,8 +35,11 @@ pub struct Observer {
     given: u64,
     commands: [Command; COMMAND_SLOTS],
     guest: Guest,
+    hidden: Hidden,
     news: News,
+    /// The address spaces: as many that the guest's tables have, and then the hidden ones.
     spaces: Vec<Space>,
+    listed: usize,
     map: Followed,
     /// There was no audit yet, or the last one came to nothing.
     missed: bool,
@@ -45,20 +50,23 @@ pub struct Observer {
 
 impl Observer {
     /// The guest has said where its info block is: checks it, and tells the guest that somebody listens. Audits are to
-    /// judge by these rules.
-    pub fn attach(memory: &GuestMemory, info_at: GuestPhys, rules: Preset) -> Result<Self, ReadError> {
+    /// look for these things.
+    pub fn attach(memory: &GuestMemory, info_at: GuestPhys, keys: AuditKeys) -> Result<Self, ReadError> {
         let guest = Guest::read(memory, info_at)?;
+        let hidden = Hidden::new(keys, memory.regions(), guest.info.kernel_root);
         let observer = Self {
             info_at,
             tail: 0,
             given: 0,
             commands: [Command::default(); COMMAND_SLOTS],
             guest,
+            hidden,
             news: News::default(),
             spaces: Vec::new(),
+            listed: 0,
             missed: true,
             map: Followed::new(Paging::default(), ReverseMap::BUDGET),
-            policy: Policy::new(rules),
+            policy: Policy::new(keys.policy),
             findings: Vec::new(),
             known: BTreeSet::new(),
         };
@@ -88,6 +96,7 @@ impl Observer {
         for number in from..info.trace_head {
             let at = info.trace_ring.add(number % slots * size_of::<Record>() as u64);
             if let Ok(record) = memory.read_value::<Record>(at) {
+                self.hidden.apply(&record);
                 take(&record);
             }
         }
@@ -122,10 +131,14 @@ impl Observer {
         let everything = Changed::everything();
         let changed = if std::mem::replace(&mut self.missed, true) { &everything } else { changed };
         self.guest.update(memory, self.info_at, changed, &mut self.news)?;
+        self.hidden.look(memory, &self.guest);
         if self.news.everything || self.news.processes || !self.news.facts.is_empty() {
             self.spaces.clear();
             self.spaces.extend(self.guest.spaces());
+            self.listed = self.spaces.len();
         }
+        self.spaces.truncate(self.listed);
+        self.spaces.extend(self.hidden.spaces());
         self.map.update(memory, &self.spaces, changed);
         self.policy.recheck_guest(&self.map, &self.guest, &self.news, &mut self.findings);
         self.missed = false;
@@ -148,6 +161,22 @@ impl Observer {
         self.findings.iter().filter(|finding| finding.what.is_violation())
     }
 
+    /// Whether an audit at this tick looks through all of memory for hidden address spaces, and wants to know
+    /// [`Self::processor_has`].
+    pub fn scans_at(&self, now: u64) -> bool {
+        self.hidden.is_due(now)
+    }
+
+    /// The root of page tables that the processor has, for the next audit.
+    pub fn processor_has(&mut self, root: GuestPhys) {
+        self.hidden.running(root);
+    }
+
+    /// Hidden address spaces that were found for the first time since this was last asked.
+    pub fn newly_hidden(&mut self) -> Vec<Found> {
+        self.hidden.take_new()
+    }
+
     /// Whether this is the first audit that finds this sharing.
     pub fn is_new(&mut self, what: What, sharing: Sharing) -> bool {
         self.known.insert((what, sharing))
@@ -161,6 +190,11 @@ impl Observer {
     /// The guest's tables as last read.
     pub fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    /// Where the guest's info block is.
+    pub fn info_at(&self) -> GuestPhys {
+        self.info_at
     }
 
     /// The info block as it is now; as last read, if it is not there any more.
@@ -198,7 +232,7 @@ mod tests {
     fn commands_wait_in_a_ring_that_never_holds_more_than_fit() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         assert_eq!((observer.room(), from_host(&memory).commands_given), (16, 0));
         observer.command(&memory, (1..=10).map(kill));
         assert_eq!(observer.room(), 6);
@@ -220,7 +254,7 @@ mod tests {
     fn commands_survive_a_drain() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(0).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         observer.command(&memory, [kill(7)]);
         observer.drain(&memory, |_| {});
         let told = from_host(&memory);
@@ -231,7 +265,7 @@ mod tests {
     fn a_guest_that_lies_about_what_it_took_harms_only_itself() {
         let memory = GuestMemory::new(2).unwrap();
         memory.write(INFO_AT, info(u64::MAX).as_bytes()).unwrap();
-        let mut observer = Observer::attach(&memory, INFO_AT, Preset::Strict).unwrap();
+        let mut observer = Observer::attach(&memory, INFO_AT, AuditKeys::default()).unwrap();
         for round in 0..5 {
             assert_eq!(observer.room(), 16);
             observer.command(&memory, (0..20).map(kill));

@@ -27,7 +27,7 @@ use crate::summary;
 use crate::verdict::{Fingerprints, Verdict};
 
 /// The Matrix, as built with this VMM.
-static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
+pub(crate) static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
 
 /// How long a guest that has a processor to itself may go without ringing before real time takes over. The slowest
 /// known host rings some twenty times a second under full load.
@@ -55,6 +55,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         kvm: &kvm,
         model: &Model::of(&kvm)?,
         silence: SILENCE * scenario.vm.vms.div_ceil(processors),
+        cores: args.core,
     };
     let disappointments = match scenario.vm.vms {
         1 => match lab.experiment(args.out.as_deref())? {
@@ -179,7 +180,7 @@ fn status_of_signal(number: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

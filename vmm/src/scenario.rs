@@ -126,7 +126,7 @@ pub struct MonitorKeys {
 }
 
 /// The audits of the page tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct AuditKeys {
     /// The rules by which sharings are judged.
@@ -134,6 +134,14 @@ pub struct AuditKeys {
     pub policy: Preset,
     /// Each audit reads everything, rather than what was written since the last one. It makes no other difference.
     pub whole: bool,
+    /// Ticks between two scans of all memory for hidden address spaces; 0 for none.
+    pub roots_every: u64,
+}
+
+impl Default for AuditKeys {
+    fn default() -> Self {
+        Self { policy: Preset::Strict, whole: false, roots_every: 16 }
+    }
 }
 
 /// The watchdog.
@@ -274,43 +282,6 @@ fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     })
 }
 
-/// What other crates know by a name.
-mod by_name {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use super::{Deserialize, Deserializer, Preset, WatchdogAction};
-    use serde::{Serializer, de::Error};
-
-    pub(super) trait Named: Copy {
-        fn name(self) -> &'static str;
-    }
-
-    impl Named for WatchdogAction {
-        fn name(self) -> &'static str {
-            self.name()
-        }
-    }
-
-    impl Named for Preset {
-        fn name(self) -> &'static str {
-            self.name()
-        }
-    }
-
-    pub(super) fn serialize<T: Named, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(value.name())
-    }
-
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
 /// Longest start list that the kernel keeps, bytes.
 const START_LIST: usize = 1024;
 /// Longest name of a program, bytes.
@@ -390,6 +361,7 @@ impl Scenario {
         range("load.buffers", self.load.buffers.into(), 1, 256)?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
+        range("audit.roots-every", self.audit.roots_every, 0, u32::MAX.into())?;
         range("monitor.max-load", self.monitor.max_load.into(), 0, 256)?;
         range("watchdog.timeout-ticks", self.watchdog.timeout_ticks, 4, u32::MAX.into())?;
         for (at, program) in self.program.iter().enumerate() {
@@ -524,5 +496,6 @@ fn located(error: &toml::de::Error, text: &str, place: &str) -> Error {
     ))
 }
 
+mod by_name;
 #[cfg(test)]
 mod tests;

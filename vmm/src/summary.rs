@@ -49,6 +49,34 @@ pub fn text(verdict: &Verdict<'_>) -> String {
             latency.max, latency.median, exposure.count, exposure.median
         );
     }
+    for crash in &verdict.kernel_crashes {
+        let word = |key: &str| crash[key].as_str().map(str::to_owned);
+        let _ = writeln!(
+            out,
+            "  kernel    could not go on at {}:{} ({}): {}",
+            crash["incarnation"],
+            crash["tick"],
+            word("cause").unwrap_or_default(),
+            word("at").or_else(|| word("rip")).unwrap_or_default()
+        );
+        for place in crash["stack"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let _ = writeln!(out, "            from {place}");
+        }
+    }
+    for space in verdict.hidden.spaces() {
+        let word = |key: &str| space[key].as_str().unwrap_or("?").to_owned();
+        let _ = writeln!(
+            out,
+            "  hidden    at {}:{} the address space at {}, {} of {} {}: {} pages, in no process table",
+            space["incarnation"],
+            space["tick"],
+            word("root"),
+            word("kind"),
+            word("owner"),
+            word("name"),
+            space["pages"]
+        );
+    }
     let _ = writeln!(out, "  monitor   {} kills, {} restarts ordered", tally.kills, tally.restarts);
     let tags = &verdict.tags;
     let _ = writeln!(
@@ -149,10 +177,11 @@ fn sentence(beat: Beat, reached: &Reached) -> String {
             text
         }
         Beat::Nmi => format!(
-            "{} ticks without a pet; the handler found the processor at {}, ring {}: critical",
+            "{} ticks without a pet: critical; the handler found the processor in ring {} at\n{:22}{}",
             word("ticks_since_pet"),
-            word("rip"),
-            word("cpl")
+            word("cpl"),
+            "",
+            if evidence["at"].is_string() { word("at") } else { word("rip") }
         ),
         Beat::Reset => format!(
             "incarnation {} is healthy: {} alive, watchdog petted {} times, nothing found",

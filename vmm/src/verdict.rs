@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::beats::Beats;
 use crate::detection::Detection;
+use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
 use crate::subsystems::Subsystems;
@@ -20,7 +21,8 @@ pub enum Outcome {
     Healthy,
     /// It lasted its time and nothing was damaged, but processes were killed, started again or tagged without need.
     Disturbed,
-    /// It lasted its time, but memory was shared wrongly, datagrams were damaged, or processes crashed.
+    /// It lasted its time, but memory was shared wrongly or both writable and executable, datagrams were damaged, or
+    /// processes crashed.
     Corrupted,
     /// It collapsed, was reset, and came up healthy.
     Recovered,
@@ -61,6 +63,8 @@ pub struct Tally {
     pub crashes: u64,
     /// Datagrams that were damaged on their way.
     pub damaged: u64,
+    /// Pages that a process could write and execute.
+    pub executable: u64,
     /// Times the watchdog was petted.
     pub pets: u64,
     /// NMIs sent.
@@ -74,9 +78,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The outcome of a run that has lasted its time, with so many wrong sharings and false tags.
-    pub fn lasted(&self, leaks: usize, false_tags: u64) -> Outcome {
-        if leaks > 0 || self.crashes > 0 || self.damaged > 0 {
+    /// The outcome of a run that has lasted its time, with so many wrong sharings and hidden spaces, and so many false tags.
+    pub fn lasted(&self, found: usize, false_tags: u64) -> Outcome {
+        if found > 0 || self.crashes > 0 || self.damaged > 0 || self.executable > 0 {
             Outcome::Corrupted
         } else if self.restarts > 0 || self.kills > 0 || false_tags > 0 {
             Outcome::Disturbed
@@ -115,6 +119,10 @@ pub struct Verdict<'a> {
     pub beats: Beats,
     /// Whom the guest took for violators.
     pub tags: Tags,
+    /// Address spaces that the process table does not name.
+    pub hidden: HiddenSpaces,
+    /// Where the kernel was when it could not go on, each time.
+    pub kernel_crashes: Vec<Value>,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended.
@@ -149,6 +157,7 @@ impl Verdict<'_> {
             "beats": self.beats.to_json(),
             "policy": self.scenario.audit.policy.name(),
             "leaks": self.detection.to_json(),
+            "hidden_spaces": self.hidden.to_json(),
             "monitor": {
                 "audits": tally.audits,
                 "blind_audits": tally.blind_audits,
@@ -156,8 +165,10 @@ impl Verdict<'_> {
                 "kills": tally.kills,
             },
             "agents": self.tags.to_json(),
+            "kernel_crashes": self.kernel_crashes,
             "crashes": tally.crashes,
             "damaged": tally.damaged,
+            "writable_executable": tally.executable,
             "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},
             "subsystems": tally.subsystems.to_json(),
             "exits": tally.exits,
@@ -207,5 +218,6 @@ mod tests {
         assert_eq!(clean.lasted(1, 1), Outcome::Corrupted);
         assert_eq!(Tally { crashes: 1, kills: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
         assert_eq!(Tally { damaged: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
+        assert_eq!(Tally { executable: 1, ..clean }.lasted(0, 0), Outcome::Corrupted);
     }
 }

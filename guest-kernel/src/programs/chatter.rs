@@ -12,13 +12,14 @@ guest_kernel::program!(run);
 
 /// Own ports are from here on, by place in the process table: no two of the living have the same.
 const PORTS: u64 = 4096;
-/// Datagrams on their way at once.
-const WINDOW: u64 = 4;
+/// Datagrams on their way at once: as many as can wait at one port, so that no echo finds the own one full. The partner's
+/// may be, and then one waits at the gateway.
+const WINDOW: u64 = 8;
 /// Shortest and longest datagram, words: the port to send the echo to, the number, the data, their sum.
 const SHORTEST: u64 = 4;
 const LONGEST: u64 = 30;
 /// Longest rest between two rounds, ticks.
-const REST: u64 = 60;
+const REST: u64 = 100;
 
 /// `argument` is the port of its partner.
 fn run(argument: u64, seed: u64, me: u64) -> ! {

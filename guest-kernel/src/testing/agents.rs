@@ -5,6 +5,7 @@ use abi::agents::{AGENT_MAGIC, AgentPage, Class, Heuristic, TAP_REFUSED, TAP_SLO
 use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_DATA, USER_HEAP, USER_STATE, USER_TEXT};
 use abi::process::State;
+use abi::service::{SERVICE_BARRED, SERVICE_DONE};
 use abi::syscall::{Call, Error, Keys};
 use abi::trace::Kind;
 use zerocopy::{FromBytes, IntoBytes};
@@ -297,4 +298,33 @@ fn a_service_that_is_started_again_finds_its_page_as_it_was() {
     m.act(again, Call::Sleep, &[u64::MAX]);
     m.refused(root, Call::Call, &[PORT], Error::NotFound);
     assert_eq!(taps(&mut m, again).len(), 2);
+}
+
+#[test]
+fn a_service_that_will_not_run_again_gives_its_page_back() {
+    // One that has ended well, and one of the people that was tagged.
+    for (uid, tagged) in [(0, false), (1000, true)] {
+        let mut m = Matrix::boot(200, TIMELESS);
+        let root = m.spawn(PLAIN, 0, 3);
+        let unowned = m.unowned();
+        let birth = Birth { program: PLAIN, parent: Pid::NONE, uid, priority: 2, argument: 0 };
+        let agent = m.kernel.start_service(birth).expect("there is memory");
+        m.schedule();
+        enlist(&mut m, agent, Class::Ports);
+        let warm = m.frame(agent, USER_STATE).expect("it has a page");
+        if tagged {
+            m.act(agent, Call::Sleep, &[u64::MAX]);
+            m.process(root).d.keys = Keys::AGENT;
+            m.ok(root, Call::Tag, &[u64::from(agent.0), Heuristic::PortScan as u64, 8]);
+        } else {
+            m.act(agent, Call::Exit, &[0]);
+        }
+        let state = if tagged { SERVICE_BARRED } else { SERVICE_DONE };
+        assert_eq!((m.kernel.services[0].state, m.kernel.services[0].warm), (state, 0));
+        assert_eq!((m.kind(warm), m.unowned()), ((FrameKind::Free, Pid::NONE), unowned));
+        let freed = m.traced(Kind::Freed);
+        let freed = freed.iter().filter(|record| record.b == warm.0).map(|record| record.pid);
+        assert_eq!(freed.collect::<std::vec::Vec<_>>(), [agent], "once, and by its owner");
+        assert_eq!(m.running(), root);
+    }
 }

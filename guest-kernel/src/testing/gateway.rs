@@ -89,6 +89,68 @@ fn whoever_is_let_in_too_late_comes_back_to_its_place() {
 }
 
 #[test]
+fn a_waiters_age_is_seen_through_all_its_attempts_and_each_stay_is_counted_once() {
+    let (mut m, server, filler) = full(TIMELESS);
+    let waiter = talker(&mut m, 1000, 4);
+    m.act(filler, Call::Sleep, &[10_000]);
+    post(&mut m, waiter, 100);
+    let (asked, waited) = (m.kernel.gates[0].since, m.process(waiter).d.waited);
+    for attempt in 1..=3 {
+        m.act(server, Call::Sleep, &[7]);
+        assert_eq!((m.running(), m.process(waiter).d.since), (server, asked), "attempt {attempt}");
+        // It is let in, and its place is taken before it comes.
+        collect(&mut m, server);
+        let now = m.kernel.info.tick;
+        assert_eq!(m.process(waiter).d.since, now, "it waits for the CPU since now");
+        m.write(USER_DATA, 5).expect("it has data");
+        m.ok(server, Call::Post, &[PORT, USER_DATA, 16]);
+        m.act(server, Call::Sleep, &[3]);
+        m.again(waiter);
+        assert_eq!((waiting(&m), m.kernel.gates[0].since), (vec![waiter], asked));
+        assert_eq!(m.process(waiter).d.since, asked, "attempt {attempt}");
+        let gated = m.last(Kind::Gated);
+        assert_eq!(gated.c, u64::from(gated.tick) - asked, "and the trace tells it, too");
+    }
+    let now = m.kernel.info.tick;
+    collect(&mut m, server);
+    assert_eq!(m.process(waiter).d.waited - waited, now - asked, "all that it has waited, once");
+}
+
+#[test]
+fn what_a_signal_handler_sends_is_another_transfer() {
+    let (mut m, server, filler) = full(TIMELESS);
+    let waiter = talker(&mut m, 1000, 4);
+    m.act(filler, Call::Sleep, &[10_000]);
+    m.ok(waiter, Call::Handle, &[USER_TEXT + 2, USER_DATA + 512, USER_TEXT]);
+    post(&mut m, waiter, 100);
+    let (asked, number) = (m.kernel.gates[0].since, m.kernel.gates[0].sequence);
+    m.act(server, Call::Sleep, &[5]);
+    // Let in, and sent a signal before it can make its call again.
+    collect(&mut m, server);
+    m.ok(server, Call::Signal, &[u64::from(waiter.0), 20]);
+    m.write(USER_DATA, 5).expect("it has data");
+    m.ok(server, Call::Post, &[PORT, USER_DATA, 16]);
+    m.act(server, Call::Sleep, &[5]);
+    assert_eq!(m.running(), waiter);
+    let start = m.kernel.info.tick;
+    m.act(waiter, Call::Post, &[PORT, USER_DATA, 16]);
+    let gate = m.kernel.gates[0];
+    assert!(gate.since == start && gate.sequence > number, "the handler's own: {gate:?}");
+    m.turn_to(server);
+    collect(&mut m, server);
+    m.act(server, Call::Sleep, &[5]);
+    m.again(waiter);
+    m.act(waiter, Call::Return, &[]);
+    m.again(waiter);
+    let gate = m.kernel.gates[0];
+    assert_eq!(
+        (gate.pid, gate.since, gate.sequence),
+        (waiter, asked, number),
+        "the one that was interrupted"
+    );
+}
+
+#[test]
 fn under_pressure_a_lesser_one_waits_for_ever_and_with_the_fix_it_does_not() {
     for fixed in [false, true] {
         let (mut m, server, filler) =

@@ -32,7 +32,8 @@ pub(super) fn check(kernel: &mut Kernel<FakeMachine>) {
         let fixed = kernel.params.fix_priorities;
         let process = kernel.process(slot);
         assert_eq!(process.d.state, State::Gated as u8, "{} waits in the wrong place", gate.pid);
-        assert_eq!((process.asked, process.asked_at), (gate.sequence, gate.since));
+        assert_eq!((process.transfer.number, process.transfer.since), (gate.sequence, gate.since));
+        assert_eq!(process.d.since, gate.since, "the age that a descriptor tells");
         assert!(gated.insert(gate.pid.slot()), "{} waits twice", gate.pid);
         ranks.push((if fixed { 0 } else { process.d.priority }, gate.sequence));
     }

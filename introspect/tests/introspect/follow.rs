@@ -62,7 +62,7 @@ impl World {
                 (
                     frame(&TABLES[nth], table),
                     index,
-                    frame(&below, to) << 12 | flags & !NO_EXECUTE | u64::from(nth == 3) * flags,
+                    frame(&below, to) << 12 | if nth == 3 { flags } else { flags & !NO_EXECUTE },
                 )
             }
             Change::Clear(nth, table, index) => (frame(&TABLES[nth], table), index, 0),
@@ -91,7 +91,7 @@ impl World {
             }
         };
         self.changed.add(Frame(table));
-        self.machine.put(GuestPhys(table << 12 | index as u64 * 8), &value);
+        self.machine.put(GuestPhys((table << 12) + index as u64 * 8), &value);
     }
 }
 

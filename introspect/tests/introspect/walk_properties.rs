@@ -34,7 +34,7 @@ fn model(memory: &[u8], paging: Paging, table: u64, level: u32, base: u64, above
         let address = value & 0x000f_ffff_ffff_f000;
         if !leaf {
             if address / 4096 < FRAMES {
-                found.extend(model(memory, paging, address, level - 1, virt & (2 << top) - 1, allowed));
+                found.extend(model(memory, paging, address, level - 1, virt & ((2 << top) - 1), allowed));
             }
             continue;
         }

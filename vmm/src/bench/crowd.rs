@@ -4,14 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use abi::info::Doorbell;
-use introspect::policy::Preset;
 
 use crate::error::{Error, VmmError};
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, Model};
 use crate::observer::Observer;
 use crate::run;
-use crate::scenario::Scenario;
+use crate::scenario::{AuditKeys, Scenario};
 use crate::wall::{Wall, WallConfig};
 
 /// Processes that it has at least.
@@ -42,7 +41,9 @@ impl Crowd {
         loop {
             match machine.step()? {
                 Event::Doorbell { reason: Doorbell::Hello, page } => {
-                    let attached = Observer::attach(machine.memory(), page, Preset::Strict);
+                    // What is measured is the audit of what is known.
+                    let keys = AuditKeys { roots_every: 0, ..AuditKeys::default() };
+                    let attached = Observer::attach(machine.memory(), page, keys);
                     observer = Some(attached.map_err(|error| failed(error.to_string()))?);
                 }
                 Event::Doorbell { reason, .. } => {

@@ -83,8 +83,11 @@ mod tests {
     #[test]
     fn product_and_floor_take_turns() {
         let order = std::cell::RefCell::new(String::new());
-        let note = |letter| order.borrow_mut().push(letter);
-        let row = in_turns("x", 2, || Ok(note('.')), |()| Ok(note('p')), |()| Ok(note('f')));
+        let note = |letter| {
+            order.borrow_mut().push(letter);
+            Ok(())
+        };
+        let row = in_turns("x", 2, || note('.'), |()| note('p'), |()| note('f'));
         assert_eq!(row.unwrap().n, 2);
         assert_eq!(order.into_inner(), ".p.f.p.f");
     }

@@ -18,7 +18,10 @@ use crate::kvm::Kvm;
 use measure::Row;
 
 /// What can be measured.
-const SUBJECTS: [fn(&Kvm) -> Result<Vec<Row>, Error>; 1] = [audit::measure];
+const SUBJECTS: [Measure; 1] = [audit::measure];
+
+/// What measures a subject.
+type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;
 
 /// Measures everything and prints it; gives the exit status.
 pub fn bench(args: &BenchArgs) -> Result<u8, Error> {

@@ -110,6 +110,20 @@ fn out_of_quarantine_a_frame_must_be_out_of_every_windows_reach() {
 }
 
 #[test]
+fn a_page_shared_with_the_kernel_is_nobodys_between_two_lives_of_its_service() {
+    let mut ledger = lent();
+    ledger.apply(&freed(A, 1));
+    ledger.apply(&given(C, FrameKind::Shared));
+    assert!(ledger.since(&sharing(C, B)).is_some());
+    ledger.apply(&record(Kind::Exit, C, 1, 0, 0));
+    assert_eq!((ledger.since(&sharing(C, B)), ledger.owner(Frame(9))), (None, Some(Pid::NONE)));
+    assert!(ledger.since(&sharing(Pid::NONE, B)).is_some());
+    let again = Pid::new(3, 1);
+    ledger.apply(&record(Kind::Attached, again, 0, 9, 0));
+    assert!(ledger.since(&sharing(again, B)).is_some() && ledger.since(&sharing(Pid::NONE, B)).is_none());
+}
+
+#[test]
 fn a_new_machine_has_no_past() {
     let mut ledger = lent();
     ledger.power_on();
@@ -120,24 +134,54 @@ fn a_new_machine_has_no_past() {
 
 /// A step of a story about four frames and four processes.
 fn steps() -> impl Strategy<Value = Record> {
-    let kinds = [FrameKind::User, FrameKind::Shared, FrameKind::PageTable, FrameKind::Descriptor];
+    const KINDS: [FrameKind; 4] =
+        [FrameKind::User, FrameKind::Shared, FrameKind::PageTable, FrameKind::Descriptor];
+    const ENDS: [Kind; 5] = [Kind::Exit, Kind::Fault, Kind::Kill, Kind::Tagged, Kind::OutOfMemory];
     let pid = (1..5usize).prop_map(|slot| Pid::new(slot, 0));
     let frame = 0..4u64;
     prop_oneof![
-        4 => (pid.clone(), prop::sample::select(&kinds[..]), frame.clone())
+        4 => (pid.clone(), prop::sample::select(&KINDS[..]), frame.clone())
             .prop_map(|(pid, kind, frame)| record(Kind::Given, pid, kind as u32, frame, 0)),
         4 => (pid.clone(), 0..2u32, frame.clone())
             .prop_map(|(pid, guarded, frame)| record(Kind::Freed, pid, guarded, frame, 0)),
         4 => (pid.clone(), 0..6u32, frame, pid.clone())
             .prop_map(|(pid, loan, frame, to)| record(Kind::Lend, pid, loan, frame, to.0.into())),
+        1 => (pid.clone(), 0..4u64).prop_map(|(pid, frame)| record(Kind::Attached, pid, 0, frame, 0)),
+        1 => (pid.clone(), prop::sample::select(&ENDS[..])).prop_map(|(pid, end)| record(end, pid, 0, 1, 0)),
         3 => (pid, 0..6u32).prop_map(|(pid, loan)| record(Kind::Teardown, pid, loan, 0, 0)),
         1 => Just(record(Kind::Epoch, Pid::NONE, 0, 0, 0)),
         1 => Just(record(Kind::Pet, Pid::NONE, 0, 1, 0)),
     ]
 }
 
+/// To whom and for what a frame was given last; for nothing if it is free, `None` in quarantine or where nothing is known.
+fn last_use(story: &[Record], frame: u64) -> Option<(Pid, Option<u32>)> {
+    const SHARED: Option<u32> = Some(FrameKind::Shared as u32);
+    let mut last = None;
+    let mut quarantined = false;
+    for record in story {
+        let ours = record.b == frame;
+        match Kind::from_raw(record.kind) {
+            Some(Kind::Given) if ours => last = Some((record.pid, Some(record.a))),
+            Some(Kind::Attached) if ours => last = Some((record.pid, SHARED)),
+            Some(Kind::Freed) if ours => {
+                quarantined = record.a != 0;
+                last = (!quarantined).then_some((Pid::NONE, None));
+            }
+            Some(Kind::Epoch) if last.is_none() && quarantined => last = Some((Pid::NONE, None)),
+            Some(Kind::Exit | Kind::Fault | Kind::Kill | Kind::Tagged | Kind::OutOfMemory)
+                if last == Some((record.pid, SHARED)) =>
+            {
+                last = Some((Pid::NONE, SHARED));
+            }
+            _ => {}
+        }
+    }
+    last
+}
+
 /// All wrong sharings after a whole story, by the definition: for each window that was opened and not taken down since,
-/// what its frame was last given or freed for.
+/// by what its frame is used for.
 fn by_definition(story: &[Record]) -> BTreeSet<Sharing> {
     let is = |record: &Record, kind: Kind| record.kind == kind as u16;
     let mut wrong = BTreeSet::new();
@@ -146,21 +190,13 @@ fn by_definition(story: &[Record]) -> BTreeSet<Sharing> {
             continue;
         }
         let (frame, lender, other) = (lend.b, lend.pid, Pid(lend.c as u32));
-        let of_frame =
-            |record: &&Record| (is(record, Kind::Given) || is(record, Kind::Freed)) && record.b == frame;
-        let Some(last) = story.iter().rfind(of_frame) else { continue };
-        let epoch = story.iter().rposition(|record| is(record, Kind::Epoch));
-        let freed_at = story.iter().rposition(|record| is(record, Kind::Freed) && record.b == frame);
-        let (owner, is_wrong) = if is(last, Kind::Freed) {
-            (Pid::NONE, last.a == 0 || epoch > freed_at)
-        } else if last.a == FrameKind::User as u32 {
-            (last.pid, last.pid != lender && last.pid != other)
-        } else if last.a == FrameKind::Shared as u32 {
-            (last.pid, last.pid != other)
+        let Some((owner, used)) = last_use(story, frame) else { continue };
+        let is_right = if used == Some(FrameKind::User as u32) {
+            owner == lender || owner == other
         } else {
-            (last.pid, true)
+            used == Some(FrameKind::Shared as u32) && owner == other
         };
-        if is_wrong {
+        if !is_right {
             wrong.insert(Sharing { frame: Frame(frame), owner, other });
         }
     }

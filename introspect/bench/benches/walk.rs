@@ -1,4 +1,4 @@
-//! The same under Criterion: `cargo bench --manifest-path introspect/bench/Cargo.toml`.
+//! The same under Criterion: `cargo bench --manifest-path introspect/bench/Cargo.toml --target-dir target/walks`.
 
 use std::hint::black_box;
 

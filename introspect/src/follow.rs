@@ -10,69 +10,22 @@
 //! (holes, reserved bits, cycles without end) or a budget would be spent, there are no short cuts: the map is built by
 //! it, until all is well again.
 
-use abi::{Frame, GuestPhys};
+mod tree;
+
+use abi::Frame;
 
 use crate::changed::Changed;
 use crate::frames::FrameMap;
 use crate::lists::{Lists, Span};
 use crate::memory::{PhysicalMemory, Table};
-use crate::paging::{Entry, Paging, Rights, bits};
-use crate::reverse::{Left, Mapped, ReverseMap};
+use crate::paging::{Paging, bits};
+use crate::reverse::{Left, ReverseMap};
 use crate::space::Space;
-use crate::walk::{Budget, Mapping, TablePage, shift};
-
-/// Number of a node; [`NO_NODE`] for none.
-type NodeId = u32;
-const NO_NODE: NodeId = u32::MAX;
+use crate::walk::Budget;
+use tree::{NO_NODE, Node, NodeId, Packed};
 
 /// Address spaces that may vanish in a row without those behind them being taken for new ones.
 const LOOK_AHEAD: usize = 256;
-
-/// A table at one place of one address space.
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    at: Frame,
-    /// The first address that it stands for.
-    base: u64,
-    space: u32,
-    level: u8,
-    write: bool,
-    execute: bool,
-    /// Where it is named: the entry above, or for a root the table itself.
-    named_at: GuestPhys,
-    /// The node that it hangs below; none for a root.
-    parent: NodeId,
-    /// Its used entries, packed.
-    entries: Span,
-    /// For each of them the node below; none for level 1.
-    children: Span,
-    /// Other nodes of the same table.
-    before: NodeId,
-    after: NodeId,
-}
-
-/// A used entry: its bits that mean something, and its index where the processor has bits to spare (52 to 60).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Packed(u64);
-
-impl Packed {
-    /// What of an entry a mapping depends on.
-    const MEANING: u64 =
-        bits::PRESENT | bits::WRITE | bits::USER | bits::LARGE | bits::ADDRESS | bits::NO_EXECUTE;
-    const INDEX_SHIFT: u32 = 52;
-
-    const fn new(index: usize, value: u64) -> Self {
-        Self(value & Self::MEANING | (index as u64) << Self::INDEX_SHIFT)
-    }
-
-    const fn index(self) -> u64 {
-        self.0 >> Self::INDEX_SHIFT & 511
-    }
-
-    const fn value(self) -> u64 {
-        self.0 & Self::MEANING
-    }
-}
 
 /// What one address space has cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,14 +80,26 @@ pub struct Followed {
 #[derive(Clone, Debug)]
 struct Scratch {
     page: Box<Table>,
+    used: Vec<(usize, u64)>,
     fresh: Vec<Packed>,
     below: Vec<NodeId>,
     pending: Vec<NodeId>,
+    work: Work,
+}
+
+/// A table as it is and as it was.
+#[derive(Clone, Debug, Default)]
+struct Work {
+    fresh: Vec<Packed>,
+    below: Vec<NodeId>,
+    old: Vec<Packed>,
+    old_below: Vec<NodeId>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { page: Box::new([0; 512]), fresh: Vec::new(), below: Vec::new(), pending: Vec::new() }
+        let (page, used) = (Box::new([0; 512]), Vec::new());
+        Self { page, used, fresh: Vec::new(), below: Vec::new(), pending: Vec::new(), work: Work::default() }
     }
 }
 
@@ -190,16 +155,9 @@ impl Followed {
 
     /// Brings the map up to date: these are the address spaces now, and no frame outside of `changed` was written since
     /// the last update.
-    pub fn update<M: PhysicalMemory + ?Sized>(
-        &mut self,
-        mem: &M,
-        spaces: impl IntoIterator<Item = Space>,
-        changed: &Changed,
-    ) {
-        let mut next = std::mem::take(&mut self.spaces);
-        next.clear();
-        next.extend(spaces.into_iter().take(ReverseMap::MOST_SPACES));
-        self.spaces = next;
+    pub fn update<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], changed: &Changed) {
+        self.spaces.clear();
+        self.spaces.extend_from_slice(&spaces[..spaces.len().min(ReverseMap::MOST_SPACES)]);
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (false, false);
         (self.read, self.work) = (0, 0);
@@ -290,19 +248,19 @@ impl Followed {
     fn is_within_budget(&self) -> bool {
         let mut left = Left::new(self.budget);
         let misses: u64 = self.roots.iter().map(|(_, cost)| cost.misses).sum();
-        let fits = self.roots.iter().enumerate().all(|(index, (_, cost))| {
-            let share = left.share(self.roots.len() - index);
-            let fits = cost.tables <= share.tables && cost.pages <= share.leaves;
-            if fits {
-                left.take(cost.tables, cost.pages);
-            }
-            fits
-        });
+        // Who needs no more than the first share has it for sure, so that one division does for nearly all.
+        let least = left.share(self.roots.len().max(1));
+        let modest = |cost: &Cost| cost.tables <= least.tables && cost.pages <= least.leaves;
+        let fits = self.roots.iter().all(|(_, cost)| modest(cost))
+            || self.roots.iter().enumerate().all(|(index, (_, cost))| {
+                let share = left.share(self.roots.len() - index);
+                let fits = cost.tables <= share.tables && cost.pages <= share.leaves;
+                if fits {
+                    left.take(cost.tables, cost.pages);
+                }
+                fits
+            });
         fits && misses < left.misses.max(1)
-    }
-
-    fn is_alive(&self, node: NodeId) -> bool {
-        self.nodes[node as usize].level != 0
     }
 
     /// Some address spaces have gone, others have come.
@@ -373,277 +331,4 @@ impl Followed {
         self.roots[space].0 = self.plant(mem, scratch, place)?;
         Ok(())
     }
-
-    /// Reads a table and all below it.
-    fn plant<M: PhysicalMemory + ?Sized>(
-        &mut self,
-        mem: &M,
-        scratch: &mut Scratch,
-        mut node: Node,
-    ) -> Result<NodeId, Disorder> {
-        self.roots[node.space as usize].1.tables += 1;
-        self.read += 1;
-        if self.read > self.budget.tables.saturating_mul(2) {
-            return Err(Disorder);
-        }
-        collect(mem, node.at, scratch)?;
-        if self.live {
-            self.touched_tables = true;
-        } else {
-            self.map.enter_table(node.page(), node.space as usize);
-        }
-        node.entries = self.entries.add(&scratch.fresh);
-        let count = scratch.fresh.len();
-        let id = self.new_node(node);
-        if node.level == 1 {
-            for nth in 0..count {
-                let packed = self.entries.item(node.entries, nth);
-                self.bring(mem, scratch, id, packed)?;
-            }
-            return Ok(id);
-        }
-        scratch.below.clear();
-        scratch.below.resize(count, NO_NODE);
-        let children = self.children.add(&scratch.below);
-        for nth in 0..count {
-            let packed = self.entries.item(node.entries, nth);
-            let child = self.bring(mem, scratch, id, packed)?;
-            self.children.replace(children, nth, child);
-        }
-        self.nodes[id as usize].children = children;
-        Ok(id)
-    }
-
-    /// Reads a table again.
-    fn read_again<M: PhysicalMemory + ?Sized>(
-        &mut self,
-        mem: &M,
-        scratch: &mut Scratch,
-        id: NodeId,
-    ) -> Result<(), Disorder> {
-        if !self.is_alive(id) {
-            return Ok(());
-        }
-        let node = self.nodes[id as usize];
-        self.read += 1;
-        collect(mem, node.at, scratch)?;
-        if self.entries.get(node.entries) == scratch.fresh {
-            return Ok(());
-        }
-        let old = self.entries.get(node.entries).to_vec();
-        let old_below = self.children.get(node.children).to_vec();
-        let fresh = std::mem::take(&mut scratch.fresh);
-        let mut below = Vec::new();
-        let (mut was, mut is) = (0, 0);
-        // Both lists rise by index. First what is gone, so that the map never holds two pages at one address.
-        while was < old.len() {
-            let keep = loop {
-                match fresh.get(is) {
-                    Some(new) if new.index() < old[was].index() => is += 1,
-                    other => break other == Some(&old[was]),
-                }
-            };
-            if !keep {
-                self.take_away(&node, old[was], old_below.get(was).copied().unwrap_or(NO_NODE));
-            }
-            was += 1;
-        }
-        was = 0;
-        for &new in &fresh {
-            while was < old.len() && old[was].index() < new.index() {
-                was += 1;
-            }
-            let kept = old.get(was) == Some(&new);
-            below.push(match kept {
-                true => old_below.get(was).copied().unwrap_or(NO_NODE),
-                false => self.bring(mem, scratch, id, new)?,
-            });
-        }
-        let Node { mut entries, mut children, .. } = node;
-        self.entries.set(&mut entries, &fresh);
-        if node.level > 1 {
-            self.children.set(&mut children, &below);
-        }
-        scratch.fresh = fresh;
-        let node = &mut self.nodes[id as usize];
-        (node.entries, node.children) = (entries, children);
-        Ok(())
-    }
-
-    /// A new entry: its pages go into the map, or the tables behind it into the tree.
-    #[inline]
-    fn bring<M: PhysicalMemory + ?Sized>(
-        &mut self,
-        mem: &M,
-        scratch: &mut Scratch,
-        id: NodeId,
-        packed: Packed,
-    ) -> Result<NodeId, Disorder> {
-        let node = self.nodes[id as usize];
-        let value = packed.value();
-        match self.paging.decode(value, node.level) {
-            Entry::Table(at) => {
-                if self.is_on_the_way(id, at.frame()) {
-                    return Err(Disorder);
-                }
-                let rights = node.rights().through(value);
-                let child = Node {
-                    at: at.frame(),
-                    base: node.base | packed.index() << shift(node.level),
-                    level: node.level - 1,
-                    write: rights.write,
-                    execute: rights.execute,
-                    named_at: node.at.base().add(packed.index() * 8),
-                    parent: id,
-                    children: Span::default(),
-                    before: NO_NODE,
-                    after: NO_NODE,
-                    ..node
-                };
-                self.plant(mem, scratch, child)
-            }
-            Entry::Leaf(frame, _) if !mem.has_frame(frame) => Err(Disorder),
-            Entry::Leaf(frame, size) => {
-                let mapping = node.mapping(self.paging, packed, frame, size);
-                self.work += size.frames();
-                if self.work > self.budget.leaves.saturating_mul(2) {
-                    return Err(Disorder);
-                }
-                for nth in 0..size.frames() {
-                    let frame = Frame(frame.0 + nth);
-                    let cost = &mut self.roots[node.space as usize].1;
-                    if nth != 0 && !mem.has_frame(frame) {
-                        cost.misses += 1;
-                        continue;
-                    }
-                    cost.pages += 1;
-                    let mapped = Mapped::new(node.space as usize, &mapping, nth);
-                    if self.live {
-                        self.map.insert(mapped);
-                        self.touched.push(frame);
-                    } else {
-                        self.map.enter(mapped);
-                    }
-                }
-                Ok(NO_NODE)
-            }
-            Entry::Absent | Entry::Reserved => Err(Disorder),
-        }
-    }
-
-    /// Whether this table is the one at `node`, or above it.
-    fn is_on_the_way(&self, mut node: NodeId, table: Frame) -> bool {
-        while let Some(Node { at, parent, .. }) = self.nodes.get(node as usize) {
-            if *at == table {
-                return true;
-            }
-            node = *parent;
-        }
-        false
-    }
-
-    /// An entry is gone, with all that it led to.
-    fn take_away(&mut self, node: &Node, packed: Packed, child: NodeId) {
-        if child != NO_NODE {
-            self.uproot(child);
-            return;
-        }
-        let Entry::Leaf(frame, size) = self.paging.decode(packed.value(), node.level) else { return };
-        let mapping = node.mapping(self.paging, packed, frame, size);
-        for nth in 0..size.frames() {
-            let taken = self.map.remove(Mapped::new(node.space as usize, &mapping, nth));
-            let cost = &mut self.roots[node.space as usize].1;
-            if taken {
-                cost.pages -= 1;
-                self.touched.push(Frame(frame.0 + nth));
-            } else {
-                cost.misses -= 1;
-            }
-        }
-    }
-
-    /// A table is gone from its place, with all that hangs below.
-    fn uproot(&mut self, id: NodeId) {
-        let node = self.nodes[id as usize];
-        for nth in 0..self.entries.get(node.entries).len() {
-            let packed = self.entries.item(node.entries, nth);
-            let child = if node.level > 1 { self.children.item(node.children, nth) } else { NO_NODE };
-            self.take_away(&node, packed, child);
-        }
-        self.touched_tables = true;
-        self.entries.remove(node.entries);
-        self.children.remove(node.children);
-        self.roots[node.space as usize].1.tables -= 1;
-        // Out of the chain of its table.
-        let after = (node.after != NO_NODE).then_some(node.after);
-        match node.before {
-            NO_NODE => *self.tables.get_mut(node.at) = after,
-            before => self.nodes[before as usize].after = node.after,
-        }
-        if let Some(after) = after {
-            self.nodes[after as usize].before = node.before;
-        }
-        self.nodes[id as usize].level = 0;
-        self.free.push(id);
-    }
-
-    /// A place for a node, first in the chain of its table.
-    fn new_node(&mut self, mut node: Node) -> NodeId {
-        let id = self.free.pop().unwrap_or(self.nodes.len() as NodeId);
-        let first = self.tables.get_mut(node.at);
-        if let Some(first) = first.replace(id) {
-            node.after = first;
-            self.nodes[first as usize].before = id;
-        }
-        match self.nodes.get_mut(id as usize) {
-            Some(free) => *free = node,
-            None => self.nodes.push(node),
-        }
-        id
-    }
-}
-
-impl Node {
-    const fn page(&self) -> TablePage {
-        TablePage { frame: self.at, entry: self.named_at }
-    }
-
-    const fn rights(&self) -> Rights {
-        Rights { write: self.write, user: true, execute: self.execute }
-    }
-
-    fn mapping(
-        &self,
-        paging: Paging,
-        packed: Packed,
-        frame: Frame,
-        size: crate::paging::PageSize,
-    ) -> Mapping {
-        Mapping {
-            virt: paging.extend(self.base | packed.index() << shift(self.level)),
-            frame,
-            size,
-            rights: self.rights().through(packed.value()),
-            entry: GuestPhys(self.at.base().0 + packed.index() * 8),
-        }
-    }
-}
-
-/// Reads the entries of a table that ring 3 can use, by rising index.
-fn collect<M: PhysicalMemory + ?Sized>(mem: &M, at: Frame, scratch: &mut Scratch) -> Result<(), Disorder> {
-    let Scratch { page, fresh, .. } = scratch;
-    fresh.clear();
-    let table = mem.table(at.base(), page).map_err(|_| Disorder)?;
-    const WANTED: u64 = bits::PRESENT | bits::USER;
-    for (line, first) in table.chunks_exact(8).zip((0..).step_by(8)) {
-        if line.iter().fold(0, |all, value| all | value) & bits::PRESENT == 0 {
-            continue;
-        }
-        for (index, &value) in (first..).zip(line) {
-            if value & WANTED == WANTED {
-                fresh.push(Packed::new(index, value));
-            }
-        }
-    }
-    Ok(())
 }

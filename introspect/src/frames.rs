@@ -64,16 +64,6 @@ impl<T: Copy + Default> FrameMap<T> {
     pub(crate) fn values(&self) -> impl Iterator<Item = T> {
         self.page_numbers().flat_map(|page| &self.pages[page]).copied()
     }
-
-    /// Changes all values, by rising frame.
-    pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(&mut T)) {
-        let Self { top, directories, pages } = self;
-        let directories =
-            top.iter().filter(|number| **number != 0).map(|number| &directories[*number as usize - 1]);
-        for page in directories.flatten().filter(|number| **number != 0) {
-            pages[*page as usize - 1].iter_mut().for_each(&mut change);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -96,9 +86,6 @@ mod tests {
             }
             let used = |map: &FrameMap<u32>| map.values().filter(|value| *value != 0).collect::<Vec<_>>();
             prop_assert_eq!(used(&map), model.values().copied().collect::<Vec<_>>());
-            let mut seen = Vec::new();
-            map.for_each_mut(|value| seen.extend((*value != 0).then_some(*value)));
-            prop_assert_eq!(&seen, &used(&map));
             map.reset();
             prop_assert_eq!(used(&map), []);
         }

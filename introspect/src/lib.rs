@@ -6,7 +6,8 @@
 //! - [`paging`] and [`walk`]: what page-table entries mean, and the walk through a tree of them;
 //! - [`space`]: the guest's own tables, and from them its address spaces;
 //! - [`roots`]: address spaces that memory itself shows, whoever names them;
-//! - [`reverse`]: frame to mappings, over all address spaces;
+//! - [`reverse`]: frame to mappings, over all address spaces; [`follow`]: the same, kept up to date by what has
+//!   [`changed`];
 //! - [`policy`]: which of these mappings should not be.
 //!
 //! Beside it stands [`symbols`]: names for addresses, from a kernel's own ELF file.

@@ -11,9 +11,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// A list with room for one item more, but without a place yet: see [`Lists::lay_out`].
-    pub(crate) const fn reserve(&mut self) {
-        self.room += 1;
+    /// So many items from there on, and no room for more.
+    pub(crate) const fn full(start: usize, len: usize) -> Self {
+        Self { start: start as u32, len: len as u32, room: len as u32 }
     }
 
     pub(crate) const fn is_empty(self) -> bool {
@@ -57,21 +57,17 @@ impl<T: Copy + Default> Lists<T> {
         self.get(span)[nth]
     }
 
-    /// Gives places, one after the other, to the lists for which there is only a room yet. All others are forgotten.
-    pub(crate) fn lay_out(&mut self, each: impl FnOnce(&mut dyn FnMut(&mut Span))) {
-        let mut end = 0;
-        each(&mut |span| {
-            *span = Span { start: end, len: 0, room: span.room };
-            end += span.room;
-        });
-        self.items.resize(end as usize, T::default());
-        self.unused = 0;
+    /// All items, unused ones among them.
+    pub(crate) fn items(&self) -> &[T] {
+        &self.items
     }
 
-    /// Appends to a list that has room.
-    pub(crate) fn push(&mut self, span: &mut Span, item: T) {
-        self.items[(span.start + span.len) as usize] = item;
-        span.len += 1;
+    /// Takes these items for all that there are, in an order that `arrange` gives them; the lists in them are the
+    /// caller's to name. It may use the second vector, and `items` is left with whatever it leaves there.
+    pub(crate) fn exchange(&mut self, items: &mut Vec<T>, arrange: impl FnOnce(&mut Vec<T>, &mut Vec<T>)) {
+        arrange(items, &mut self.items);
+        std::mem::swap(items, &mut self.items);
+        self.unused = 0;
     }
 
     /// A new list.
@@ -171,17 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_gives_each_list_the_room_it_asked_for() {
+    fn items_that_come_all_at_once_are_lists_when_they_are_named() {
         let mut lists = Lists::default();
-        let mut spans = [Span::default(); 3];
-        for list in [0, 2, 2, 0, 2] {
-            spans[list].reserve();
-        }
-        lists.lay_out(|place| spans.iter_mut().for_each(place));
-        for (list, item) in [(2, 5), (0, 1), (2, 6), (0, 2), (2, 7)] {
-            lists.push(&mut spans[list], item);
-        }
-        assert_eq!(spans.map(|span| lists.get(span).to_vec()), [vec![1, 2], vec![], vec![5, 6, 7]]);
-        assert!(spans[1].is_empty() && !lists.is_worn());
+        let mut items = vec![6, 5, 1, 2];
+        lists.exchange(&mut items, |items, _| items.reverse());
+        let (a, b) = (Span::full(0, 2), Span::full(2, 2));
+        assert_eq!((lists.get(a), lists.get(b)), (&[2, 1][..], &[5, 6][..]));
+        assert!(!a.is_empty() && Span::default().is_empty() && !lists.is_worn());
     }
 }

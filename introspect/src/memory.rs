@@ -63,6 +63,25 @@ pub trait PhysicalMemory {
         Ok(scratch)
     }
 
+    /// Appends those entries of the page table at `at` that have all of these bits, which include the present bit, by
+    /// rising index. A memory that can neither be looked at in place nor copied cheaply may know a better way.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn entries(
+        &self,
+        at: GuestPhys,
+        bits: u64,
+        scratch: &mut Table,
+        into: &mut Vec<(usize, u64)>,
+    ) -> Result<(), OutOfRange> {
+        let table = self.table(at, scratch)?;
+        for (line, first) in table.as_chunks().0.iter().zip((0..).step_by(8)) {
+            crate::paging::used_of_line(line, first, bits, into);
+        }
+        Ok(())
+    }
+
     /// Reads one value.
     ///
     /// # Errors
@@ -99,6 +118,16 @@ impl<M: PhysicalMemory + ?Sized> PhysicalMemory for &M {
 
     fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
         (**self).table(at, scratch)
+    }
+
+    fn entries(
+        &self,
+        at: GuestPhys,
+        bits: u64,
+        scratch: &mut Table,
+        into: &mut Vec<(usize, u64)>,
+    ) -> Result<(), OutOfRange> {
+        (**self).entries(at, bits, scratch, into)
     }
 }
 

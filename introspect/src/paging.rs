@@ -24,6 +24,15 @@ pub mod bits {
     pub const ADDRESS: u64 = (1 << 52) - (1 << 12);
 }
 
+/// Appends those of eight entries, the first of which has index `first`, that have all of `wanted`, which includes the
+/// present bit. Eight entries are a cache line, and most lines of most tables are empty: one test does for them.
+#[inline]
+pub fn used_of_line(line: &[u64; 8], first: usize, wanted: u64, into: &mut Vec<(usize, u64)>) {
+    if line.iter().fold(0, |all, value| all | value) & bits::PRESENT != 0 {
+        into.extend((first..).zip(line.iter().copied()).filter(|(_, value)| value & wanted == wanted));
+    }
+}
+
 /// Most levels that there are.
 pub const MOST_LEVELS: u8 = 5;
 

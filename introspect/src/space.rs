@@ -317,8 +317,8 @@ impl Guest {
         let kernel = Some(Space { pid: Pid::NONE, root: self.info.kernel_root });
         let processes = self.processes.iter().filter(|process| {
             let root = Frame(u64::from(process.descriptor.root));
-            let kind = self.fact(root).and_then(|fact| FrameKind::from_raw(fact.kind));
-            root.0 != 0 && (process.state() != Some(State::Zombie) || kind == Some(FrameKind::PageTable))
+            let kind = || self.fact(root).and_then(|fact| FrameKind::from_raw(fact.kind));
+            root.0 != 0 && (process.state() != Some(State::Zombie) || kind() == Some(FrameKind::PageTable))
         });
         let processes = processes.map(|Process { descriptor, .. }| Space {
             pid: descriptor.pid,

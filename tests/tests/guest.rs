@@ -212,7 +212,8 @@ fn check_selftest(arguments: &[&str]) -> Value {
     // What no counter may miss: each of these is done by a test a known number of times.
     let kernel = &verdict["subsystems"];
     for (counter, least) in [
-        ("loans", 2),
+        // The text that is lent. A call that a signal interrupts lends as well, if it was received by then.
+        ("loans", 1),
         ("gated", 2),
         ("datagrams", 30),
         ("signals", 14),

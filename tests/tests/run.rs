@@ -220,3 +220,16 @@ fn a_folder_that_cannot_be_made_is_refused_before_the_guest_starts() {
     assert_eq!(outcome.status, Some(2), "{outcome:?}");
     assert!(outcome.stderr.contains("--out") && outcome.stderr.contains("remedy:"), "{}", outcome.stderr);
 }
+
+/// What was written since the last audit only saves work: events and verdict are those of audits that read everything.
+#[test]
+fn audits_of_what_changed_find_what_audits_of_everything_find() {
+    let run = |whole| {
+        let (_, mut verdict) = run_json("demo-leak.toml", &["--set", whole, "--set", "vm.max-ticks=400"]);
+        verdict.as_object_mut().unwrap().remove("wall_ms");
+        verdict
+    };
+    let verdict = run("audit.whole=false");
+    assert!(verdict["leaks"]["detected"].as_u64().unwrap() > 0, "{verdict:#}");
+    assert_eq!(verdict, run("audit.whole=true"));
+}

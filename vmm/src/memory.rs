@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
 use introspect::Changed;
-use introspect::memory::{OutOfRange, PhysicalMemory};
+use introspect::memory::{OutOfRange, PhysicalMemory, Table};
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
+    VolatileMemory,
 };
 
 use crate::kvm::HostError;
@@ -150,6 +151,25 @@ impl PhysicalMemory for GuestMemory {
         self.map.read_slice(into, GuestAddress(at.0)).map_err(|_| outside)
     }
 
+    /// Looks at the table where it is, a cache line at a time. (A reference to it cannot be had: the memory is also
+    /// written through others.)
+    fn entries(
+        &self,
+        at: GuestPhys,
+        bits: u64,
+        _: &mut Table,
+        into: &mut Vec<(usize, u64)>,
+    ) -> Result<(), OutOfRange> {
+        let outside = OutOfRange { at, len: size_of::<Table>() as u64 };
+        let slice = self.map.get_slice(GuestAddress(at.0), size_of::<Table>()).map_err(|_| outside)?;
+        let words = slice.get_array_ref::<u64>(0, size_of::<Table>() / 8).map_err(|_| outside)?;
+        for first in (0..words.len()).step_by(8) {
+            let line = std::array::from_fn(|nth| words.load(first + nth));
+            introspect::paging::used_of_line(&line, first, bits, into);
+        }
+        Ok(())
+    }
+
     fn has_frame(&self, frame: Frame) -> bool {
         let above = frame.0.wrapping_sub(HOLE_END / PAGE_SIZE);
         frame.0 < self.low / PAGE_SIZE || above < self.high / PAGE_SIZE
@@ -183,6 +203,37 @@ mod tests {
         memory.zero(Frame(1)).unwrap();
         memory.read(GuestPhys(0x1233), &mut back).unwrap();
         assert_eq!(back, [0; 5]);
+    }
+
+    #[test]
+    fn a_table_in_place_is_the_table_that_is_read() {
+        let memory = GuestMemory::new(2).unwrap();
+        for at in [0x1000, 0x1ff8, 0x1003] {
+            memory.write(GuestPhys(at), &0x1234_5007_u64.to_le_bytes()).unwrap();
+        }
+        for at in [0x1000, 0x2000, 0x1004, (2 << 20) - 4096] {
+            let (mut used, mut page) = (Vec::new(), [0; 512]);
+            memory.entries(GuestPhys(at), 5, &mut [0; 512], &mut used).unwrap();
+            memory.read_table(GuestPhys(at), &mut page).unwrap();
+            let read: Vec<_> = (0..).zip(page).filter(|(_, value)| value & 5 == 5).collect();
+            assert_eq!(used, read, "{at:#x}");
+        }
+        assert!(memory.entries(GuestPhys((2 << 20) - 4088), 1, &mut [0; 512], &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_we_write_is_told_once() {
+        let memory = GuestMemory::new(3073).unwrap();
+        memory.write(GuestPhys(0x1fff), &[1, 2]).unwrap();
+        memory.zero(Frame(HOLE_END / PAGE_SIZE + 70)).unwrap();
+        let _ = memory.write(GuestPhys(HOLE_START - 1), &[1, 1]);
+        let mut changed = Changed::nothing();
+        memory.take_written(&mut changed);
+        let frames = [1, 2, HOLE_END / PAGE_SIZE + 70].map(Frame);
+        assert_eq!(changed.frames().collect::<Vec<_>>(), frames);
+        changed.clear();
+        memory.take_written(&mut changed);
+        assert_eq!(changed.frames().count(), 0);
     }
 
     #[test]

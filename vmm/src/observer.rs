@@ -15,7 +15,7 @@ use introspect::memory::PhysicalMemory;
 use introspect::paging::Paging;
 use introspect::policy::{Finding, Policy, What};
 use introspect::reverse::ReverseMap;
-use introspect::space::{Guest, News, ReadError};
+use introspect::space::{Guest, News, ReadError, Space};
 use zerocopy::IntoBytes;
 
 use crate::hidden::{Found, Hidden};
@@ -37,6 +37,9 @@ pub struct Observer {
     guest: Guest,
     hidden: Hidden,
     news: News,
+    /// The address spaces: as many that the guest's tables have, and then the hidden ones.
+    spaces: Vec<Space>,
+    listed: usize,
     map: Followed,
     /// There was no audit yet, or the last one came to nothing.
     missed: bool,
@@ -59,6 +62,8 @@ impl Observer {
             guest,
             hidden,
             news: News::default(),
+            spaces: Vec::new(),
+            listed: 0,
             missed: true,
             map: Followed::new(Paging::default(), ReverseMap::BUDGET),
             policy: Policy::new(keys.policy),
@@ -127,7 +132,14 @@ impl Observer {
         let changed = if std::mem::replace(&mut self.missed, true) { &everything } else { changed };
         self.guest.update(memory, self.info_at, changed, &mut self.news)?;
         self.hidden.look(memory, &self.guest);
-        self.map.update(memory, self.guest.spaces().chain(self.hidden.spaces()), changed);
+        if self.news.everything || self.news.processes || !self.news.facts.is_empty() {
+            self.spaces.clear();
+            self.spaces.extend(self.guest.spaces());
+            self.listed = self.spaces.len();
+        }
+        self.spaces.truncate(self.listed);
+        self.spaces.extend(self.hidden.spaces());
+        self.map.update(memory, &self.spaces, changed);
         self.policy.recheck_guest(&self.map, &self.guest, &self.news, &mut self.findings);
         self.missed = false;
         Ok(())

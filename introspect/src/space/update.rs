@@ -20,7 +20,7 @@ pub struct News {
     pub facts: Vec<Frame>,
     /// A loan, perhaps.
     pub loans: bool,
-    /// A process, or what the kernel keeps for it, perhaps.
+    /// A process, or what the kernel keeps for it or itself, perhaps.
     pub processes: bool,
 }
 
@@ -80,7 +80,7 @@ impl Guest {
         if touched(info.service_table, info.service_slots, size_of::<abi::service::Service>()) {
             self.read_services(mem)?;
         }
-        news.processes |= info.grant_log != old.grant_log;
+        news.processes |= info.grant_log != old.grant_log || info.kernel_root != old.kernel_root;
         Ok(())
     }
 
@@ -97,11 +97,12 @@ impl Guest {
             read_table(mem, super::PROCESS_TABLE, at, count, &mut self.slots)?;
             in_order = before == self.slots;
         }
-        for process in &mut self.processes {
-            let last = process.frame.base().add(size_of::<Descriptor>() as u64 - 1).frame();
-            if !changed.has(process.frame) && !changed.has(last) {
-                continue;
-            }
+        // A descriptor lies in one frame, which is in the table.
+        let slots = self.slots.iter().map(|slot| Frame(u64::from(*slot)));
+        if in_order && !slots.into_iter().any(|frame| changed.has(frame)) {
+            return Ok(());
+        }
+        for process in self.processes.iter_mut().filter(|process| changed.has(process.frame)) {
             news.processes = true;
             let Ok(descriptor) = mem.read_value::<Descriptor>(process.frame.base()) else {
                 in_order = false;

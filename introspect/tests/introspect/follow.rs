@@ -62,7 +62,7 @@ impl World {
                 (
                     frame(&TABLES[nth], table),
                     index,
-                    frame(&below, to) << 12 | flags & !NO_EXECUTE | (u64::from(nth == 3) * flags),
+                    frame(&below, to) << 12 | if nth == 3 { flags } else { flags & !NO_EXECUTE },
                 )
             }
             Change::Clear(nth, table, index) => (frame(&TABLES[nth], table), index, 0),
@@ -91,7 +91,7 @@ impl World {
             }
         };
         self.changed.add(Frame(table));
-        self.machine.put(GuestPhys((table << 12) | (index as u64 * 8)), &value);
+        self.machine.put(GuestPhys((table << 12) + index as u64 * 8), &value);
     }
 }
 
@@ -120,7 +120,7 @@ proptest! {
                 1 => (0..FRAMES).step_by(3).for_each(|frame| world.changed.add(Frame(frame))),
                 _ => {}
             }
-            followed.update(&world.machine.memory, world.spaces.iter().copied(), &world.changed);
+            followed.update(&world.machine.memory, &world.spaces, &world.changed);
             world.changed.clear();
             let anew = ReverseMap::build(&world.machine.memory, paging, world.spaces.iter().copied(), budget);
             let map = followed.map();
@@ -166,7 +166,7 @@ fn only_what_changed_is_read_again() {
     let update = |followed: &mut Followed, machine: &Machine, spaces: &[Space], frames: &[u64]| {
         let mut changed = Changed::nothing();
         frames.iter().for_each(|frame| changed.add(Frame(*frame)));
-        followed.update(&machine.memory, spaces.iter().copied(), &changed);
+        followed.update(&machine.memory, spaces, &changed);
         followed.read()
     };
     assert_eq!(update(&mut followed, &machine, &spaces, &[]), 80);
@@ -203,15 +203,15 @@ fn a_guest_that_recovers_is_followed_again() {
     let (mut machine, spaces) = town();
     let mut followed = Followed::new(Paging::default(), ReverseMap::BUDGET);
     let everything = Changed::everything();
-    followed.update(&machine.memory, spaces.iter().copied(), &everything);
+    followed.update(&machine.memory, &spaces, &everything);
     let entry = machine.entry(spaces[3].root, 0x80_0000, 1);
     let sound = machine.get(entry);
     machine.put(entry, &(0xdead << 12 | RW));
-    followed.update(&machine.memory, spaces.iter().copied(), &everything);
+    followed.update(&machine.memory, &spaces, &everything);
     assert_eq!((followed.map().troubles().len(), followed.touched()), (1, Touched::Everything));
     machine.put(entry, &sound);
-    followed.update(&machine.memory, spaces.iter().copied(), &Changed::nothing());
+    followed.update(&machine.memory, &spaces, &Changed::nothing());
     assert_eq!((followed.map().troubles().len(), followed.map().len()), (0, 200));
-    followed.update(&machine.memory, spaces.iter().copied(), &Changed::nothing());
+    followed.update(&machine.memory, &spaces, &Changed::nothing());
     assert_eq!((followed.read(), followed.touched()), (0, Touched::Frames(&[])));
 }

@@ -104,7 +104,7 @@ proptest! {
         for events in &rounds {
             events.iter().for_each(|event| apply(&mut world, &mut guest, &mut news, event));
             guest.info.tick += 1;
-            followed.update(&world.machine.memory, world.spaces.iter().copied(), &world.changed);
+            followed.update(&world.machine.memory, &world.spaces, &world.changed);
             world.changed.clear();
             policy.recheck_guest(&followed, &guest, &news, &mut findings);
             news = News::default();

@@ -100,3 +100,26 @@ fn large_pages_that_are_mostly_not_memory_use_up_the_budget_too() {
     assert_eq!(map.len(), 8 + 8);
     assert_eq!(map.troubles()[0].summary.truncated.unwrap().at, GuestVirt(0x20_0000 + (8 + 496) * 4096));
 }
+
+#[test]
+fn frames_come_in_order_however_high_they_are() {
+    /// Memory at the bottom and far up, where a digit more is needed to tell frames apart.
+    struct Wide(Vec<u8>);
+    const FAR: u64 = 1 << 38;
+    impl introspect::PhysicalMemory for Wide {
+        fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), introspect::OutOfRange> {
+            self.0.read(GuestPhys(at.0 % FAR), into)
+        }
+    }
+    let mut machine = Machine::new(64);
+    let a = space(&mut machine, 1);
+    let frames = [FAR >> 12 | 5, 5, FAR >> 12 | 4, 3 << 26 | 5, 1 << 30, 4, FAR >> 12 | 5];
+    for (page, frame) in (0..).zip(frames) {
+        machine.map(a.root, GuestVirt(page << 12), Frame(frame), RW);
+    }
+    let map = ReverseMap::build(&Wide(machine.memory), Paging::default(), [a], ReverseMap::BUDGET);
+    let mut expected: Vec<_> = frames.into_iter().zip(0_u64..).collect();
+    expected.sort_unstable();
+    assert!(map.mapped().map(|mapped| (mapped.frame().0, mapped.virt().0 >> 12)).eq(expected));
+    assert_eq!(map.of(Frame(FAR >> 12 | 5)).len(), 2);
+}

@@ -1,0 +1,334 @@
+//! The trees of a [`Followed`]: how a table is read and all below it, how one that changed is read again, and how a tree
+//! is taken down.
+
+use abi::{Frame, GuestPhys};
+
+use super::{Disorder, Followed, Scratch, Work};
+use crate::lists::Span;
+use crate::memory::PhysicalMemory;
+use crate::paging::{Entry, PageSize, Paging, Rights, bits};
+use crate::reverse::Mapped;
+use crate::walk::{Mapping, TablePage, shift};
+
+/// Number of a node; [`NO_NODE`] for none.
+pub(super) type NodeId = u32;
+pub(super) const NO_NODE: NodeId = u32::MAX;
+/// A table at one place of one address space.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) at: Frame,
+    /// The first address that it stands for.
+    pub(super) base: u64,
+    pub(super) space: u32,
+    pub(super) level: u8,
+    pub(super) write: bool,
+    pub(super) execute: bool,
+    /// Where it is named: the entry above, or for a root the table itself.
+    pub(super) named_at: GuestPhys,
+    /// The node that it hangs below; none for a root.
+    pub(super) parent: NodeId,
+    /// Its used entries, packed.
+    pub(super) entries: Span,
+    /// For each of them the node below; none for level 1.
+    pub(super) children: Span,
+    /// Other nodes of the same table.
+    pub(super) before: NodeId,
+    pub(super) after: NodeId,
+}
+
+/// A used entry: its bits that mean something, and its index where the processor has bits to spare (52 to 60).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Packed(u64);
+
+impl Packed {
+    /// What of an entry a mapping depends on.
+    const MEANING: u64 =
+        bits::PRESENT | bits::WRITE | bits::USER | bits::LARGE | bits::ADDRESS | bits::NO_EXECUTE;
+    const INDEX_SHIFT: u32 = 52;
+
+    const fn new(index: usize, value: u64) -> Self {
+        Self(value & Self::MEANING | (index as u64) << Self::INDEX_SHIFT)
+    }
+
+    const fn index(self) -> u64 {
+        self.0 >> Self::INDEX_SHIFT & 511
+    }
+
+    const fn value(self) -> u64 {
+        self.0 & Self::MEANING
+    }
+}
+
+impl Followed {
+    pub(super) fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes[node as usize].level != 0
+    }
+
+    /// Reads a table and all below it.
+    pub(super) fn plant<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        scratch: &mut Scratch,
+        mut node: Node,
+    ) -> Result<NodeId, Disorder> {
+        self.roots[node.space as usize].1.tables += 1;
+        self.read += 1;
+        if self.read > self.budget.tables.saturating_mul(2) {
+            return Err(Disorder);
+        }
+        collect(mem, node.at, scratch)?;
+        if self.live {
+            self.touched_tables = true;
+        } else {
+            self.map.enter_table(node.page(), node.space as usize);
+        }
+        node.entries = self.entries.add(&scratch.fresh);
+        let count = scratch.fresh.len();
+        let id = self.new_node(node);
+        if node.level == 1 {
+            for nth in 0..count {
+                self.bring(mem, scratch, (id, &node), scratch.fresh[nth])?;
+            }
+            return Ok(id);
+        }
+        scratch.below.clear();
+        scratch.below.resize(count, NO_NODE);
+        let children = self.children.add(&scratch.below);
+        for nth in 0..count {
+            let packed = self.entries.item(node.entries, nth);
+            let child = self.bring(mem, scratch, (id, &node), packed)?;
+            self.children.replace(children, nth, child);
+        }
+        self.nodes[id as usize].children = children;
+        Ok(id)
+    }
+
+    /// Reads a table again.
+    pub(super) fn read_again<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        scratch: &mut Scratch,
+        id: NodeId,
+    ) -> Result<(), Disorder> {
+        if !self.is_alive(id) {
+            return Ok(());
+        }
+        let node = self.nodes[id as usize];
+        self.read += 1;
+        collect(mem, node.at, scratch)?;
+        if self.entries.get(node.entries) == scratch.fresh {
+            return Ok(());
+        }
+        // Below, new tables may be read: what is at work here is taken out of the scratch.
+        let mut work = std::mem::take(&mut scratch.work);
+        std::mem::swap(&mut work.fresh, &mut scratch.fresh);
+        work.old.clear();
+        work.old.extend_from_slice(self.entries.get(node.entries));
+        work.old_below.clear();
+        work.old_below.extend_from_slice(self.children.get(node.children));
+        let exchanged = self.exchange(mem, scratch, (id, &node), &mut work);
+        if exchanged.is_ok() {
+            let Node { mut entries, mut children, .. } = node;
+            self.entries.set(&mut entries, &work.fresh);
+            if node.level > 1 {
+                self.children.set(&mut children, &work.below);
+            }
+            let node = &mut self.nodes[id as usize];
+            (node.entries, node.children) = (entries, children);
+        }
+        std::mem::swap(&mut work.fresh, &mut scratch.fresh);
+        scratch.work = work;
+        exchanged
+    }
+
+    /// Takes away the entries that are gone, and then brings those that are new, so that the map never holds two pages
+    /// at one address. Both lists rise by index.
+    fn exchange<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        scratch: &mut Scratch,
+        (id, node): (NodeId, &Node),
+        work: &mut Work,
+    ) -> Result<(), Disorder> {
+        let Work { fresh, old, old_below, below } = work;
+        let mut new = fresh.iter().peekable();
+        for (nth, packed) in old.iter().enumerate() {
+            while new.next_if(|new| new.index() < packed.index()).is_some() {}
+            if new.peek() != Some(&packed) {
+                self.take_away(node, *packed, old_below.get(nth).copied().unwrap_or(NO_NODE));
+            }
+        }
+        below.clear();
+        let mut was = old.iter().zip(0..).peekable();
+        for packed in fresh.iter() {
+            while was.next_if(|(old, _)| old.index() < packed.index()).is_some() {}
+            let child = match was.peek() {
+                Some((old, nth)) if *old == packed => old_below.get(*nth).copied().unwrap_or(NO_NODE),
+                _ => self.bring(mem, scratch, (id, node), *packed)?,
+            };
+            below.push(child);
+        }
+        Ok(())
+    }
+
+    /// A new entry: its pages go into the map, or the tables behind it into the tree.
+    #[inline]
+    fn bring<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        scratch: &mut Scratch,
+        (id, node): (NodeId, &Node),
+        packed: Packed,
+    ) -> Result<NodeId, Disorder> {
+        let value = packed.value();
+        match self.paging.decode(value, node.level) {
+            Entry::Table(at) => {
+                if self.is_on_the_way(id, at.frame()) {
+                    return Err(Disorder);
+                }
+                let rights = node.rights().through(value);
+                let child = Node {
+                    at: at.frame(),
+                    base: node.base | packed.index() << shift(node.level),
+                    level: node.level - 1,
+                    write: rights.write,
+                    execute: rights.execute,
+                    named_at: node.at.base().add(packed.index() * 8),
+                    parent: id,
+                    children: Span::default(),
+                    before: NO_NODE,
+                    after: NO_NODE,
+                    ..*node
+                };
+                self.plant(mem, scratch, child)
+            }
+            Entry::Leaf(frame, _) if !mem.has_frame(frame) => Err(Disorder),
+            Entry::Leaf(frame, size) => {
+                let mapping = node.mapping(self.paging, packed, frame, size);
+                self.work += size.frames();
+                if self.work > self.budget.leaves.saturating_mul(2) {
+                    return Err(Disorder);
+                }
+                for nth in 0..size.frames() {
+                    let frame = Frame(frame.0 + nth);
+                    let cost = &mut self.roots[node.space as usize].1;
+                    if nth != 0 && !mem.has_frame(frame) {
+                        cost.misses += 1;
+                        continue;
+                    }
+                    cost.pages += 1;
+                    let mapped = Mapped::new(node.space as usize, &mapping, nth);
+                    if self.live {
+                        self.map.insert(mapped);
+                        self.touched.push(frame);
+                    } else {
+                        self.map.enter(mapped);
+                    }
+                }
+                Ok(NO_NODE)
+            }
+            Entry::Absent | Entry::Reserved => Err(Disorder),
+        }
+    }
+
+    /// Whether this table is the one at `node`, or above it.
+    fn is_on_the_way(&self, mut node: NodeId, table: Frame) -> bool {
+        while let Some(Node { at, parent, .. }) = self.nodes.get(node as usize) {
+            if *at == table {
+                return true;
+            }
+            node = *parent;
+        }
+        false
+    }
+
+    /// An entry is gone, with all that it led to.
+    fn take_away(&mut self, node: &Node, packed: Packed, child: NodeId) {
+        if child != NO_NODE {
+            self.uproot(child);
+            return;
+        }
+        let Entry::Leaf(frame, size) = self.paging.decode(packed.value(), node.level) else { return };
+        let mapping = node.mapping(self.paging, packed, frame, size);
+        for nth in 0..size.frames() {
+            let taken = self.map.remove(Mapped::new(node.space as usize, &mapping, nth));
+            let cost = &mut self.roots[node.space as usize].1;
+            if taken {
+                cost.pages -= 1;
+                self.touched.push(Frame(frame.0 + nth));
+            } else {
+                cost.misses -= 1;
+            }
+        }
+    }
+
+    /// A table is gone from its place, with all that hangs below.
+    pub(super) fn uproot(&mut self, id: NodeId) {
+        let node = self.nodes[id as usize];
+        for nth in 0..self.entries.get(node.entries).len() {
+            let packed = self.entries.item(node.entries, nth);
+            let child = if node.level > 1 { self.children.item(node.children, nth) } else { NO_NODE };
+            self.take_away(&node, packed, child);
+        }
+        self.touched_tables = true;
+        self.entries.remove(node.entries);
+        self.children.remove(node.children);
+        self.roots[node.space as usize].1.tables -= 1;
+        // Out of the chain of its table.
+        let after = (node.after != NO_NODE).then_some(node.after);
+        match node.before {
+            NO_NODE => *self.tables.get_mut(node.at) = after,
+            before => self.nodes[before as usize].after = node.after,
+        }
+        if let Some(after) = after {
+            self.nodes[after as usize].before = node.before;
+        }
+        self.nodes[id as usize].level = 0;
+        self.free.push(id);
+    }
+
+    /// A place for a node, first in the chain of its table.
+    fn new_node(&mut self, mut node: Node) -> NodeId {
+        let id = self.free.pop().unwrap_or(self.nodes.len() as NodeId);
+        let first = self.tables.get_mut(node.at);
+        if let Some(first) = first.replace(id) {
+            node.after = first;
+            self.nodes[first as usize].before = id;
+        }
+        match self.nodes.get_mut(id as usize) {
+            Some(free) => *free = node,
+            None => self.nodes.push(node),
+        }
+        id
+    }
+}
+
+impl Node {
+    pub(super) const fn page(&self) -> TablePage {
+        TablePage { frame: self.at, entry: self.named_at }
+    }
+
+    const fn rights(&self) -> Rights {
+        Rights { write: self.write, user: true, execute: self.execute }
+    }
+
+    fn mapping(&self, paging: Paging, packed: Packed, frame: Frame, size: PageSize) -> Mapping {
+        Mapping {
+            virt: paging.extend(self.base | packed.index() << shift(self.level)),
+            frame,
+            size,
+            rights: self.rights().through(packed.value()),
+            entry: GuestPhys(self.at.base().0 + packed.index() * 8),
+        }
+    }
+}
+
+/// Reads the entries of a table that ring 3 can use, by rising index.
+fn collect<M: PhysicalMemory + ?Sized>(mem: &M, at: Frame, scratch: &mut Scratch) -> Result<(), Disorder> {
+    let Scratch { page, used, fresh, .. } = scratch;
+    used.clear();
+    mem.entries(at.base(), bits::PRESENT | bits::USER, page, used).map_err(|_| Disorder)?;
+    fresh.clear();
+    fresh.extend(used.iter().map(|(index, value)| Packed::new(*index, *value)));
+    Ok(())
+}

@@ -1,7 +1,6 @@
 //! What a detector is and what it sees.
 
 use abi::Pid;
-use abi::process::Descriptor;
 use abi::trace::Record;
 use introspect::memory::PhysicalMemory;
 use introspect::reverse::ReverseMap;
@@ -26,7 +25,8 @@ pub struct View<'a> {
 impl View<'_> {
     /// A process as evidence.
     pub(super) fn who(&self, who: Pid) -> Value {
-        self::who(who, self.guest.process(who).map(|process| &process.descriptor))
+        let label = self.guest.process(who).map(|process| process.descriptor.label().collect::<String>());
+        self::who(who, label.as_deref())
     }
 }
 
@@ -46,6 +46,6 @@ pub(super) trait Detector {
 }
 
 /// A process as evidence: its pid, and its label for the reader.
-pub(super) fn who(who: Pid, descriptor: Option<&Descriptor>) -> Value {
-    json!({"pid": pid(who), "name": descriptor.map(|descriptor| descriptor.label().collect::<String>())})
+pub(super) fn who(who: Pid, label: Option<&str>) -> Value {
+    json!({"pid": pid(who), "name": label})
 }

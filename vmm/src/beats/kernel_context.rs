@@ -42,7 +42,7 @@ impl KernelContext {
             return None;
         }
         let page = text(memory, descriptor, nmi.b)?;
-        Some((nmi.tick, evidence("nmi", known.who(nmi.pid), nmi.b, page)))
+        Some((nmi.tick, evidence("nmi", &known.who(nmi.pid), nmi.b, page)))
     }
 }
 
@@ -57,7 +57,7 @@ fn text<M: PhysicalMemory + ?Sized>(memory: &M, descriptor: &Descriptor, rip: u6
     (rights.user && rights.execute).then(|| found.phys.frame())
 }
 
-fn evidence(source: &str, process: Value, rip: u64, frame: Frame) -> Value {
+fn evidence(source: &str, process: &Value, rip: u64, frame: Frame) -> Value {
     json!({
         "source": source,
         "process": process,
@@ -90,7 +90,7 @@ impl Detector for KernelContext {
                 return None;
             }
             let frame = text(view.memory, descriptor, context.rip)?;
-            let mut evidence = evidence("saved-context", view.who(descriptor.pid), context.rip, frame);
+            let mut evidence = evidence("saved-context", &view.who(descriptor.pid), context.rip, frame);
             evidence["state"] = process.state().map(State::name).into();
             evidence["cs"] = context.cs.into();
             evidence["kind"] = view

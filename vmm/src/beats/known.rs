@@ -22,6 +22,8 @@ pub(super) struct Known {
     /// By slot, so that there are no more than slots.
     born: BTreeMap<usize, (Pid, u32)>,
     attendants: Vec<Pid>,
+    /// Labels, also of who is gone while nobody follows in his slot.
+    labels: BTreeMap<usize, (Pid, String)>,
 }
 
 impl Known {
@@ -32,15 +34,22 @@ impl Known {
     }
 
     pub(super) fn audit(&mut self, guest: &Guest) {
+        let fresh = || guest.processes.iter().map(|process| &process.descriptor);
+        if !fresh().map(|descriptor| descriptor.pid).eq(self.descriptors.iter().map(|before| before.pid)) {
+            for descriptor in fresh() {
+                let label = self.labels.entry(descriptor.pid.slot()).or_default();
+                if label.0 != descriptor.pid {
+                    *label = (descriptor.pid, descriptor.label().collect());
+                }
+            }
+        }
         self.descriptors.clear();
-        self.descriptors.extend(guest.processes.iter().map(|process| process.descriptor));
+        self.descriptors.extend(fresh());
         self.free_frames = guest.info.free_frames;
-        for descriptor in &self.descriptors {
-            let attends = descriptor.ring == 0 && State::from_raw(descriptor.state) == Some(State::Attending);
-            if attends
-                && !self.attendants.contains(&descriptor.pid)
-                && self.attendants.len() < MOST_ATTENDANTS
-            {
+        for descriptor in self.descriptors.iter().filter(|descriptor| descriptor.ring == 0) {
+            let attends = State::from_raw(descriptor.state) == Some(State::Attending);
+            let known = self.attendants.contains(&descriptor.pid);
+            if attends && !known && self.attendants.len() < MOST_ATTENDANTS {
                 self.attendants.push(descriptor.pid);
             }
         }
@@ -76,6 +85,47 @@ impl Known {
 
     /// A process as evidence.
     pub(super) fn who(&self, pid: Pid) -> Value {
-        who(pid, self.descriptor(pid))
+        let label = self.labels.get(&pid.slot()).filter(|(labelled, _)| *labelled == pid);
+        who(pid, label.map(|(_, label)| label.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::Frame;
+    use introspect::space::Process;
+    use zerocopy::FromZeros;
+
+    fn guest(pid: Pid, uid: u32, name: &[u8]) -> Guest {
+        let mut descriptor = Descriptor::new_zeroed();
+        (descriptor.pid, descriptor.uid) = (pid, uid);
+        descriptor.name[..name.len()].copy_from_slice(name);
+        let mut guest = Guest::default();
+        guest.processes.push(Process { frame: Frame(0), descriptor });
+        guest
+    }
+
+    #[test]
+    fn the_dead_keep_their_names_and_lose_their_descriptors() {
+        let (old, new) = (Pid::new(1, 0), Pid::new(1, 1));
+        let mut known = Known::default();
+        known.audit(&guest(old, 0, b"smith"));
+        known.audit(&Guest::default());
+        assert_eq!((known.who(old)["name"].as_str(), known.descriptor(old)), (Some("smith"), None));
+        known.audit(&guest(new, 0, b"brown"));
+        assert_eq!((known.who(new)["name"].as_str(), known.who(old)["name"].as_str()), (Some("brown"), None));
+    }
+
+    #[test]
+    fn who_is_root_says_the_descriptor_and_before_it_the_birth() {
+        let pid = Pid::new(1, 0);
+        let mut known = Known::default();
+        assert!(!known.is_root(pid), "nobody is known");
+        known.event(&Record { kind: Kind::Spawn as u16, pid, ..Record::default() });
+        assert!(known.is_root(pid));
+        assert_eq!(known.uid_at_birth(Pid::new(1, 1)), None);
+        known.audit(&guest(pid, 1000, b""));
+        assert!(!known.is_root(pid));
     }
 }

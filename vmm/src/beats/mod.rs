@@ -285,6 +285,8 @@ mod two_left;
 mod tests {
     use super::*;
     use abi::Pid;
+    use proptest::prelude::*;
+    use zerocopy::FromBytes;
 
     fn record(kind: Kind, tick: u32, a: u32) -> Record {
         Record { tick, kind: kind as u16, reserved: 0, pid: Pid::NONE, a, b: 0, c: 0 }
@@ -320,5 +322,55 @@ mod tests {
         beats.came_up(3, json!({"n": 1}));
         beats.came_up(4, json!({"n": 2}));
         assert_eq!(beats.reached()[&Beat::Reset].tick, 3);
+    }
+
+    fn tag(slot: usize) -> Record {
+        Record { pid: Pid::new(slot, 0), ..record(Kind::Tagged, 5, 1) }
+    }
+
+    #[test]
+    fn a_proof_names_its_incarnation_and_no_proof_is_made_of_two() {
+        let mut beats = Beats::default();
+        for event in [record(Kind::Start, 0, 1), tag(1), record(Kind::Start, 0, 2), tag(2)] {
+            beats.event(&event);
+        }
+        assert!(!beats.reached().contains_key(&Beat::FalseTags), "one in each life");
+        beats.event(&tag(3));
+        let reached = &beats.reached()[&Beat::FalseTags];
+        assert_eq!((reached.tick, &reached.evidence["incarnation"]), (5, &2.into()));
+    }
+
+    proptest! {
+        /// Whatever a guest emits and however its descriptors look: no panic, and twice the same.
+        #[test]
+        fn nonsense_is_survived_and_judged_the_same_each_time(
+            records in prop::collection::vec((0..40u16, 0..6u32, any::<(u32, u32)>(), 0..6u64, any::<u64>()), 0..60),
+            descriptors in prop::collection::vec(prop::collection::vec(any::<u8>(), 288), 0..4),
+            ticks in prop::collection::vec(any::<u64>(), 4),
+        ) {
+            let mut guest = Guest::default();
+            for (slot, bytes) in (1..).zip(&descriptors) {
+                let mut descriptor = abi::process::Descriptor::read_from_bytes(bytes).unwrap();
+                descriptor.pid = Pid::new(slot, 0);
+                guest.processes.push(introspect::space::Process { frame: abi::Frame(7), descriptor });
+            }
+            let memory = vec![0xff; 1 << 13];
+            let map = introspect::reverse::ReverseMap::default();
+            let run = || {
+                let mut beats = Beats::default();
+                for (nth, (kind, pid, (tick, a), b, c)) in records.iter().enumerate() {
+                    let record = Record { tick: *tick, kind: *kind, reserved: 0, pid: Pid(*pid), a: *a, b: *b, c: *c };
+                    beats.event(&record);
+                    if nth % 15 == 0 {
+                        let memory = memory.as_slice();
+                        beats.traced(&memory);
+                        let view = View { tick: ticks[nth / 15], guest: &guest, map: &map, memory: &memory };
+                        beats.audit(&view);
+                    }
+                }
+                beats.to_json()
+            };
+            prop_assert_eq!(run(), run());
+        }
     }
 }

@@ -84,12 +84,12 @@ impl<D: Detector + Default> World<D> {
             let at = (table * PAGE_SIZE + (virt >> shift & 511) * 8) as usize;
             let entry = self.memory.as_slice().read_u64(abi::GuestPhys(at as u64)).unwrap();
             table = if entry & PRESENT != 0 { entry / PAGE_SIZE } else { self.new_table() };
-            let entry = table * PAGE_SIZE | PRESENT | USER | WRITE;
+            let entry = (table * PAGE_SIZE) | PRESENT | USER | WRITE;
             self.memory[at..at + 8].copy_from_slice(&entry.to_le_bytes());
         }
         let at = (table * PAGE_SIZE + (virt >> 12 & 511) * 8) as usize;
         let rights = if executable { 0 } else { WRITE | NO_EXECUTE };
-        let entry = frame * PAGE_SIZE | PRESENT | USER | rights;
+        let entry = (frame * PAGE_SIZE) | PRESENT | USER | rights;
         self.memory[at..at + 8].copy_from_slice(&entry.to_le_bytes());
     }
 

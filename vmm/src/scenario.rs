@@ -132,7 +132,8 @@ pub struct AuditKeys {
     /// The rules by which sharings are judged.
     #[serde(with = "by_name")]
     pub policy: Preset,
-    /// Each audit reads everything, rather than what was written since the last one. It makes no other difference.
+    /// Each audit reads everything, rather than what KVM has logged as written since the last one. It makes no other
+    /// difference; a log costs the guest a fault for each page that it writes between two audits.
     pub whole: bool,
     /// Ticks between two scans of all memory for hidden address spaces; 0 for none.
     pub roots_every: u64,
@@ -140,7 +141,7 @@ pub struct AuditKeys {
 
 impl Default for AuditKeys {
     fn default() -> Self {
-        Self { policy: Preset::Strict, whole: false, roots_every: 16 }
+        Self { policy: Preset::Strict, whole: true, roots_every: 16 }
     }
 }
 

@@ -32,7 +32,6 @@ impl Crowd {
         let scenario = Scenario::parse(include_str!("crowd.toml"), "crowd.toml", None, &[])?;
         let config = run::machine_config(&scenario, None)?;
         let mut machine = Machine::new(kvm, &Model::of(kvm)?, &config, io::sink())?;
-        machine.vm().log_writes()?;
         let (wall, _events) = Wall::spawn(WallConfig { timeout: Some(LIMIT), ..WallConfig::default() })?;
         machine.attach(wall.kick());
         let failed = |what: String| Error::from(VmmError::Probe(what));

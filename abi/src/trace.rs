@@ -107,8 +107,8 @@ kinds! {
     Pet = 15, "pet", Nothing, Nothing, Nothing;
     /// A key was granted.
     Grant = 16, "grant", Hex("keys"), Process("by"), Nothing;
-    /// A system call was refused: `error` is the error's number.
-    Refused = 17, "refused", Number("call"), Number("error"), Nothing;
+    /// A system call was refused: `error` is the error's number, `first` the call's first argument, a pid or a port for most.
+    Refused = 17, "refused", Number("call"), Number("error"), Hex("first");
     /// A write came too late: its window had been taken down, it went to the process's own spare page.
     LateWrite = 18, "late-write", Nothing, Hex("address"), Nothing;
     /// The NMI handler ran; where the processor was.

@@ -50,15 +50,15 @@ impl<H: Hardware> Kernel<H> {
             }
             // There was no frame for a page of somebody's. Nothing has been done yet, so the call can be made again.
             Err(_) if self.starved && self.out_of_memory(slot) => self.restart(slot),
-            Err(error) => self.refuse(slot, pid, number, error),
+            Err(error) => self.refuse(slot, pid, (number, first), error),
         }
     }
 
     #[inline(never)]
-    fn refuse(&mut self, slot: usize, pid: Pid, number: u64, error: Error) {
+    fn refuse(&mut self, slot: usize, pid: Pid, (number, first): (u64, u64), error: Error) {
         self.process(slot).d.context.rax = error as u64;
         self.info.counters.refusals += 1;
-        self.emit(Kind::Refused, pid, number as u32, error as u64, 0);
+        self.emit(Kind::Refused, pid, number as u32, error as u64, first);
     }
 
     /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.

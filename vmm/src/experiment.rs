@@ -18,7 +18,7 @@ use introspect::Changed;
 use introspect::policy::Finding;
 use serde_json::{Value, json};
 
-use crate::beats::Beats;
+use crate::beats::{Beats, View};
 use crate::detection::Detector;
 use crate::dump::{self, Published};
 use crate::error::{Error, Report};
@@ -353,6 +353,7 @@ impl Run<'_> {
                 *blemishes += 1;
             }
         });
+        self.beats.traced(machine.memory());
     }
 
     /// Reads the guest's tables and page tables, notes what is new, and lets the monitor look at them.
@@ -372,7 +373,12 @@ impl Run<'_> {
         if observer.audit(life.machine.memory(), &self.changed).is_err() {
             self.blind(life);
         } else {
-            self.beats.tables(observer.guest());
+            self.beats.audit(&View {
+                tick: life.tick,
+                guest: observer.guest(),
+                map: observer.map(),
+                memory: life.machine.memory(),
+            });
             let found: Vec<Finding> = observer.violations().cloned().collect();
             for finding in &found {
                 self.found(life, &mut observer, finding);

@@ -384,12 +384,6 @@ impl Scenario {
                 return wrong(&key("ports"), what, "give one port for each instance");
             }
         }
-        for (key, beats) in [("expect.beats", &self.expect.beats), ("expect.never", &self.expect.never)] {
-            if let Some(beat) = beats.iter().find(|beat| !beat.is_watched()) {
-                let what = format!("this version does not look for the beat `{}`", beat.name());
-                return wrong(key, what, "leave it out: nothing could be said about it");
-            }
-        }
         if self.start_list().len() > START_LIST {
             let what = "too many different programs for the kernel's start list".to_owned();
             return wrong("program", what, "start fewer, or give equal ones as one entry with a count");

@@ -189,6 +189,77 @@ fn sentence(beat: Beat, reached: &Reached) -> String {
             word("alive"),
             word("pets")
         ),
-        _ => evidence.to_string(),
+        Beat::IpcDamage if evidence["cycle"].is_array() => {
+            let circle = each(&evidence["cycle"], |link| who(&link["process"]));
+            format!("{} wait for each other since tick {}", circle.join(", "), word("first_seen"))
+        }
+        Beat::IpcDamage => format!(
+            "what {} collected at port {} is not what {} sent",
+            who(&evidence["receiver"]),
+            word("port"),
+            who(&evidence["sender"])
+        ),
+        Beat::Berserk => {
+            let orders = each(&evidence["orders"], |order| {
+                format!("tick {} ({} frames free)", order["tick"], order["free_frames"])
+            });
+            format!("service {} ordered again at {}", word("service"), orders.join(", "))
+        }
+        Beat::KilledMidSyscall => format!(
+            "{} killed by {} while {}, started again as {} with its page at {}",
+            who(&evidence["agent"]),
+            who(&evidence["killed_by"]),
+            word("state"),
+            who(&evidence["restarted_as"]),
+            word("physical")
+        ),
+        Beat::KernelContext => {
+            format!("{} in ring 0 at {}, frame {}", who(&evidence["process"]), word("rip"), word("frame"))
+        }
+        Beat::FalseTags => {
+            let tagged =
+                each(&evidence["tags"], |tag| format!("{} by {}", who(&tag["process"]), who(&tag["by"])));
+            format!("{}, for nothing", tagged.join(", "))
+        }
+        Beat::Assimilation => {
+            let copies =
+                each(&evidence["copies"], |copy| format!("{} at {}", who(&copy["process"]), copy["virtual"]));
+            format!("the text of {}: {}", who(&evidence["agent"]), copies.join(", "))
+        }
+        Beat::TheOne => format!(
+            "{} is root with priority {}, was made with uid {}; its descriptor is at {}",
+            who(&evidence["process"]),
+            word("priority"),
+            word("uid_at_birth"),
+            word("physical")
+        ),
+        Beat::Entangled => {
+            let frames = each(&evidence["frames"], |frame| frame["frame"].as_str().unwrap_or("?").to_owned());
+            let pair = each(&evidence["processes"], who);
+            format!("{} both run frame {}", pair.join(" and "), frames.join(", "))
+        }
+        Beat::Duel => each(&evidence["duellists"], |one| who(&one["process"])).join(" against "),
+        Beat::SchedulerAttacked => format!(
+            "{} at {}: no interrupt acknowledged since tick {}, {} missed",
+            who(&evidence["attacker"]),
+            who(&evidence["victim"]),
+            word("last_acknowledged_tick"),
+            word("missed")
+        ),
+        Beat::TwoLeft => {
+            let two = each(&evidence["processes"], |one| who(&one["process"]));
+            format!("only {} in {} ticks", two.join(" and "), word("window_ticks"))
+        }
     }
+}
+
+/// A process of the evidence, for people.
+fn who(process: &Value) -> String {
+    let part = |key: &str| process[key].as_str().unwrap_or("?");
+    format!("{} {}", part("pid"), part("name"))
+}
+
+/// Each of a list in the evidence.
+fn each(list: &Value, tell: impl Fn(&Value) -> String) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(tell).collect()
 }

@@ -39,7 +39,7 @@ impl Tags {
             }
             Some(Kind::Tagged) => {
                 self.tagged.insert(record.pid);
-                let right = self.violations.get(&record.pid).is_some_and(|count| *count >= ENOUGH);
+                let right = self.violations(record.pid) >= ENOUGH;
                 let counter = if right { &mut self.true_positives } else { &mut self.false_positives };
                 *counter += 1;
                 return !right;
@@ -52,6 +52,11 @@ impl Tags {
     /// Whether this process was tagged in this incarnation.
     pub fn has(&self, pid: Pid) -> bool {
         self.tagged.contains(&pid)
+    }
+
+    /// Violations of this process so far in this incarnation.
+    pub fn violations(&self, pid: Pid) -> u32 {
+        self.violations.get(&pid).copied().unwrap_or(0)
     }
 
     /// The part of the verdict.

@@ -19,7 +19,7 @@ pub fn follow(data: &[u8]) {
     let mut memory = tables(&mut input.part(first * 5));
     let mut spaces: Vec<_> = (0..1 + input.below(3)).map(|slot| space(slot, &mut input)).collect();
     let mut followed = Followed::new(paging, budget);
-    followed.update(&memory, spaces.iter().copied(), &Changed::everything());
+    followed.update(&memory, &spaces, &Changed::everything());
     let mut before = check(&followed, &memory, paging, budget, &spaces, &ReverseMap::default());
 
     for _ in 0..MOST_STEPS {
@@ -49,7 +49,7 @@ pub fn follow(data: &[u8]) {
                 changed.add(Frame(frame as u64));
             }
         }
-        followed.update(&memory, spaces.iter().copied(), &changed);
+        followed.update(&memory, &spaces, &changed);
         before = check(&followed, &memory, paging, budget, &spaces, &before);
     }
 }

@@ -107,7 +107,8 @@ kinds! {
     Pet = 15, "pet", Nothing, Nothing, Nothing;
     /// A key was granted.
     Grant = 16, "grant", Hex("keys"), Process("by"), Nothing;
-    /// A system call was refused: `error` is the error's number, `first` the call's first argument, a pid or a port for most.
+    /// A system call was refused: `error` is the error's number, `first` the call's first argument, a pid or a port for
+    /// most; 0 for a spawn, whose argument depends on how the boot module was packed.
     Refused = 17, "refused", Number("call"), Number("error"), Hex("first");
     /// A write came too late: its window had been taken down, it went to the process's own spare page.
     LateWrite = 18, "late-write", Nothing, Hex("address"), Nothing;

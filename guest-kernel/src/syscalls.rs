@@ -58,7 +58,9 @@ impl<H: Hardware> Kernel<H> {
     fn refuse(&mut self, slot: usize, pid: Pid, (number, first): (u64, u64), error: Error) {
         self.process(slot).d.context.rax = error as u64;
         self.info.counters.refusals += 1;
-        self.emit(Kind::Refused, pid, number as u32, error as u64, first);
+        // Where a program stands in the boot module is a label of its own.
+        let about = if number == Call::Spawn as u64 { 0 } else { first };
+        self.emit(Kind::Refused, pid, number as u32, error as u64, about);
     }
 
     /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.

@@ -35,11 +35,13 @@ use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Ending};
 use life::Life;
+pub use warm::Warm;
 
 mod audit;
 mod ending;
 mod findings;
 mod life;
+mod warm;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -57,6 +59,8 @@ pub struct Laboratory<'a> {
     pub silence: Duration,
     /// Whether each incarnation leaves a core file in the run's folder.
     pub cores: bool,
+    /// Where guests go on from, if [`Laboratory::warm`] was called.
+    pub warm: Option<Warm>,
 }
 
 /// What became of a guest.
@@ -227,6 +231,7 @@ impl Run<'_> {
             }
         };
         self.end(&mut life, ending)?;
+        self.lab.retire(life.machine);
         Ok(ending)
     }
 

@@ -22,7 +22,7 @@ use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{MachineConfig, Model};
 use crate::programs;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Start};
 use crate::summary;
 use crate::verdict::{Fingerprints, Verdict};
 
@@ -48,7 +48,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let config = machine_config(&scenario, module)?;
     let kvm = Kvm::open()?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
-    let lab = Laboratory {
+    let mut lab = Laboratory {
         scenario: &scenario,
         config: &config,
         fingerprints: &fingerprints,
@@ -56,7 +56,11 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         model: &Model::of(&kvm)?,
         silence: SILENCE * scenario.vm.vms.div_ceil(processors),
         cores: args.core,
+        warm: None,
     };
+    if scenario.vm.start == Start::Warm {
+        lab.warm()?;
+    }
     let disappointments = match scenario.vm.vms {
         1 => match lab.experiment(args.out.as_deref())? {
             End::Signal(number) => return Ok(status_of_signal(number)),

@@ -14,6 +14,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::Path;
+use std::time::Duration;
 
 use abi::layout::PAGE_SIZE;
 use abi::{GuestPhys, GuestVirt};
@@ -444,6 +445,14 @@ impl KickTarget {
         // SAFETY: both calls take nothing and cannot fail.
         let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
         Ok(Self { process, thread })
+    }
+
+    /// How long the thread has been ready to run and had no processor, as the scheduler counts it (Linux
+    /// `Documentation/scheduler/sched-stats.rst`); nothing where it does not.
+    pub fn waited(&self) -> Duration {
+        let statistics = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.thread));
+        let nanoseconds = statistics.ok().and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
+        Duration::from_nanos(nanoseconds.unwrap_or(0))
     }
 
     /// Sends the signal. A thread that has ended gets none.

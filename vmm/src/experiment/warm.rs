@@ -74,13 +74,15 @@ impl Warm {
             }
     }
 
-    fn machine<W: io::Write>(
+    /// A guest of this configuration that goes on from here, in a VM of this pool if there is one.
+    pub fn fork<W: io::Write>(
         &self,
+        pool: &Pool,
         host: (&Kvm, &Model),
         config: &MachineConfig,
         console: W,
     ) -> Result<Machine<W>, Error> {
-        let machine = self.pool.fork(host, &self.snapshot, (config.timeout, config.stages), console)?;
+        let machine = pool.fork(host, &self.snapshot, (config.timeout, config.stages), console)?;
         pvh::write_command_line(machine.memory(), &config.cmdline);
         Ok(machine)
     }
@@ -98,7 +100,7 @@ impl Laboratory<'_> {
     pub(super) fn machine<W: io::Write>(&self, console: W) -> Result<Machine<W>, Error> {
         match &self.warm {
             Some(warm) if warm.serves(self.config) => {
-                warm.machine((self.kvm, self.model), self.config, console)
+                warm.fork(&warm.pool, (self.kvm, self.model), self.config, console)
             }
             _ => Machine::new(self.kvm, self.model, self.config, console),
         }

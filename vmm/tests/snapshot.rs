@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::info::Doorbell;
-use devices::watchdog::{Stages, Timeout, WatchdogAction};
+use devices::watchdog::{Stages, Timeout};
 use iced_x86::code_asm::*;
 use vmm::kvm::Kvm;
 use vmm::loader::{Blob, Image};

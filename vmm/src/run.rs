@@ -16,11 +16,12 @@ use zerocopy::FromBytes;
 
 use crate::cli::RunArgs;
 use crate::error::{Error, Report};
-use crate::experiment::{End, Laboratory};
+use crate::experiment::{End, Laboratory, Warm};
 use crate::folder::Folder;
 use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{MachineConfig, Model};
+use crate::output::AtomicFile;
 use crate::programs;
 use crate::scenario::{Scenario, Start};
 use crate::summary;
@@ -46,6 +47,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),
     };
     let config = machine_config(&scenario, module)?;
+    let save =
+        args.save_snapshot.as_deref().map(|path| AtomicFile::create("--save-snapshot", path)).transpose()?;
     let kvm = Kvm::open()?;
     let mut lab = Laboratory {
         scenario: &scenario,
@@ -57,9 +60,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         cores: args.core,
         warm: None,
     };
-    if scenario.vm.start == Start::Warm {
-        lab.warm()?;
-    }
+    warm_up(&mut lab, args, save)?;
     let disappointments = match scenario.vm.vms {
         1 => match lab.experiment(args.out.as_deref())? {
             End::Signal(number) => return Ok(status_of_signal(number)),
@@ -81,6 +82,20 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         format!("{}, section expect", args.scenario.display()),
         "look at the verdict and the events; another seed or load may behave as expected",
     )))
+}
+
+/// Makes a warm start, if the scenario or an option wants one.
+fn warm_up(lab: &mut Laboratory<'_>, args: &RunArgs, save: Option<AtomicFile>) -> Result<(), Error> {
+    if let Some(path) = &args.from {
+        lab.warm = Some(Warm::load("--from", path, lab.config, lab.fingerprints)?);
+    } else if save.is_some() || lab.scenario.vm.start == Start::Warm {
+        lab.warm()?;
+    }
+    let Some(file) = save else { return Ok(()) };
+    match &lab.warm {
+        Some(warm) => warm.save(lab.fingerprints, file),
+        None => Err(crate::VmmError::Probe("it did not boot, so there is nothing to save".into()).into()),
+    }
 }
 
 /// Runs several guests at once. Gives what was expected of any and did not happen; `Err` is the status of a signal.

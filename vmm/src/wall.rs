@@ -246,6 +246,12 @@ impl Wall {
         Patience(self.shared.clone())
     }
 
+    /// There is nothing more to watch: asks the thread to end, which it does while others clear up. Dropping waits for it.
+    pub fn let_go(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
+    }
+
     /// The run is over, only output is still to be written: from now on a writer that waits is woken again and again,
     /// so that [`Patience`] can run out. Kicks are not answered any more.
     pub fn hurry(&self) {
@@ -259,8 +265,7 @@ impl Wall {
 
 impl Drop for Wall {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.wake();
+        self.let_go();
         if let Some(thread) = self.thread.take() {
             // The thread does not panic; if it did, there is nothing left to do about it here.
             let _ = thread.join();

@@ -11,6 +11,7 @@ mod guest;
 mod machine;
 mod measure;
 mod memory;
+mod overhead;
 mod start;
 
 use std::io::Write;
@@ -22,8 +23,17 @@ use crate::error::{Error, Report};
 use crate::kvm::Kvm;
 use measure::Row;
 
-/// What can be measured.
-const SUBJECTS: [Measure; 4] = [start::measure, machine::measure, memory::measure, audit::measure];
+/// What can be measured, by the names of its rows.
+const SUBJECTS: [(&[&str], Measure); 8] = [
+    (&["start"], start::measure),
+    (&["exit"], machine::exit),
+    (&["reset-16", "reset-256", "reset-2048"], machine::reset),
+    (&["fork"], machine::fork),
+    (&["audit-full", "audit-delta"], audit::measure),
+    (&["overhead"], overhead::measure),
+    (&["teardown"], machine::teardown),
+    (&["vm-memory"], memory::measure),
+];
 
 /// What measures a subject.
 type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;
@@ -32,8 +42,20 @@ type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;
 pub fn bench(args: &BenchArgs) -> Result<u8, Error> {
     let kvm = Kvm::open()?;
     let mut rows = Vec::new();
-    for subject in SUBJECTS {
-        rows.extend(subject(&kvm)?);
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    for (names, measure) in SUBJECTS {
+        if names.iter().any(|name| wanted(name)) {
+            rows.extend(measure(&kvm)?);
+        }
+    }
+    rows.retain(|row| wanted(row.name));
+    if let (Some(only), []) = (&args.only, &rows[..]) {
+        let known = SUBJECTS.map(|(names, _)| names.join(", ")).join(", ");
+        return Err(Error::Input(Report::new(
+            "there is no such measure",
+            format!("--only {only}"),
+            format!("give a part of one of these names: {known}"),
+        )));
     }
     let text = if args.json {
         format!("{:#}\n", Value::Array(rows.iter().map(Row::to_json).collect()))

@@ -9,6 +9,7 @@ use kvm_bindings::{
     kvm_sregs, kvm_vcpu_events, kvm_xsave,
 };
 use kvm_ioctls::{SyncReg, VcpuFd};
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::errno;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -67,6 +68,7 @@ const MSRS: [u32; 45] = [
 ];
 
 /// All that a processor knows, after the access that it stopped at.
+#[derive(Serialize, Deserialize)]
 pub struct CpuState {
     /// General registers.
     pub general: kvm_regs,

@@ -1,4 +1,4 @@
-//! KVM: the one file of the VMM that talks to `/dev/kvm`, and the only one that is allowed `unsafe`.
+//! KVM: the one part of the VMM that talks to `/dev/kvm`. But for guest memory, only here `unsafe` is allowed.
 //!
 //! [`Kvm`] is the device, [`Vm`] a guest without its processor, [`Vcpu`] the processor. A vCPU gives its exits as
 //! [`Exit`], read once from the page that KVM shares with us. Everything here is mechanism: what an exit means is
@@ -14,7 +14,6 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::Path;
-use std::time::Duration;
 
 use abi::layout::PAGE_SIZE;
 use abi::{GuestPhys, GuestVirt};
@@ -447,12 +446,9 @@ impl KickTarget {
         Ok(Self { process, thread })
     }
 
-    /// How long the thread has been ready to run and had no processor, as the scheduler counts it (Linux
-    /// `Documentation/scheduler/sched-stats.rst`); nothing where it does not.
-    pub fn waited(&self) -> Duration {
-        let statistics = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.thread));
-        let nanoseconds = statistics.ok().and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
-        Duration::from_nanos(nanoseconds.unwrap_or(0))
+    /// The thread's number.
+    pub fn thread(&self) -> i32 {
+        self.thread
     }
 
     /// Sends the signal. A thread that has ended gets none.

@@ -30,7 +30,7 @@ use crate::verdict::{Fingerprints, Verdict};
 /// The Matrix, as built with this VMM.
 pub static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
 
-/// How long a guest may go without ringing before real time takes over, not counting that it waits for a processor. The slowest
+/// How long a guest may go without ringing before real time takes over, not counting that it waits for others. The slowest
 /// known host rings some twenty times a second under full load.
 const SILENCE: Duration = Duration::from_secs(10);
 

@@ -22,7 +22,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vmm_sys_util::signal::register_signal_handler;
 use vmm_sys_util::timerfd::TimerFd;
 
-use crate::alarms::{Alarms, Due, Silence};
+use crate::alarms::{Alarms, Doing, Due, Silence};
 use crate::error::VmmError;
 use crate::kvm::KickTarget;
 
@@ -331,7 +331,7 @@ impl Watcher {
             let due = {
                 let mut timing = self.shared.timing();
                 let heard = self.shared.heard.load(Ordering::Relaxed);
-                match timing.alarms.due(Instant::now(), heard, || self.kick.0.target.waited()) {
+                match timing.alarms.due(Instant::now(), heard, || self.doing()) {
                     Some(due) => due,
                     None => return timing.rearm(),
                 }
@@ -348,6 +348,18 @@ impl Watcher {
                 Due::Retry => {}
             }
         }
+    }
+
+    /// What the thread that runs the guest has been doing: how long it has run (Linux
+    /// `Documentation/scheduler/sched-stats.rst`), and whether it sleeps now (`Documentation/filesystems/proc.rst`).
+    fn doing(&self) -> Option<Doing> {
+        let read = |file| {
+            std::fs::read_to_string(format!("/proc/self/task/{}/{file}", self.kick.0.target.thread())).ok()
+        };
+        let ran = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
+        // Behind the name, which may hold anything.
+        let state = read("stat")?.rsplit_once(')')?.1.trim_start().chars().next()?;
+        Some(Doing { ran: Duration::from_nanos(ran), asleep: state == 'S' })
     }
 
     fn signal(&mut self, ops: &mut EventOps) {

@@ -23,7 +23,7 @@ use kvm_bindings::{
     KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN,
     KVM_EXIT_SYSTEM_EVENT, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES,
     KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_SYNC_X86_EVENTS, KVM_SYNC_X86_REGS,
-    KVM_SYNC_X86_SREGS, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
+    KVM_SYNC_X86_SREGS, Msrs, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use vmm_sys_util::errno;
@@ -178,34 +178,33 @@ impl Vm {
     /// Adds the frames that were written since the last call: by the guest, as KVM has logged them, and by ourselves.
     /// Everything, where KVM keeps no log.
     pub fn take_written(&mut self, changed: &mut Changed) {
-        let Self { fd, memory, written, .. } = self;
-        memory.drain_written(|first, words| {
-            changed.add_words(first, words);
-            written.add_words(first, words);
-        });
-        for (slot, region) in memory.regions().enumerate() {
-            match fd.get_dirty_log(slot as u32, region.bytes as usize) {
-                Ok(words) => {
-                    changed.add_words(region.start.frame(), &words);
-                    written.add_words(region.start.frame(), &words);
-                }
-                Err(_) => {
-                    changed.add_everything();
-                    written.add_everything();
-                }
-            }
-        }
+        self.gather_written(&mut [changed]);
     }
 
-    /// The frames that were written since [`Vm::forget_written`], by whomever.
-    pub fn written(&mut self) -> &Changed {
-        self.take_written(&mut Changed::nothing());
-        &self.written
+    /// Brings `written` up to date, and those who also want to know.
+    fn gather_written(&mut self, others: &mut [&mut Changed]) {
+        let Self { fd, memory, written, .. } = self;
+        let mut add = |first, words: &[u64]| {
+            written.add_words(first, words);
+            others.iter_mut().for_each(|other| other.add_words(first, words));
+        };
+        memory.drain_written(&mut add);
+        let mut logged = true;
+        for (slot, region) in memory.regions().enumerate() {
+            match fd.get_dirty_log(slot as u32, region.bytes as usize) {
+                Ok(words) => add(region.start.frame(), &words),
+                Err(_) => logged = false,
+            }
+        }
+        if !logged {
+            written.add_everything();
+            others.iter_mut().for_each(|other| other.add_everything());
+        }
     }
 
     /// What was written so far is of no interest any more.
     pub fn forget_written(&mut self) {
-        self.take_written(&mut Changed::nothing());
+        self.gather_written(&mut []);
         self.written.clear();
     }
 
@@ -217,7 +216,7 @@ impl Vm {
     /// Puts memory back to what `backing` holds: the frames that were written if it began with that and `began` says so,
     /// else all of it. With `tables` it also says whether page tables may be others now than KVM has seen.
     pub fn put_back(&mut self, backing: &Backing, began: bool, tables: bool) -> Result<bool, crate::Error> {
-        self.take_written(&mut Changed::nothing());
+        self.gather_written(&mut []);
         let mut changed = tables;
         if began && !self.written.is_everything() {
             changed = false;
@@ -317,13 +316,15 @@ pub struct Vcpu {
     unsynced: bool,
     /// KVM can give and take registers in the shared area.
     syncs: bool,
+    /// A list to be filled with machine-specific registers, kept for its memory.
+    msrs: Option<Msrs>,
 }
 
 impl Vcpu {
     fn new(fd: VcpuFd, vm: &Vm) -> Self {
         let all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         let syncs = vm.fd.check_extension_int(Cap::SyncRegs) as u32 & all == all;
-        Self { fd, shared_bytes: vm.fd.run_size(), io_pending: false, unsynced: false, syncs }
+        Self { fd, shared_bytes: vm.fd.run_size(), io_pending: false, unsynced: false, syncs, msrs: None }
     }
 
     /// Runs the guest until it exits. [`Exit::Interrupted`] if a signal came first.

@@ -68,12 +68,18 @@ pub fn bench(args: &BenchArgs) -> Result<u8, Error> {
     Ok(0)
 }
 
+/// The rows for people; behind each median the middle half of what was measured.
 fn table(rows: &[Row]) -> String {
-    let mut text = format!("{:<14} {:>10} {:>10} {:>7} {:>7}\n", "measure", "median", "floor", "ratio", "n");
+    let heads = ["median", "middle half", "floor", "middle half", "ratio", "n"];
+    let [a, b, c, d, e, f] = heads;
+    let mut text = format!("{:<11} unit {a:>9} {b:>19} {c:>9} {d:>19} {e:>6} {f:>5}\n", "measure");
     for row in rows {
-        let Row { name, unit, median, floor, n, .. } = row;
+        let Row { name, unit, median, floor, spread, n } = row;
+        let [ours, theirs] = spread.map(|[from, to]| format!("{from:.1} to {to:.1}"));
         let ratio = row.ratio();
-        text += &format!("{name:<14} {median:>7.1} {unit:<3} {floor:>7.1} {unit:<3} {ratio:>6.2} {n:>7}\n");
+        text += &format!(
+            "{name:<11} {unit:<4} {median:>9.1} {ours:>19} {floor:>9.1} {theirs:>19} {ratio:>6.2} {n:>5}\n"
+        );
     }
     text
 }

@@ -14,6 +14,7 @@ mod alarms;
 pub mod beats;
 pub mod bench;
 pub mod boot;
+pub mod campaign;
 pub mod cli;
 pub mod cpu;
 pub mod detection;

@@ -33,6 +33,12 @@ pub(crate) static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
 /// known host rings some twenty times a second under full load.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// The same for one of so many guests that run at once.
+pub(crate) fn silence(guests: usize) -> Duration {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    SILENCE * u32::try_from(guests.div_ceil(processors)).unwrap_or(u32::MAX)
+}
+
 /// Runs a scenario; gives the exit status.
 pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let mut sets = args.sets.clone();
@@ -47,14 +53,13 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     };
     let config = machine_config(&scenario, module)?;
     let kvm = Kvm::open()?;
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
     let lab = Laboratory {
         scenario: &scenario,
         config: &config,
         fingerprints: &fingerprints,
         kvm: &kvm,
         model: &Model::of(&kvm)?,
-        silence: SILENCE * scenario.vm.vms.div_ceil(processors),
+        silence: silence(scenario.vm.vms as usize),
         cores: args.core,
     };
     let disappointments = match scenario.vm.vms {
@@ -176,7 +181,7 @@ fn overview(scenario: &Scenario, names: &[String], ends: &[Result<End<'_>, Error
     })
 }
 
-fn status_of_signal(number: i32) -> u8 {
+pub(crate) fn status_of_signal(number: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
 }
 
@@ -184,14 +189,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn print(text: &str) -> Result<(), Error> {
+pub(crate) fn print(text: &str) -> Result<(), Error> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| {
         Error::Input(Report::new(error.to_string(), "standard output", "check the reader of standard output"))
     })
 }
 
 /// A boot module from a file. The guest would fall back to its own if this were none; here it is an error.
-fn read_module(path: &Path) -> Result<Blob, Error> {
+pub(crate) fn read_module(path: &Path) -> Result<Blob, Error> {
     let blob = Blob::read(&ImageSource::File(path.to_owned()))?;
     let what = match Header::read_from_prefix(&blob.bytes) {
         Ok((header, _)) if header.magic == MODULE_MAGIC && header.version == abi::info::VERSION => {

@@ -1,0 +1,76 @@
+//! Arguments of the commands that make and read many runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::beats::Beat;
+use crate::campaign::shard::Shard;
+
+/// What to run: a scenario with changes.
+#[derive(Clone, Debug, Args)]
+pub struct SubjectArgs {
+    /// The scenario, a TOML file
+    pub scenario: PathBuf,
+    /// The first seed, instead of the scenario's own; the others follow it
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Another value for a key of the scenario, as in vm.memory-mib=24
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = crate::cli::assignment)]
+    pub sets: Vec<(String, String)>,
+}
+
+/// Arguments of `campaign`.
+#[derive(Clone, Debug, Args)]
+pub struct CampaignArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub subject: SubjectArgs,
+    /// How many runs, over all combinations of a sweep together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: u64,
+    /// Runs at once; without it as many as there are processors
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Make only the I-th of N disjoint parts of the runs; I counts from 0, or from 1: N/N is 0/N
+    #[arg(long, value_name = "I/N", default_value = "0/1", hide_default_value = true)]
+    pub shard: Shard,
+    /// The database, one row a run
+    #[arg(long, value_name = "FILE")]
+    pub db: PathBuf,
+    /// Go on with what is in the database; begin if there is none
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Arguments of `hunt`.
+#[derive(Clone, Debug, Args)]
+pub struct HuntArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub subject: SubjectArgs,
+    /// The beats to reach, separated by commas
+    #[arg(long, value_name = "BEAT,...", value_delimiter = ',', required = true, value_parser = beat)]
+    pub beats: Vec<Beat>,
+    /// How many runs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: u64,
+    /// Runs at once; without it as many as there are processors
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// One JSON document on standard output, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How many runs at once.
+pub(super) fn jobs(wanted: Option<u16>) -> usize {
+    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
+}
+
+fn beat(name: &str) -> Result<Beat, String> {
+    Beat::ALL.iter().copied().find(|beat| beat.name() == name).ok_or_else(|| {
+        let all: Vec<_> = Beat::ALL.iter().map(|beat| beat.name()).collect();
+        format!("there are these beats: {}", all.join(", "))
+    })
+}

@@ -1,0 +1,110 @@
+//! Rows as SQL has them: the columns of the table `runs`.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+
+use crate::beats::Beat;
+use crate::campaign::row::Row;
+
+/// The columns of a row before those of the beats.
+const COLUMNS: [&str; 15] = [
+    "run",
+    "cell",
+    "seed",
+    "outcome",
+    "ticks",
+    "events",
+    "trace_hash",
+    "repeatable",
+    "leaks_detected",
+    "leaks_actual",
+    "leaks_true",
+    "restarts",
+    "kills",
+    "incarnations",
+    "healthy_after_reset",
+];
+
+/// The column of a beat: its name, as SQL has names.
+fn column(beat: Beat) -> String {
+    beat.name().replace('-', "_")
+}
+
+/// All columns, in order.
+pub(super) fn columns() -> impl Iterator<Item = String> {
+    COLUMNS
+        .into_iter()
+        .map(str::to_owned)
+        .chain(Beat::ALL.iter().map(|beat| format!("beat_{}", column(*beat))))
+}
+
+/// The statements that make the tables.
+pub(super) fn schema() -> String {
+    let beats: Vec<_> = Beat::ALL.iter().map(|beat| format!("beat_{} INTEGER", column(*beat))).collect();
+    format!(
+        "CREATE TABLE campaign (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+         CREATE TABLE runs (
+             run INTEGER PRIMARY KEY, cell INTEGER NOT NULL, seed INTEGER NOT NULL, outcome TEXT NOT NULL,
+             ticks INTEGER NOT NULL, events INTEGER NOT NULL, trace_hash TEXT, repeatable INTEGER NOT NULL,
+             leaks_detected INTEGER NOT NULL, leaks_actual INTEGER NOT NULL, leaks_true INTEGER NOT NULL,
+             restarts INTEGER NOT NULL, kills INTEGER NOT NULL,
+             incarnations INTEGER NOT NULL, healthy_after_reset INTEGER,
+             {}
+         );",
+        beats.join(", ")
+    )
+}
+
+/// The values of a row, in the order of [`columns`]. Counts fit: a run has far less than 2^63 of anything.
+pub(super) fn values(row: &Row) -> Vec<Value> {
+    let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    let truth = |truth: bool| Value::Integer(truth.into());
+    let mut values = vec![
+        number(row.run),
+        number(row.cell as u64),
+        number(row.seed),
+        Value::Text(row.outcome.clone()),
+        number(row.ticks),
+        number(row.events),
+        row.trace_hash.clone().into(),
+        truth(row.repeatable),
+        number(row.leaks_detected),
+        number(row.leaks_actual),
+        number(row.leaks_true),
+        number(row.restarts),
+        number(row.kills),
+        number(row.incarnations.into()),
+        row.healthy_after_reset.map_or(Value::Null, truth),
+    ];
+    values.extend(Beat::ALL.iter().map(|beat| row.beats.get(beat).map_or(Value::Null, |tick| number(*tick))));
+    values
+}
+
+/// A row from the columns, in the order of [`columns`].
+pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let mut beats = BTreeMap::new();
+    for (at, beat) in (COLUMNS.len()..).zip(Beat::ALL) {
+        if let Some(tick) = row.get(at)? {
+            beats.insert(*beat, tick);
+        }
+    }
+    Ok(Row {
+        run: row.get(0)?,
+        cell: row.get(1)?,
+        seed: row.get(2)?,
+        outcome: row.get(3)?,
+        ticks: row.get(4)?,
+        events: row.get(5)?,
+        trace_hash: row.get(6)?,
+        repeatable: row.get(7)?,
+        leaks_detected: row.get(8)?,
+        leaks_actual: row.get(9)?,
+        leaks_true: row.get(10)?,
+        restarts: row.get(11)?,
+        kills: row.get(12)?,
+        incarnations: row.get(13)?,
+        healthy_after_reset: row.get(14)?,
+        beats,
+    })
+}

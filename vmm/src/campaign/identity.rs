@@ -1,0 +1,59 @@
+//! What makes two campaigns the same one: rows of different ones must not be mixed.
+
+use crate::campaign::shard::Shard;
+use crate::campaign::subject::Subject;
+
+/// The facts that rows depend on, and the part of the campaign that a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Each fact by its name.
+    facts: [(&'static str, String); 7],
+}
+
+impl Identity {
+    /// The version of the table. A database of another version is refused.
+    pub const FORMAT: u32 = 1;
+
+    /// Of a campaign about to be made.
+    pub fn of(subject: &Subject, shard: Shard) -> Self {
+        // Seeds are the campaign's own, and what is expected changes no run.
+        let scenario = crate::scenario::Scenario {
+            seed: 0,
+            expect: crate::scenario::Expect::default(),
+            ..subject.scenario.clone()
+        };
+        Self {
+            facts: [
+                ("name", subject.scenario.name.clone()),
+                ("first seed", subject.scenario.seed.to_string()),
+                ("shard", shard.to_string()),
+                ("version of architect", env!("CARGO_PKG_VERSION").to_owned()),
+                ("kernel image", subject.fingerprints.image_sha256.clone()),
+                ("boot module", subject.fingerprints.module_sha256.clone().unwrap_or_default()),
+                ("scenario", scenario.to_toml()),
+            ],
+        }
+    }
+
+    /// For tests: the facts that differ between two campaigns of one scenario.
+    #[cfg(test)]
+    pub(super) fn from_facts([first_seed, shard]: [String; 2]) -> Self {
+        let same = |name| (name, String::new());
+        Self {
+            facts: [
+                same("name"),
+                ("first seed", first_seed),
+                ("shard", shard),
+                same("version of architect"),
+                same("kernel image"),
+                same("boot module"),
+                same("scenario"),
+            ],
+        }
+    }
+
+    /// Each fact with its name.
+    pub fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.facts.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}

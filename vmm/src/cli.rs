@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use devices::watchdog::Stages;
 
-use crate::campaign::args::{CampaignArgs, HuntArgs};
+use crate::campaign::args::{CampaignArgs, HuntArgs, StatsArgs};
 use crate::inspect::args::InspectArgs;
 use crate::memory::{MAX_MIB, MIN_MIB};
 
@@ -40,6 +40,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run a scenario many times, from seed to seed, and keep a row of each run in a database
     Campaign(CampaignArgs),
+    /// Tell what became of a campaign's runs: rates with 95 % intervals, and what the factors of a sweep do
+    Stats(StatsArgs),
     /// Look for seeds that reach certain beats
     Hunt(HuntArgs),
     /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be

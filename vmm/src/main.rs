@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Boot(args) => boot::boot(&args),
         Command::Run(args) => run::run(&args),
         Command::Campaign(args) => campaign::campaign(&args),
+        Command::Stats(args) => campaign::stats::stats(&args),
         Command::Hunt(args) => campaign::hunt::hunt(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),

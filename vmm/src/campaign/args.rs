@@ -33,7 +33,13 @@ pub struct CampaignArgs {
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// Make only the I-th of N disjoint parts of the runs; I counts from 0, or from 1: N/N is 0/N
-    #[arg(long, value_name = "I/N", default_value = "0/1", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "I/N",
+        default_value = "0/1",
+        hide_default_value = true,
+        conflicts_with = "precision"
+    )]
     pub shard: Shard,
     /// The database, one row a run
     #[arg(long, value_name = "FILE")]
@@ -41,6 +47,10 @@ pub struct CampaignArgs {
     /// Go on with what is in the database; begin if there is none
     #[arg(long)]
     pub resume: bool,
+    /// Make only as many of the runs as it takes to know the rate of each outcome among all of them to within this margin,
+    /// as in 0.03, at 95 %
+    #[arg(long, value_name = "MARGIN", value_parser = margin)]
+    pub precision: Option<f64>,
 }
 
 /// Arguments of `hunt`.
@@ -63,6 +73,26 @@ pub struct HuntArgs {
     pub json: bool,
 }
 
+/// Arguments of `stats`.
+#[derive(Clone, Debug, Args)]
+pub struct StatsArgs {
+    /// Databases of one campaign: one file, or those of its shards
+    #[arg(value_name = "DB", required = true)]
+    pub databases: Vec<PathBuf>,
+    /// Tell only of these outcomes and beats, separated by commas
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub of: Vec<String>,
+    /// Say how many runs it takes for intervals of this half width, as in 0.03
+    #[arg(long, value_name = "MARGIN", value_parser = margin)]
+    pub precision: Option<f64>,
+    /// One JSON document on standard output, and nothing else
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// A table for spreadsheets on standard output, and nothing else
+    #[arg(long)]
+    pub csv: bool,
+}
+
 /// How many runs at once.
 pub(super) fn jobs(wanted: Option<u16>) -> usize {
     wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
@@ -73,4 +103,11 @@ fn beat(name: &str) -> Result<Beat, String> {
         let all: Vec<_> = Beat::ALL.iter().map(|beat| beat.name()).collect();
         format!("there are these beats: {}", all.join(", "))
     })
+}
+
+fn margin(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(margin) if (0.0001..=0.5).contains(&margin) => Ok(margin),
+        _ => Err("give a number from 0.0001 to 0.5, as in 0.03".to_owned()),
+    }
 }

@@ -44,6 +44,9 @@ pub(super) fn schema() -> String {
     let beats: Vec<_> = Beat::ALL.iter().map(|beat| format!("beat_{} INTEGER", column(*beat))).collect();
     format!(
         "CREATE TABLE campaign (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+         CREATE TABLE cells (
+             cell INTEGER, nth INTEGER, factor TEXT NOT NULL, level TEXT NOT NULL, PRIMARY KEY (cell, nth)
+         ) WITHOUT ROWID;
          CREATE TABLE runs (
              run INTEGER PRIMARY KEY, cell INTEGER NOT NULL, seed INTEGER NOT NULL, outcome TEXT NOT NULL,
              ticks INTEGER NOT NULL, events INTEGER NOT NULL, trace_hash TEXT, repeatable INTEGER NOT NULL,

@@ -4,9 +4,9 @@
 //! | table | |
 //! |---|---|
 //! | `campaign` | name and value of each fact that rows depend on, see [`Identity`] |
+//! | `cells` | the values of the keys that vary, for each combination |
 //! | `runs` | the rows, see [`Row`]; a column for each beat has the tick at which it was reached, or null |
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -123,46 +123,16 @@ impl Database {
             for (name, value) in identity.facts() {
                 transaction.execute("INSERT INTO campaign (name, value) VALUES (?, ?)", [name, value])?;
             }
+            for (cell, levels) in identity.cells.iter().enumerate() {
+                for (nth, (factor, level)) in identity.factors.iter().zip(levels).enumerate() {
+                    let insert = "INSERT INTO cells (cell, nth, factor, level) VALUES (?, ?, ?, ?)";
+                    transaction.execute(insert, (cell, nth, factor, level))?;
+                }
+            }
             Ok(())
         };
         create().map_err(&failed)?;
         transaction.commit().map_err(&failed)
-    }
-
-    /// Refuses to mix campaigns, and says what differs.
-    fn compare(&self, identity: &Identity) -> Result<(), Error> {
-        for (name, value) in identity.facts() {
-            let stored = self.fact(name)?;
-            if stored == value {
-                continue;
-            }
-            let what = match stored.lines().count() > 1 || value.lines().count() > 1 {
-                true => {
-                    format!("the database has runs of another {name}: {}", first_difference(&stored, value))
-                }
-                false => format!("the database has runs with {name} `{stored}`, these have `{value}`"),
-            };
-            return Err(refused(
-                &self.path,
-                &what,
-                "go on with what it was begun with, or name another file",
-            ));
-        }
-        Ok(())
-    }
-
-    /// A fact that the rows depend on.
-    pub fn fact(&self, name: &str) -> Result<String, Error> {
-        let query = "SELECT value FROM campaign WHERE name = ?";
-        self.connection.query_row(query, [name], |row| row.get(0)).map_err(failed(&self.path))
-    }
-
-    /// The numbers of the runs that are there.
-    pub fn done(&self) -> Result<BTreeSet<u64>, Error> {
-        let failed = failed(&self.path);
-        let mut query = self.connection.prepare("SELECT run FROM runs").map_err(&failed)?;
-        let numbers = query.query_map([], |row| row.get(0)).map_err(&failed)?;
-        numbers.collect::<Result<_, _>>().map_err(&failed)
     }
 
     /// Adds a row; when this returns, the row is there for good.
@@ -204,14 +174,6 @@ impl Database {
 /// The write that is too large fails; there is nothing else to do.
 extern "C" fn on_file_too_large(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-fn first_difference(stored: &str, now: &str) -> String {
-    let mut lines = stored.lines().zip(now.lines());
-    match lines.find(|(stored, now)| stored != now) {
-        Some((stored, now)) => format!("there it is `{stored}`, here `{now}`"),
-        None => "one is longer than the other".to_owned(),
-    }
-}
-
 fn refused(path: &Path, what: &str, remedy: &str) -> Error {
     Error::Input(Report::new(what, path.display().to_string(), remedy))
 }
@@ -248,5 +210,6 @@ fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error + use<> {
     }
 }
 
+mod facts;
 #[cfg(test)]
 mod tests;

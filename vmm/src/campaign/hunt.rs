@@ -23,7 +23,7 @@ const TOLD: usize = 20;
 pub fn hunt(args: &HuntArgs) -> Result<u8, Error> {
     let jobs = args::jobs(args.jobs);
     let subject = Subject::read(&args.subject, jobs)?;
-    let plan = Plan::new(subject.scenario.seed, 1, args.runs, Shard::WHOLE)?;
+    let plan = Plan::new(subject.scenario.seed, subject.cells.len(), args.runs, Shard::WHOLE)?;
     let progress = Progress::new(plan.runs().count(), 0);
     let mut rows = Vec::new();
     let ended = workers::make_all(

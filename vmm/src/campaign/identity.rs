@@ -1,5 +1,6 @@
 //! What makes two campaigns the same one: rows of different ones must not be mixed.
 
+use crate::campaign::effects::Levels;
 use crate::campaign::shard::Shard;
 use crate::campaign::subject::Subject;
 
@@ -8,9 +9,19 @@ use crate::campaign::subject::Subject;
 pub struct Identity {
     /// Each fact by its name.
     facts: [(&'static str, String); 7],
+    /// The keys that vary.
+    pub factors: Vec<String>,
+    /// Their values in each cell.
+    pub cells: Vec<Levels>,
 }
 
 impl Identity {
+    /// The name of the scenario, among the facts.
+    pub const NAME: &str = "name";
+    /// The seed of run 0.
+    pub const FIRST_SEED: &str = "first seed";
+    /// Which part of the campaign it is: the only fact in which its parts differ.
+    pub const SHARD: &str = "shard";
     /// The version of the table. A database of another version is refused.
     pub const FORMAT: u32 = 1;
 
@@ -22,11 +33,14 @@ impl Identity {
             expect: crate::scenario::Expect::default(),
             ..subject.scenario.clone()
         };
+        let labels = || subject.cells.iter().map(|cell| &cell.labels);
         Self {
+            factors: labels().next().into_iter().flatten().map(|(factor, _)| factor.clone()).collect(),
+            cells: labels().map(|labels| labels.iter().map(|(_, level)| level.clone()).collect()).collect(),
             facts: [
-                ("name", subject.scenario.name.clone()),
-                ("first seed", subject.scenario.seed.to_string()),
-                ("shard", shard.to_string()),
+                (Self::NAME, subject.scenario.name.clone()),
+                (Self::FIRST_SEED, subject.scenario.seed.to_string()),
+                (Self::SHARD, shard.to_string()),
                 ("version of architect", env!("CARGO_PKG_VERSION").to_owned()),
                 ("kernel image", subject.fingerprints.image_sha256.clone()),
                 ("boot module", subject.fingerprints.module_sha256.clone().unwrap_or_default()),
@@ -40,10 +54,12 @@ impl Identity {
     pub(super) fn from_facts([first_seed, shard]: [String; 2]) -> Self {
         let same = |name| (name, String::new());
         Self {
+            factors: vec!["fixes.pager".into()],
+            cells: vec![vec!["false".into()], vec!["true".into()]],
             facts: [
-                same("name"),
-                ("first seed", first_seed),
-                ("shard", shard),
+                same(Self::NAME),
+                (Self::FIRST_SEED, first_seed),
+                (Self::SHARD, shard),
                 same("version of architect"),
                 same("kernel image"),
                 same("boot module"),

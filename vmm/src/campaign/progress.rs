@@ -50,6 +50,7 @@ impl Progress {
         self.made.set(self.made.get() + 1);
         if let Some(next) = &self.next_line
             && Instant::now() >= next.get()
+            && self.before + self.made.get() < self.total
         {
             next.set(Instant::now() + LINE_EVERY);
             eprintln!("{}", self.line());

@@ -19,12 +19,22 @@ use crate::verdict::Fingerprints;
 pub struct Subject {
     /// The scenario, with its defaults.
     pub scenario: Scenario,
+    /// All combinations of its sweep.
+    pub cells: Vec<Cell>,
     /// What guests are made of, by their hashes.
     pub fingerprints: Fingerprints,
     module: Option<Blob>,
     kvm: Kvm,
     model: Model,
     silence: Duration,
+}
+
+/// A combination of a sweep's levels.
+pub struct Cell {
+    /// The keys that vary, with their values.
+    pub labels: Vec<(String, String)>,
+    /// The scenario with them.
+    pub scenario: Scenario,
 }
 
 /// What became of a run.
@@ -58,6 +68,7 @@ impl Subject {
             },
             model: Model::of(&kvm)?,
             silence: run::silence(jobs),
+            cells: vec![Cell { labels: Vec::new(), scenario: scenario.clone() }],
             scenario,
             module,
             kvm,
@@ -66,7 +77,7 @@ impl Subject {
 
     /// Runs one guest in the calling thread.
     pub fn run(&self, run: Run) -> Result<RunEnd, Error> {
-        let scenario = Scenario { seed: run.seed, ..self.scenario.clone() };
+        let scenario = Scenario { seed: run.seed, ..self.cells[run.cell].scenario.clone() };
         let config = run::machine_config(&scenario, self.module.clone())?;
         let laboratory = Laboratory {
             scenario: &scenario,

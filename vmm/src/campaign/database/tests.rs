@@ -38,14 +38,14 @@ fn a_database_that_is_there_needs_resume_and_has_all_its_rows_then() {
     open(&path, false).unwrap().add(&row(4)).unwrap();
     let error = open(&path, false).err().unwrap();
     assert!(error.exit_status() == 2 && error.to_string().contains("--resume"), "{error}");
-    assert_eq!(open(&path, true).unwrap().done().unwrap(), [4].into());
+    assert_eq!(open(&path, true).unwrap().rows().unwrap(), [row(4)]);
 }
 
 #[test]
 fn a_campaign_that_ended_before_it_began_can_go_on() {
     let (_folder, path) = scratch();
     std::fs::write(&path, "").unwrap();
-    assert!(open(&path, true).unwrap().done().unwrap().is_empty());
+    assert!(open(&path, true).unwrap().rows().unwrap().is_empty());
 }
 
 #[test]
@@ -53,7 +53,18 @@ fn another_campaign_is_refused_and_told_apart() {
     let (_folder, path) = scratch();
     open(&path, false).unwrap();
     let error = Database::open(&path, &testing::identity("2"), true).err().unwrap();
-    assert!(error.to_string().contains("first seed `1`, these have `2`"), "{error}");
+    assert!(error.to_string().contains("first seed `1` there, `2` here"), "{error}");
+}
+
+#[test]
+fn cells_and_the_number_of_runs_are_kept() {
+    let (_folder, path) = scratch();
+    open(&path, false).unwrap().plan(50).unwrap();
+    open(&path, true).unwrap().plan(9).unwrap();
+    let database = Database::read(&path).unwrap();
+    let levels = |level: &str| vec![level.to_owned()];
+    assert_eq!(database.cells().unwrap(), (levels("fixes.pager"), vec![levels("false"), levels("true")]));
+    assert_eq!(database.planned().unwrap(), 50);
 }
 
 #[test]

@@ -91,6 +91,9 @@ pub struct StatsArgs {
     /// A table for spreadsheets on standard output, and nothing else
     #[arg(long)]
     pub csv: bool,
+    /// Every run, with all that is kept of it, as such a table
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    pub rows: bool,
 }
 
 /// How many runs at once.

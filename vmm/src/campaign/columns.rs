@@ -32,11 +32,9 @@ fn column(beat: Beat) -> String {
 }
 
 /// All columns, in order.
-pub(super) fn columns() -> impl Iterator<Item = String> {
-    COLUMNS
-        .into_iter()
-        .map(str::to_owned)
-        .chain(Beat::ALL.iter().map(|beat| format!("beat_{}", column(*beat))))
+pub(super) fn columns() -> Vec<String> {
+    let beats = Beat::ALL.iter().map(|beat| format!("beat_{}", column(*beat)));
+    COLUMNS.into_iter().map(str::to_owned).chain(beats).collect()
 }
 
 /// The statements that make the tables.

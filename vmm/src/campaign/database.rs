@@ -77,7 +77,7 @@ impl Database {
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, Error> {
         let connection = Connection::open_with_flags(path, flags).map_err(failed(path))?;
         connection.busy_timeout(PATIENCE).map_err(failed(path))?;
-        let columns: Vec<_> = columns().collect();
+        let columns = columns();
         let places = vec!["?"; columns.len()].join(", ");
         let insert = format!("INSERT INTO runs ({}) VALUES ({places})", columns.join(", "));
         Ok(Self { path: path.to_owned(), connection, insert })
@@ -163,7 +163,7 @@ impl Database {
     /// All rows, by their numbers.
     pub fn rows(&self) -> Result<Vec<Row>, Error> {
         let failed = failed(&self.path);
-        let columns: Vec<_> = columns().collect();
+        let columns = columns();
         let query = format!("SELECT {} FROM runs ORDER BY run", columns.join(", "));
         let mut query = self.connection.prepare(&query).map_err(&failed)?;
         let rows = query.query_map([], from_sql).map_err(&failed)?;

@@ -1,7 +1,11 @@
-//! The stats as a table for spreadsheets: a line for each outcome and beat of each cell.
+//! The stats as a table for spreadsheets: a line for each outcome and beat of each cell, or for each run.
+
+use rusqlite::types::Value;
 
 use super::Stats;
+use crate::campaign::columns::{columns, values};
 use crate::campaign::interval::Interval;
+use crate::campaign::row::Row;
 
 impl Stats<'_> {
     /// Comma-separated values, with a header.
@@ -21,6 +25,24 @@ impl Stats<'_> {
         }
         out
     }
+}
+
+/// Every row with all its columns; what is null is empty.
+pub(super) fn rows(rows: &[Row]) -> String {
+    let mut out = line(columns().iter().map(String::as_str));
+    for row in rows {
+        let fields: Vec<_> = values(row)
+            .into_iter()
+            .map(|value| match value {
+                Value::Integer(number) => number.to_string(),
+                Value::Text(text) => text,
+                // A row has no others.
+                _ => String::new(),
+            })
+            .collect();
+        out += &line(fields.iter().map(String::as_str));
+    }
+    out
 }
 
 /// A line as in RFC 4180.

@@ -14,6 +14,9 @@ use crate::run;
 /// Reads databases and prints what is in them; gives the exit status.
 pub fn stats(args: &StatsArgs) -> Result<u8, Error> {
     let table = Table::read(&args.databases)?;
+    if args.rows {
+        return run::print(&csv::rows(&table.rows)).map(|()| 0);
+    }
     let stats = Stats::of(&table, args.precision, &args.of)?;
     let text = match (args.json, args.csv) {
         (true, _) => format!("{:#}\n", stats.to_json()),

@@ -191,3 +191,16 @@ kvm_usable() {
     fi
     return 1
 }
+
+# on_svm_host ARG...: scripts/svm-host. Its own status 4 says that the emulator froze, as it may on a busy machine: then
+# once more. Every other status is the program's, and final.
+on_svm_host() {
+    local status=0
+    "$root/scripts/svm-host" "$@" || status=$?
+    if [ "$status" = 4 ]; then
+        say "the emulated host froze; once more"
+        status=0
+        "$root/scripts/svm-host" "$@" || status=$?
+    fi
+    return "$status"
+}

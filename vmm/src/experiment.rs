@@ -15,20 +15,17 @@ use abi::trace::{Kind, Record};
 use abi::{GuestPhys, Pid};
 use devices::watchdog::{Expired, WatchdogAction};
 use introspect::Changed;
-use introspect::policy::Finding;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::beats::{Beats, View};
+use crate::beats::Beats;
 use crate::detection::Detector;
-use crate::dump::{self, Published};
 use crate::error::{Error, Report};
 use crate::events::Events;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
 use crate::ledger::Ledger;
-use crate::machine::{Event, Machine, MachineConfig, Model};
-use crate::monitor::{Monitor, Order};
+use crate::machine::{Event, MachineConfig, Model};
 use crate::observer::Observer;
 use crate::places::Places;
 use crate::scenario::{Clock, Scenario};
@@ -36,9 +33,13 @@ use crate::tags::Tags;
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
-use ending::{Cause, Console, Ending};
+use ending::{Cause, Ending};
+use life::Life;
 
+mod audit;
 mod ending;
+mod findings;
+mod life;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -178,19 +179,6 @@ struct Run<'a> {
     ended: u64,
 }
 
-/// What belongs to one incarnation of the guest.
-struct Life {
-    machine: Machine<Console>,
-    observer: Option<Observer>,
-    monitor: Monitor,
-    /// Virtual time at the last tick, and at the one before.
-    tick: u64,
-    ended: u64,
-    /// Findings, panics, NMIs, kills, restarts: anything that a healthy guest does not have.
-    blemishes: u64,
-    was_blind: bool,
-}
-
 impl Run<'_> {
     /// All incarnations. `Err` is a signal that ended the run.
     fn all_incarnations(&mut self) -> Result<Result<(Outcome, Option<bool>), i32>, Error> {
@@ -216,22 +204,7 @@ impl Run<'_> {
 
     /// One life of the guest, from power-on to its end.
     fn incarnate(&mut self) -> Result<Ending, Error> {
-        self.incarnation += 1;
-        self.note(Kind::Start, 0, Pid::NONE, [self.incarnation.into(), self.lab.scenario.seed, 0]);
-        self.ledger.power_on();
-        self.detector.power_on();
-        self.tags.power_on();
-        let console = self.console.as_ref().map(File::try_clone).transpose();
-        let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
-        let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
-        machine.attach(self.wall.kick());
-        if !self.lab.scenario.audit.whole {
-            machine.vm().log_writes()?;
-        }
-        self.wall.heard();
-        let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
-        let mut life =
-            Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false };
+        let mut life = self.begin()?;
         let ending = loop {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
@@ -253,34 +226,8 @@ impl Run<'_> {
                 break ending;
             }
         };
-        self.take_trace(&mut life);
-        if let Ending::Reset(cause) = ending {
-            self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
-        }
-        self.account(&mut life);
-        self.ended = life.tick;
-        if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
-            self.write_core(&mut life)?;
-        }
+        self.end(&mut life, ending)?;
         Ok(ending)
-    }
-
-    /// The first incarnation is what a run is about; as with any kernel that crashed, its memory is `core.elf`.
-    fn write_core(&mut self, life: &mut Life) -> Result<(), Error> {
-        let Some(folder) = &mut self.folder else { return Ok(()) };
-        let name = match self.incarnation {
-            1 => "core.elf".to_owned(),
-            later => format!("core-{later}.elf"),
-        };
-        let mut file = folder.file(&name)?;
-        let registers = life.machine.registers()?;
-        let published = life.observer.as_ref().map(|observer| Published {
-            info: observer.info_at(),
-            kernel_root: observer.guest().info.kernel_root,
-            image_sha256: &self.lab.fingerprints.image_sha256,
-        });
-        let written = dump::write(&mut file, life.machine.memory(), &registers, published);
-        written.map_err(|error| folder.failed(&error))
     }
 
     fn doorbell(
@@ -315,13 +262,12 @@ impl Run<'_> {
         life.ended = std::mem::replace(&mut life.tick, now);
         self.tally.ticks += elapsed;
         self.take_trace(life);
-        if life.monitor.wants_audit(now) {
-            self.audit(life)?;
-        }
-        let expired = life.machine.bus_mut().watchdog.advance(elapsed);
-        let ending = expired.map(|expired| self.expired(life, expired)).transpose()?.flatten();
-        if ending.is_some() {
-            return Ok(ending);
+        let seen = life.monitor.wants_audit(now) && self.audit(life)?;
+        self.act(life, seen);
+        if let Some(expired) = life.machine.bus_mut().watchdog.advance(elapsed)
+            && let Some(ending) = self.expired(life, expired)?
+        {
+            return Ok(Some(ending));
         }
         if self.incarnation == 1 {
             return Ok((now >= self.lab.scenario.vm.max_ticks).then_some(Ending::Lasted));
@@ -332,6 +278,14 @@ impl Run<'_> {
         }
         let healthy = self.judge(life);
         Ok(Some(Ending::Settled { healthy }))
+    }
+
+    /// All that is done to the guest from outside at a tick is done here: after it has been looked at, and before the
+    /// watchdog counts. It stands still between two of its instructions, and finds what was done when it goes on.
+    fn act(&mut self, life: &mut Life, seen: bool) {
+        if seen {
+            self.command(life);
+        }
     }
 
     /// Takes the guest's new records.
@@ -354,79 +308,6 @@ impl Run<'_> {
             }
         });
         self.beats.traced(machine.memory());
-    }
-
-    /// Reads the guest's tables and page tables, notes what is new, and lets the monitor look at them.
-    fn audit(&mut self, life: &mut Life) -> Result<(), Error> {
-        let Some(mut observer) = life.observer.take() else { return Ok(()) };
-        if observer.scans_at(life.tick) {
-            observer.processor_has(GuestPhys(life.machine.registers()?.system.cr3));
-        }
-        self.tally.audits += 1;
-        self.ledger.audit();
-        self.detector.look(life.tick, &self.ledger, life.machine.memory());
-        self.changed.clear();
-        match self.lab.scenario.audit.whole {
-            true => self.changed.add_everything(),
-            false => life.machine.take_written(&mut self.changed),
-        }
-        if observer.audit(life.machine.memory(), &self.changed).is_err() {
-            self.blind(life);
-        } else {
-            self.beats.audit(&View {
-                tick: life.tick,
-                guest: observer.guest(),
-                map: observer.map(),
-                memory: life.machine.memory(),
-            });
-            let found: Vec<Finding> = observer.violations().cloned().collect();
-            for finding in &found {
-                self.found(life, &mut observer, finding);
-            }
-            for hidden in observer.newly_hidden() {
-                life.blemishes += 1;
-                let kind = hidden.judged.kind.map_or(0, |kind| kind as u64);
-                let values = [kind, hidden.judged.root.at.0, hidden.judged.root.user_entries.into()];
-                self.note(Kind::HiddenSpace, life.tick, hidden.owner, values);
-                self.hidden.add(self.incarnation, life.tick, hidden.evidence);
-            }
-            if !observer.is_complete() {
-                self.blind(life);
-            }
-            self.monitor(life, &mut observer);
-        }
-        life.observer = Some(observer);
-        Ok(())
-    }
-
-    /// What the monitor wants done is noted and handed to the guest, which does it when it goes on.
-    fn monitor(&mut self, life: &mut Life, observer: &mut Observer) {
-        let orders = life.monitor.look(observer.guest(), observer.room());
-        for order in &orders {
-            life.blemishes += 1;
-            match *order {
-                Order::Kill { pid, waited } => {
-                    self.tally.kills += 1;
-                    self.note(Kind::MonitorKill, life.tick, pid, [waited.min(u32::MAX.into()), 0, 0]);
-                }
-                Order::Restart { service, last } => {
-                    self.tally.restarts += 1;
-                    self.note(Kind::MonitorRestart, life.tick, last, [service.into(), 0, 0]);
-                }
-            }
-        }
-        if !orders.is_empty() {
-            observer.command(life.machine.memory(), orders.into_iter().map(Order::command));
-        }
-    }
-
-    /// The guest's own tables are damaged; said once in each life.
-    fn blind(&mut self, life: &mut Life) {
-        self.tally.blind_audits += 1;
-        life.blemishes += 1;
-        if !std::mem::replace(&mut life.was_blind, true) {
-            self.note(Kind::Blind, life.tick, Pid::NONE, [0; 3]);
-        }
     }
 
     /// The kernel cannot go on: notes where it was.
@@ -482,37 +363,6 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// Whether the new incarnation is healthy: it lives, it pets its watchdog, and nothing was found.
-    fn judge(&mut self, life: &Life) -> bool {
-        let Some(observer) = &life.observer else { return false };
-        let info = &observer.guest().info;
-        let healthy = life.blemishes == 0 && info.counters.pets > 0 && info.alive > 0;
-        if healthy {
-            let evidence = json!({
-                "incarnation": self.incarnation,
-                "ticks_watched": life.tick,
-                "alive": info.alive,
-                "pets": info.counters.pets,
-                "findings": 0,
-            });
-            self.beats.came_up(life.tick, evidence);
-        }
-        healthy
-    }
-
-    /// Adds up a life that has ended.
-    fn account(&mut self, life: &mut Life) {
-        self.tally.pets += life.machine.bus().counters().watchdog.pets;
-        self.tally.exits += life.machine.counts().exits;
-        if let Some(observer) = &life.observer {
-            let info = observer.info(life.machine.memory());
-            self.quirks |= info.quirks;
-            self.tally.subsystems.add(&info.counters);
-        }
-        // A console that cannot be written does not change the run; the file is the user's own.
-        let _ = life.machine.flush_console();
-    }
-
     /// An event of our own.
     fn note(&mut self, kind: Kind, tick: u64, pid: Pid, [a, b, c]: [u64; 3]) {
         let record = Record { tick: tick as u32, kind: kind as u16, reserved: 0, pid, a: a as u32, b, c };
@@ -520,5 +370,3 @@ impl Run<'_> {
         self.beats.event(&record);
     }
 }
-
-mod findings;

@@ -4,7 +4,8 @@ use abi::Pid;
 use abi::trace::Kind;
 use introspect::policy::{Finding, Standing, What};
 
-use super::{Life, Run};
+use super::Run;
+use super::life::Life;
 use crate::beats::Beat;
 use crate::ledger::Sharing;
 use crate::observer::Observer;

@@ -1,0 +1,112 @@
+//! One incarnation of the guest: how it begins, how it is judged, and what is kept of it when it ends.
+
+use std::fs::File;
+
+use abi::Pid;
+use abi::trace::Kind;
+use serde_json::json;
+
+use super::Run;
+use super::ending::{Console, Ending};
+use crate::dump::{self, Published};
+use crate::error::Error;
+use crate::machine::Machine;
+use crate::monitor::Monitor;
+use crate::observer::Observer;
+
+/// What belongs to one incarnation of the guest.
+pub(super) struct Life {
+    pub(super) machine: Machine<Console>,
+    pub(super) observer: Option<Observer>,
+    pub(super) monitor: Monitor,
+    /// Virtual time at the last tick, and at the one before.
+    pub(super) tick: u64,
+    pub(super) ended: u64,
+    /// Findings, panics, NMIs, kills, restarts: anything that a healthy guest does not have.
+    pub(super) blemishes: u64,
+    pub(super) was_blind: bool,
+}
+
+impl Run<'_> {
+    /// An incarnation begins, with everything as at power-on. The only place where one does.
+    pub(super) fn begin(&mut self) -> Result<Life, Error> {
+        self.incarnation += 1;
+        self.note(Kind::Start, 0, Pid::NONE, [self.incarnation.into(), self.lab.scenario.seed, 0]);
+        self.ledger.power_on();
+        self.detector.power_on();
+        self.tags.power_on();
+        let console = self.console.as_ref().map(File::try_clone).transpose();
+        let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
+        let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
+        machine.attach(self.wall.kick());
+        if !self.lab.scenario.audit.whole {
+            machine.vm().log_writes()?;
+        }
+        self.wall.heard();
+        let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
+        Ok(Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false })
+    }
+
+    /// An incarnation has ended: takes what it leaves behind. The only place where one does.
+    pub(super) fn end(&mut self, life: &mut Life, ending: Ending) -> Result<(), Error> {
+        self.take_trace(life);
+        if let Ending::Reset(cause) = ending {
+            self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
+        }
+        self.account(life);
+        self.ended = life.tick;
+        if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
+            self.write_core(life)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the new incarnation is healthy: it lives, it pets its watchdog, and nothing was found.
+    pub(super) fn judge(&mut self, life: &Life) -> bool {
+        let Some(observer) = &life.observer else { return false };
+        let info = &observer.guest().info;
+        let healthy = life.blemishes == 0 && info.counters.pets > 0 && info.alive > 0;
+        if healthy {
+            let evidence = json!({
+                "incarnation": self.incarnation,
+                "ticks_watched": life.tick,
+                "alive": info.alive,
+                "pets": info.counters.pets,
+                "findings": 0,
+            });
+            self.beats.came_up(life.tick, evidence);
+        }
+        healthy
+    }
+
+    /// The first incarnation is what a run is about; as with any kernel that crashed, its memory is `core.elf`.
+    fn write_core(&mut self, life: &mut Life) -> Result<(), Error> {
+        let Some(folder) = &mut self.folder else { return Ok(()) };
+        let name = match self.incarnation {
+            1 => "core.elf".to_owned(),
+            later => format!("core-{later}.elf"),
+        };
+        let mut file = folder.file(&name)?;
+        let registers = life.machine.registers()?;
+        let published = life.observer.as_ref().map(|observer| Published {
+            info: observer.info_at(),
+            kernel_root: observer.guest().info.kernel_root,
+            image_sha256: &self.lab.fingerprints.image_sha256,
+        });
+        let written = dump::write(&mut file, life.machine.memory(), &registers, published);
+        written.map_err(|error| folder.failed(&error))
+    }
+
+    /// Adds up a life that has ended.
+    fn account(&mut self, life: &mut Life) {
+        self.tally.pets += life.machine.bus().counters().watchdog.pets;
+        self.tally.exits += life.machine.counts().exits;
+        if let Some(observer) = &life.observer {
+            let info = observer.info(life.machine.memory());
+            self.quirks |= info.quirks;
+            self.tally.subsystems.add(&info.counters);
+        }
+        // A console that cannot be written does not change the run; the file is the user's own.
+        let _ = life.machine.flush_console();
+    }
+}

@@ -237,6 +237,12 @@ pub const COMMAND_RAISE_INTERRUPT: u32 = 4;
 pub const COMMAND_WITHHOLD: u32 = 5;
 /// [`Command::what`]: so many of them are given back.
 pub const COMMAND_GIVE_BACK: u32 = 6;
+/// [`Command::what`]: so many of the next datagrams are lost on their way, and their senders do not learn of it.
+pub const COMMAND_DROP_DATAGRAMS: u32 = 7;
+/// [`Command::what`]: so many of the next datagrams arrive twice, as far as there is room for them.
+pub const COMMAND_DOUBLE_DATAGRAMS: u32 = 8;
+/// [`Command::what`]: the next datagram arrives so many ticks late.
+pub const COMMAND_DELAY_DATAGRAM: u32 = 9;
 
 /// What the host wants done at the next tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -21,6 +21,7 @@ use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::error::{Error, Report};
 use crate::events::Events;
+use crate::faults::injector::Injector;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
@@ -34,11 +35,14 @@ use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Ending};
+use injection::descriptor;
 use life::Life;
 
 mod audit;
+mod console;
 mod ending;
 mod findings;
+mod injection;
 mod life;
 
 /// What all guests of a run have in common.
@@ -94,6 +98,7 @@ impl<'a> Laboratory<'a> {
             hidden: HiddenSpaces::default(),
             crashes: Vec::new(),
             tally: Tally::default(),
+            injector: Injector::default(),
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
@@ -171,6 +176,7 @@ struct Run<'a> {
     /// Where the kernel was when it could not go on.
     crashes: Vec<Value>,
     tally: Tally,
+    injector: Injector,
     /// What was written since the last audit; kept for its memory.
     changed: Changed,
     quirks: u32,
@@ -263,7 +269,9 @@ impl Run<'_> {
         self.tally.ticks += elapsed;
         self.take_trace(life);
         let seen = life.monitor.wants_audit(now) && self.audit(life)?;
-        self.act(life, seen);
+        if let Some(ending) = self.act(life, seen)? {
+            return Ok(Some(ending));
+        }
         if let Some(expired) = life.machine.bus_mut().watchdog.advance(elapsed)
             && let Some(ending) = self.expired(life, expired)?
         {
@@ -282,17 +290,20 @@ impl Run<'_> {
 
     /// All that is done to the guest from outside at a tick is done here: after it has been looked at, and before the
     /// watchdog counts. It stands still between two of its instructions, and finds what was done when it goes on.
-    fn act(&mut self, life: &mut Life, seen: bool) {
+    fn act(&mut self, life: &mut Life, seen: bool) -> Result<Option<Ending>, Error> {
         if seen {
             self.command(life);
         }
+        self.inject(life)
     }
 
     /// Takes the guest's new records.
     fn take_trace(&mut self, life: &mut Life) {
         let Life { machine, observer: Some(observer), blemishes, .. } = life else { return };
+        let (memory, table) = (machine.memory(), observer.process_table());
         observer.drain(machine.memory(), |record| {
             self.events.push(*record);
+            self.injector.record(record, |pid| descriptor(memory, table, pid));
             self.ledger.apply(record);
             self.beats.event(record);
             let wrong_tag = self.tags.apply(record);
@@ -365,8 +376,20 @@ impl Run<'_> {
 
     /// An event of our own.
     fn note(&mut self, kind: Kind, tick: u64, pid: Pid, [a, b, c]: [u64; 3]) {
-        let record = Record { tick: tick as u32, kind: kind as u16, reserved: 0, pid, a: a as u32, b, c };
+        self.note_record(Record {
+            tick: tick as u32,
+            kind: kind as u16,
+            reserved: 0,
+            pid,
+            a: a as u32,
+            b,
+            c,
+        });
+    }
+
+    fn note_record(&mut self, record: Record) {
         self.events.push(record);
         self.beats.event(&record);
+        self.injector.record(&record, |_| None);
     }
 }

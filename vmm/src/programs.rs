@@ -42,7 +42,29 @@ pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<
             )));
         }
     }
+    for (at, fault) in scenario.fault.iter().enumerate() {
+        let (key, unknown) = match fault.labels().find(|(_, label)| !has_label(&names, label)) {
+            Some((key, label)) => (key, label),
+            None => continue,
+        };
+        return Err(Error::Input(Report::new(
+            format!("no process is ever called `{unknown}`"),
+            format!("{place}, key fault[{at}].{key}"),
+            format!(
+                "give a program of the boot module ({}) or of the kernel's ({})",
+                names.join(", "),
+                KERNELS.join(", ")
+            ),
+        )));
+    }
     Ok(())
+}
+
+/// Labels of the kernel's own processes.
+const KERNELS: [&str; 2] = ["oracle", "keys"];
+
+fn has_label(names: &[String], label: &str) -> bool {
+    names.iter().any(|name| name == label) || KERNELS.contains(&label)
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let mut sets = args.sets.clone();
     sets.extend(args.vms.map(|vms| ("vm.vms".to_owned(), vms.to_string())));
-    let scenario = Scenario::read(&args.scenario, args.seed, &sets)?;
+    // The run with number 0 of all that could be drawn; a sweep is for campaigns.
+    let scenario = Scenario::read(&args.scenario, args.seed, &sets)?.resolve(0);
     let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
     let place = args.scenario.display().to_string();
     programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;

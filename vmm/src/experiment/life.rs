@@ -7,9 +7,11 @@ use abi::trace::Kind;
 use serde_json::json;
 
 use super::Run;
-use super::ending::{Console, Ending};
+use super::console::Console;
+use super::ending::Ending;
 use crate::dump::{self, Published};
 use crate::error::Error;
+use crate::faults::injector::Injector;
 use crate::machine::Machine;
 use crate::monitor::Monitor;
 use crate::observer::Observer;
@@ -36,7 +38,7 @@ impl Run<'_> {
         self.detector.power_on();
         self.tags.power_on();
         let console = self.console.as_ref().map(File::try_clone).transpose();
-        let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
+        let console = Console::new(console.map_err(crate::VmmError::resource("the console file"))?);
         let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
         machine.attach(self.wall.kick());
         if !self.lab.scenario.audit.whole {
@@ -44,6 +46,9 @@ impl Run<'_> {
         }
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
+        // Who has been reset is left in peace.
+        let faults = if self.incarnation == 1 { self.lab.scenario.faults() } else { Vec::new() };
+        self.injector = Injector::new(faults);
         Ok(Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false })
     }
 

@@ -43,7 +43,9 @@ impl Fault {
         let word = place.width().is_some();
         let answer = match what {
             What::Flip(_) if word || *place == Place::Device(Device::Serial) => return None,
-            What::Flip(_) => ("there are no bits to invert here", "give a place in memory, a register, or the serial line"),
+            What::Flip(_) => {
+                ("there are no bits to invert here", "give a place in memory, a register, or the serial line")
+            }
             What::StuckAt { .. } if word && !matches!(place, Place::Register { .. }) => return None,
             What::StuckAt { .. } if word => (
                 "a register cannot be held: it is saved and loaded between two ticks",
@@ -55,8 +57,12 @@ impl Fault {
                 "only entries of one kind can change places",
                 "give an entry of a page table (page-table) or a field of a descriptor (descriptor)",
             ),
-            What::Drop(_) | What::Duplicate(_) | What::Delay(_) if matches!(place, Place::Datagram(_)) => return None,
-            What::Drop(_) if matches!(place, Place::Device(Device::Serial | Device::Watchdog)) => return None,
+            What::Drop(_) | What::Duplicate(_) | What::Delay(_) if matches!(place, Place::Datagram) => {
+                return None;
+            }
+            What::Drop(_) if matches!(place, Place::Device(Device::Serial | Device::Watchdog)) => {
+                return None;
+            }
             What::Duplicate(_) if *place == Place::Device(Device::Serial) => return None,
             What::Drop(_) | What::Duplicate(_) | What::Delay(_) if matches!(place, Place::Loan(_)) => (
                 "a loan is not on its way: its pages are mapped while sender and receiver stand still",
@@ -69,9 +75,10 @@ impl Fault {
                 "nothing passes here that could be lost",
                 "give message = \"datagram\", or device = \"serial\" or \"watchdog\" (its pets)",
             ),
-            What::Duplicate(_) => {
-                ("nothing passes here that could come twice", "give message = \"datagram\" or device = \"serial\"")
-            }
+            What::Duplicate(_) => (
+                "nothing passes here that could come twice",
+                "give message = \"datagram\" or device = \"serial\"",
+            ),
             What::Delay(_) => ("nothing passes here that could be late", "give message = \"datagram\""),
             What::Kill if matches!(place, Place::Process(_)) => return None,
             What::Kill => ("only a process can be ended", "give where = { process = \"...\" }"),
@@ -112,7 +119,11 @@ fn when(keys: &WhenKeys) -> Checked<When> {
     };
     let counted = keys.event.is_some() || keys.code().is_some() || keys.changed.is_some();
     if keys.nth.is_some() && !counted {
-        return Err(Mistake::new("when.nth", "there is nothing to count here", "use it with event, code or changed"));
+        return Err(Mistake::new(
+            "when.nth",
+            "there is nothing to count here",
+            "use it with event, code or changed",
+        ));
     }
     if keys.process.is_some() && keys.event.is_none() {
         let remedy = "use it with event; faults into code act whoever executes it";
@@ -140,7 +151,7 @@ fn when(keys: &WhenKeys) -> Checked<When> {
     if let Some(keys) = &keys.changed {
         let place = place("when.changed", keys)?;
         let watched = place.width().is_some()
-            && !matches!(place, Place::Register { .. } | Place::Datagram(_) | Place::Loan(_) | Place::Frame(_));
+            && !matches!(place, Place::Register { .. } | Place::Datagram | Place::Loan(_) | Place::Frame(_));
         return match watched && !place.is_drawn() {
             true => Ok(When::Changed { place, nth }),
             false => Err(Mistake::new(
@@ -167,7 +178,9 @@ impl WhenKeys {
                 let line = line.parse().ok().filter(|line| *line > 0)?;
                 (!file.is_empty()).then(|| Code::Line { file: file.to_owned(), line })
             };
-            return Some(words("when.line", line, "line", parse, || "a file and a line: \"pager.rs:120\"".into()));
+            return Some(words("when.line", line, "line", parse, || {
+                "a file and a line: \"pager.rs:120\"".into()
+            }));
         }
         let code = self.code.as_ref()?;
         Some(number("when.code", code, abi::layout::KERNEL_BASE, u64::MAX).map(Code::Address))
@@ -253,8 +266,10 @@ fn place(at: &str, keys: &WhereKeys) -> Checked<Place> {
             "datagram" => Some(true),
             _ => None,
         };
-        let datagram = words(&key("message"), message, "message", known, || "loan, datagram".into())?;
-        return Ok(if datagram { Place::Datagram(process) } else { Place::Loan(process) });
+        return match words(&key("message"), message, "message", known, || "loan, datagram".into())? {
+            true => nobody(Place::Datagram),
+            false => Ok(Place::Loan(process)),
+        };
     }
     if let Some(device) = &keys.device {
         let known = |name: &str| match name {
@@ -277,17 +292,26 @@ fn what(keys: &WhatKeys) -> Checked<What> {
         return Err(one_of("what", &main, WHAT));
     }
     if keys.ticks.is_some() && keys.stuck_at.is_none() && keys.withhold.is_none() {
-        return Err(Mistake::new("what.ticks", "this effect does not last", "use it with stuck-at or withhold"));
+        return Err(Mistake::new(
+            "what.ticks",
+            "this effect does not last",
+            "use it with stuck-at or withhold",
+        ));
     }
     if keys.bit.is_some() && keys.stuck_at.is_none() && keys.flip.is_none() {
         return Err(Mistake::new("what.bit", "this effect is on no bit", "use it with flip or stuck-at"));
     }
     for (name, flag) in [("what.swap", keys.swap), ("what.kill", keys.kill), ("what.nmi", keys.nmi)] {
         if flag == Some(false) {
-            return Err(Mistake::new(name, "an effect that there is not to be", "write true, or another effect"));
+            return Err(Mistake::new(
+                name,
+                "an effect that there is not to be",
+                "write true, or another effect",
+            ));
         }
     }
-    let bit = keys.bit.as_ref().map(|bit| number("what.bit", bit, 0, 63).map(|bit| bit as u32)).transpose()?;
+    let bit =
+        keys.bit.as_ref().map(|bit| number("what.bit", bit, 0, 63).map(|bit| bit as u32)).transpose()?;
     let ticks = keys.ticks.as_ref().map(|ticks| number("what.ticks", ticks, 1, MOST)).transpose()?;
     if let Some(flip) = &keys.flip {
         let bits = number("what.flip", flip, 1, 64)? as u32;
@@ -359,7 +383,11 @@ fn words<T>(
 ) -> Checked<T> {
     for word in choice.ends() {
         if known(word).is_none() {
-            return Err(Mistake::new(key, format!("there is no {kind} `{word}`"), format!("give one of: {}", names())));
+            return Err(Mistake::new(
+                key,
+                format!("there is no {kind} `{word}`"),
+                format!("give one of: {}", names()),
+            ));
         }
     }
     let word = first(choice)?;
@@ -368,7 +396,9 @@ fn words<T>(
 
 fn who(key: &str, choice: &Choice<Name>) -> Checked<Who> {
     let known = |name: &Name| match name {
-        Name::Service(place) if *place < abi::service::SERVICE_SLOTS as u64 => Some(Who::Service(*place as u32)),
+        Name::Service(place) if *place < abi::service::SERVICE_SLOTS as u64 => {
+            Some(Who::Service(*place as u32))
+        }
         Name::Service(_) => None,
         Name::Word(word) if word == "any" => Some(Who::Any),
         Name::Word(word) => match word.split_once('.') {
@@ -389,7 +419,11 @@ fn who(key: &str, choice: &Choice<Name>) -> Checked<Who> {
                 Name::Word(word) => word.clone(),
                 Name::Service(number) => number.to_string(),
             };
-            return Err(Mistake::new(key, format!("`{shown}` names no process"), format!("give {}", Name::WANTED)));
+            return Err(Mistake::new(
+                key,
+                format!("`{shown}` names no process"),
+                format!("give {}", Name::WANTED),
+            ));
         }
     }
     known(first(choice)?).ok_or_else(|| Mistake::new(key, "names no process", "give a process"))

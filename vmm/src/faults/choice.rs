@@ -273,6 +273,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(bound = "")]
     struct Key<T: Scalar> {
         key: Choice<T>,
     }

@@ -1,8 +1,8 @@
 //! What a fault comes to: a value, applied by the vCPU loop's owner, and told as an event.
 
+use abi::Pid;
 use abi::info::Command;
 use abi::trace::{Kind, Record};
-use abi::Pid;
 
 use super::fields::Register;
 use super::target::{Missing, Word};

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use abi::Pid;
 use abi::info::{
-    COMMAND_GIVE_BACK, COMMAND_KILL, COMMAND_LOSE_INTERRUPTS, COMMAND_RAISE_INTERRUPT, COMMAND_WITHHOLD, Command,
+    COMMAND_DELAY_DATAGRAM, COMMAND_DOUBLE_DATAGRAMS, COMMAND_DROP_DATAGRAMS, COMMAND_GIVE_BACK,
+    COMMAND_KILL, COMMAND_LOSE_INTERRUPTS, COMMAND_RAISE_INTERRUPT, COMMAND_WITHHOLD, Command,
 };
 use abi::process::Descriptor;
 use abi::trace::{Kind, Record};
@@ -29,7 +30,7 @@ use crate::beats::Beat;
 pub struct Injector {
     armed: Vec<Armed>,
     /// Descriptors of processes as they were when they were first heard of, where a moment depends on who did something.
-    known: BTreeMap<Pid, Option<Descriptor>>,
+    known: BTreeMap<Pid, Descriptor>,
 }
 
 #[derive(Debug)]
@@ -49,11 +50,19 @@ enum Phase {
     Waiting,
     Due,
     /// These bits of the word are held at this value.
-    Holding { word: Word, mask: u64, value: u64, until: Option<u64> },
+    Holding {
+        word: Word,
+        mask: u64,
+        value: u64,
+        until: Option<u64>,
+    },
     /// So many interrupts are still to come.
     Raising(u64),
     /// So many frames are to be given back at this tick.
-    Withholding { frames: u32, until: u64 },
+    Withholding {
+        frames: u32,
+        until: u64,
+    },
     Done,
 }
 
@@ -71,13 +80,19 @@ impl Injector {
     pub fn record(&mut self, record: &Record, descriptor: impl Fn(Pid) -> Option<Descriptor>) {
         for armed in &mut self.armed {
             let When::Event { kind, nth, process } = &armed.fault.when else { continue };
-            if armed.phase != Phase::Waiting || (record.kind != *kind as u16 && record.kind != Kind::Spawn as u16) {
+            if armed.phase != Phase::Waiting
+                || (record.kind != *kind as u16 && record.kind != Kind::Spawn as u16)
+            {
                 continue;
             }
             if let Some(who) = process {
                 // Who is gone by the time that his events are seen is known from before.
-                let known = self.known.entry(record.pid).or_insert_with(|| descriptor(record.pid));
-                if !known.is_some_and(|known| target::is(who, &known)) {
+                if !self.known.contains_key(&record.pid)
+                    && let Some(found) = descriptor(record.pid)
+                {
+                    self.known.insert(record.pid, found);
+                }
+                if !self.known.get(&record.pid).is_some_and(|known| target::is(who, known)) {
                     continue;
                 }
             }
@@ -244,7 +259,8 @@ impl Armed {
             (What::Swap, _) => {
                 let word = scene.word(place, stream)?;
                 let other = scene.other(place, word, stream)?;
-                let (one, two) = (scene.read(word).ok_or(Missing::Frame)?, scene.read(other).ok_or(Missing::Frame)?);
+                let (one, two) =
+                    (scene.read(word).ok_or(Missing::Frame)?, scene.read(other).ok_or(Missing::Frame)?);
                 deed(Act::Write(word, two), told(word.pid, word.at.0, one ^ two));
                 deed(Act::Write(other, one), told(other.pid, other.at.0, one ^ two));
             }
@@ -272,10 +288,18 @@ impl Armed {
                 }
                 deed(command(COMMAND_WITHHOLD, frames), machine(frames));
             }
-            (What::Drop(count), Place::Device(Device::Watchdog)) => deed(Act::LosePets(count), machine(count)),
+            (What::Drop(count), Place::Device(Device::Watchdog)) => {
+                deed(Act::LosePets(count), machine(count))
+            }
+            (What::Drop(count), Place::Datagram) => {
+                deed(command(COMMAND_DROP_DATAGRAMS, count), machine(count))
+            }
+            (What::Duplicate(count), Place::Datagram) => {
+                deed(command(COMMAND_DOUBLE_DATAGRAMS, count), machine(count));
+            }
+            (What::Delay(ticks), _) => deed(command(COMMAND_DELAY_DATAGRAM, ticks), machine(ticks)),
             (What::Drop(count), _) => deed(Act::Serial(Noise::Drop(count)), machine(count)),
             (What::Duplicate(count), _) => deed(Act::Serial(Noise::Duplicate(count)), machine(count)),
-            (What::Delay(_), _) => return Err(Missing::Message),
         }
         Ok(())
     }

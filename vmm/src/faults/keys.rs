@@ -80,7 +80,7 @@ macro_rules! keys {
             pub fn given(&self) -> Vec<String> {
                 let all = [$((stringify!($key), self.$key.is_some()),)+];
                 let given = all.into_iter().filter(|(_, given)| *given);
-                given.map(|(name, _)| name.trim_start_matches("r#").replace('_', '-')).collect()
+                given.map(|(name, _)| name.trim_start_matches("r#").replace('_', "-")).collect()
             }
 
             fn fix(&self, stream: &mut Stream) -> Self {
@@ -199,6 +199,23 @@ keys! {
 }
 
 impl FaultKeys {
+    /// The labels by which it names processes, each with its key.
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let changed = self.when.changed.as_ref().and_then(|place| place.process.as_ref());
+        let all = [
+            ("when.process", self.when.process.as_ref()),
+            ("when.changed.process", changed),
+            ("where.process", self.place.process.as_ref()),
+        ];
+        let names = all
+            .into_iter()
+            .flat_map(|(key, name)| name.into_iter().flat_map(Choice::ends).map(move |name| (key, name)));
+        names.filter_map(|(key, name)| match name {
+            Name::Word(word) if word != "any" && !word.contains('.') => Some((key, word.as_str())),
+            _ => None,
+        })
+    }
+
     /// The fault with nothing left open but what is there when it acts; `None` if there is none in this run. `place` is
     /// where it stands in the scenario.
     pub fn resolve(&self, seed: u64, run: u64, place: u64) -> Option<Self> {

@@ -122,8 +122,8 @@ pub enum Place {
     },
     /// A word of a frame on loan; of this lender or borrower.
     Loan(Option<Who>),
-    /// A datagram; sent by this process.
-    Datagram(Option<Who>),
+    /// A datagram.
+    Datagram,
     /// A device.
     Device(Device),
     /// A process.

@@ -119,7 +119,7 @@ impl<M: PhysicalMemory> Scene<'_, M> {
                 let frame = stream.one_of(&frames).ok_or(Missing::Message)?;
                 word(self.any_word(Frame(u64::from(*frame)).base(), stream), 8, loan.lender)
             }
-            Place::Datagram(_) => {
+            Place::Datagram => {
                 let frames: Vec<Frame> = match self.guest.info.buffers_used {
                     0 => Vec::new(),
                     _ => self.frames(FrameKind::Buffer).collect(),
@@ -141,7 +141,8 @@ impl<M: PhysicalMemory> Scene<'_, M> {
             Place::PageTable { .. } => {
                 let table = word.at.frame().base();
                 let entries = (0..PAGE_SIZE / 8).map(|nth| table.add(nth * 8));
-                let present = |at: &GuestPhys| self.memory.read_u64(*at).is_ok_and(|entry| entry & bits::PRESENT != 0);
+                let present =
+                    |at: &GuestPhys| self.memory.read_u64(*at).is_ok_and(|entry| entry & bits::PRESENT != 0);
                 entries.filter(|at| *at != word.at).filter(present).map(|at| Word { at, ..word }).collect()
             }
             Place::Descriptor { field, .. } => {
@@ -163,19 +164,21 @@ impl<M: PhysicalMemory> Scene<'_, M> {
 
     /// A process.
     pub fn process(&self, who: &Who, stream: &mut Stream) -> Result<Process, Missing> {
-        let fit: Vec<&Process> =
-            self.alive().filter(|process| self.is(who, &process.descriptor)).collect();
+        let fit: Vec<&Process> = self.alive().filter(|process| self.is(who, &process.descriptor)).collect();
         stream.one_of(&fit).map(|process| **process).ok_or(Missing::Process)
     }
 
     /// Whether a process is the one that is meant.
     pub fn is(&self, who: &Who, descriptor: &Descriptor) -> bool {
-        is(who, descriptor) || match who {
-            Who::Service(place) => {
-                self.guest.services.get(*place as usize).is_some_and(|service| service.pid == descriptor.pid)
+        is(who, descriptor)
+            || match who {
+                Who::Service(place) => self
+                    .guest
+                    .services
+                    .get(*place as usize)
+                    .is_some_and(|service| service.pid == descriptor.pid),
+                _ => false,
             }
-            _ => false,
-        }
     }
 
     fn alive(&self) -> impl Iterator<Item = &Process> {
@@ -201,10 +204,12 @@ impl<M: PhysicalMemory> Scene<'_, M> {
 
     /// Active loans, in the order of their table.
     fn loans(&self, whose: Option<&Who>) -> Vec<Loan> {
-        let is = |pid| self.guest.process(pid).is_some_and(|process| match whose {
-            Some(who) => self.is(who, &process.descriptor),
-            None => true,
-        });
+        let is = |pid| {
+            self.guest.process(pid).is_some_and(|process| match whose {
+                Some(who) => self.is(who, &process.descriptor),
+                None => true,
+            })
+        };
         let active = self.guest.loans.iter().filter(|loan| loan.state == LOAN_ACTIVE && loan.pages > 0);
         active.filter(|loan| whose.is_none() || is(loan.lender) || is(loan.borrower)).copied().collect()
     }
@@ -216,11 +221,17 @@ impl<M: PhysicalMemory> Scene<'_, M> {
     /// Frames that a process can write, in rising order of address.
     fn private_pages(&self, descriptor: &Descriptor) -> Vec<Frame> {
         let mut pages = Vec::new();
-        let _ = Paging::default().walk(self.memory, root(descriptor), Half::User, Budget::default(), &mut |leaf| {
-            if leaf.size == PageSize::Small && leaf.rights.write {
-                pages.push(leaf.frame);
-            }
-        });
+        let _ = Paging::default().walk(
+            self.memory,
+            root(descriptor),
+            Half::User,
+            Budget::default(),
+            &mut |leaf| {
+                if leaf.size == PageSize::Small && leaf.rights.write {
+                    pages.push(leaf.frame);
+                }
+            },
+        );
         pages
     }
 

@@ -21,7 +21,9 @@ use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::error::{Error, Report};
 use crate::events::Events;
+use crate::faults::digest::{Account, Digest};
 use crate::faults::injector::Injector;
+use crate::faults::outcome::classify;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
@@ -35,7 +37,7 @@ use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Ending};
-use injection::descriptor;
+use injection::{Left, descriptor};
 use life::Life;
 
 mod audit;
@@ -61,6 +63,19 @@ pub struct Laboratory<'a> {
     pub silence: Duration,
     /// Whether each incarnation leaves a core file in the run's folder.
     pub cores: bool,
+    /// What runs are compared with.
+    pub compare: Compare<'a>,
+}
+
+/// What runs are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Compare<'a> {
+    /// Nothing.
+    Nothing,
+    /// Others will be compared with it: it gets a digest.
+    Golden,
+    /// The golden run with this digest.
+    With(&'a Digest),
 }
 
 /// What became of a guest.
@@ -99,6 +114,11 @@ impl<'a> Laboratory<'a> {
             crashes: Vec::new(),
             tally: Tally::default(),
             injector: Injector::default(),
+            account: match self.compare {
+                Compare::Nothing => None,
+                Compare::Golden | Compare::With(_) => Some(Account::default()),
+            },
+            left: Left::default(),
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
@@ -107,7 +127,7 @@ impl<'a> Laboratory<'a> {
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
         }
-        let (outcome, healthy_after_reset) = match run.all_incarnations()? {
+        let (ended, healthy_after_reset) = match run.all_incarnations()? {
             Ok(end) => end,
             Err(signal) => return Ok(End::Signal(signal)),
         };
@@ -124,6 +144,8 @@ impl<'a> Laboratory<'a> {
             detector,
             quirks,
             incarnation,
+            account,
+            left,
             ..
         } = run;
         tally.ticks = tally.ticks.max(1);
@@ -133,6 +155,7 @@ impl<'a> Laboratory<'a> {
             Some(folder) => folder.failed(&error),
             None => Error::Input(Report::new(error.to_string(), "the event stream", "check the free space")),
         })?;
+        let digest = account.map(|account| account.finish(ended, left.console, left.memory, left.standing));
         let verdict = Verdict {
             scenario: self.scenario,
             fingerprints: self.fingerprints,
@@ -147,7 +170,12 @@ impl<'a> Laboratory<'a> {
             hidden,
             kernel_crashes: crashes,
             detection: detector.against(&ledger),
-            outcome,
+            ended,
+            effect: match (self.compare, &digest) {
+                (Compare::With(golden), Some(digest)) => Some((classify(golden, digest), golden)),
+                _ => None,
+            },
+            digest,
             incarnations: incarnation,
             healthy_after_reset,
             wall: begin.elapsed(),
@@ -177,6 +205,8 @@ struct Run<'a> {
     crashes: Vec<Value>,
     tally: Tally,
     injector: Injector,
+    account: Option<Account>,
+    left: Left,
     /// What was written since the last audit; kept for its memory.
     changed: Changed,
     quirks: u32,
@@ -277,6 +307,11 @@ impl Run<'_> {
         {
             return Ok(Some(ending));
         }
+        if now >= self.lab.scenario.watchdog.timeout_ticks
+            && let Some(account) = &mut self.account
+        {
+            account.lasted();
+        }
         if self.incarnation == 1 {
             return Ok((now >= self.lab.scenario.vm.max_ticks).then_some(Ending::Lasted));
         }
@@ -303,6 +338,9 @@ impl Run<'_> {
         let (memory, table) = (machine.memory(), observer.process_table());
         observer.drain(machine.memory(), |record| {
             self.events.push(*record);
+            if let Some(account) = &mut self.account {
+                account.record(record);
+            }
             self.injector.record(record, |pid| descriptor(memory, table, pid));
             self.ledger.apply(record);
             self.beats.event(record);
@@ -390,6 +428,9 @@ impl Run<'_> {
     fn note_record(&mut self, record: Record) {
         self.events.push(record);
         self.beats.event(&record);
+        if let Some(account) = &mut self.account {
+            account.record(&record);
+        }
         self.injector.record(&record, |_| None);
     }
 }

@@ -5,11 +5,12 @@ use abi::{Frame, GuestPhys, Pid};
 use introspect::memory::PhysicalMemory;
 use introspect::space::Guest;
 
-use super::Run;
 use super::ending::Ending;
 use super::life::Life;
+use super::{Compare, Run};
 use crate::error::Error;
 use crate::faults::deed::{Act, Deed};
+use crate::faults::residue;
 use crate::faults::target::Scene;
 use crate::memory::GuestMemory;
 
@@ -33,6 +34,24 @@ impl Run<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// A life has ended: what it leaves behind. Of the console the first life counts, in which faults act.
+    pub(super) fn leave(&mut self, life: &mut Life) {
+        let Some(account) = &self.account else { return };
+        if self.incarnation == 1 {
+            self.left.console = life.machine.bus().serial.output().hash();
+        }
+        let Some(observer) = &life.observer else { return };
+        let memory = life.machine.memory();
+        let Ok(guest) = Guest::read(memory, observer.info_at()) else { return };
+        self.left.standing = self.injector.standing(&Scene { guest: &guest, memory });
+        // It is much work, and says something only of runs that have told the same story.
+        let wanted = match self.lab.compare {
+            Compare::With(golden) => golden.story == account.story(),
+            _ => true,
+        };
+        self.left.memory = wanted.then(|| residue::hash(&guest, memory));
     }
 
     fn apply(&mut self, life: &mut Life, deed: Deed) -> Result<Option<Ending>, Error> {
@@ -75,6 +94,14 @@ impl Run<'_> {
         }
         Ok(None)
     }
+}
+
+/// What a run leaves behind that its digest tells.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) console: [u8; 32],
+    pub(super) memory: Option<[u8; 32]>,
+    pub(super) standing: u32,
 }
 
 /// The descriptor of a process, as the process table has it now.

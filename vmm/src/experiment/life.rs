@@ -59,6 +59,7 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(life);
+        self.leave(life);
         self.ended = life.tick;
         if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
             self.write_core(life)?;

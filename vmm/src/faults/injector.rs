@@ -8,7 +8,7 @@
 //! It sees every record in order, and is asked at every tick, after the audit and the monitor. What it answers depends on
 //! nothing but these, the guest's memory and the faults themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use abi::Pid;
 use abi::info::{
@@ -22,13 +22,16 @@ use introspect::memory::PhysicalMemory;
 use super::deed::{Act, Deed, Noise, Note};
 use super::draw::Stream;
 use super::language::{Bits, Device, Fault, Place, What, When};
-use super::target::{self, Missing, Scene, Word};
+use super::residue::Change;
+use super::target::{self, HARDWARE_BITS, Missing, Scene, Word};
 use crate::beats::Beat;
 
 /// The faults of one life.
 #[derive(Debug, Default)]
 pub struct Injector {
     armed: Vec<Armed>,
+    /// What they have changed in memory.
+    changes: Vec<Change>,
     /// Descriptors of processes as they were when they were first heard of, where a moment depends on who did something.
     known: BTreeMap<Pid, Descriptor>,
 }
@@ -73,7 +76,7 @@ impl Injector {
             let stream = Stream::live(fault.draw);
             Armed { number, fault, stream, seen: 0, last: None, phase: Phase::Waiting }
         });
-        Self { armed: armed.collect(), known: BTreeMap::new() }
+        Self { armed: armed.collect(), ..Self::default() }
     }
 
     /// Sees a record. `descriptor` finds who did it in the guest's memory.
@@ -148,13 +151,32 @@ impl Injector {
                 room -= commands;
             }
         }
+        for deed in &deeds {
+            self.remember(deed, scene);
+        }
         deeds
     }
 
-    /// Words that faults have changed and that nobody may have written since, with their values and bits: for a look at
-    /// what is left of them in the end.
-    pub fn is_over(&self) -> bool {
-        self.armed.iter().all(|armed| armed.phase == Phase::Done)
+    /// Keeps what a deed changes. What is changed again, as what is held, has all its bits together.
+    fn remember<M: PhysicalMemory>(&mut self, deed: &Deed, scene: &Scene<'_, M>) {
+        let Act::Write(word, value) = deed.act else { return };
+        let (Some(before), Some(fact)) = (scene.read(word), scene.guest.fact(word.at.frame())) else {
+            return;
+        };
+        let mask = before ^ value;
+        let usage = (fact.kind, fact.owner.0);
+        let same = |change: &&mut Change| change.number == deed.number && change.word == word;
+        match self.changes.iter_mut().find(same) {
+            Some(change) => (change.mask, change.value, change.usage) = (change.mask | mask, value, usage),
+            None => self.changes.push(Change { number: deed.number, word, mask, value, usage }),
+        }
+    }
+
+    /// How many faults have changed something that still stands as they left it.
+    pub fn standing<M: PhysicalMemory>(&self, scene: &Scene<'_, M>) -> u32 {
+        let standing = self.changes.iter().filter(|change| change.stands(scene.guest, scene.memory));
+        let faults: BTreeSet<u32> = standing.map(|change| change.number).collect();
+        faults.len() as u32
     }
 }
 
@@ -175,7 +197,10 @@ impl Armed {
         }
         let nth = *nth;
         // Who is not there, or what is not mapped, has no value: that it comes or goes is no change.
-        let now = scene.word(place, &mut self.stream).ok().and_then(|word| scene.read(word));
+        let now = scene.word(place, &mut self.stream).ok().and_then(|word| {
+            let ignored = if word.table { HARDWARE_BITS } else { 0 };
+            scene.read(word).map(|value| value & !ignored)
+        });
         let changed = matches!((self.last, now), (Some(last), Some(now)) if last != now);
         self.last = now.or(self.last);
         if changed {
@@ -228,8 +253,12 @@ impl Armed {
     ) -> Result<(), Missing> {
         let stream = &mut self.stream;
         let place = &self.fault.place;
-        let told = |pid, at, change| Note::Injected { pid, at, change };
-        let machine = |change| told(Pid::NONE, 0, change);
+        let machine = |change| Note::Injected { pid: Pid::NONE, at: 0, change };
+        let told = |word: Word, change: u64| {
+            // An entry that is exchanged or held differs also in bits that nobody can foresee.
+            let change = if word.table { change & !HARDWARE_BITS } else { change };
+            Note::Injected { pid: word.pid, at: word.at.0, change }
+        };
         let command = |what, subject: u64| Act::Command(Command { what, subject: subject as u32 });
         match (self.fault.what, place) {
             (What::Flip(bits), Place::Register { register, process: None }) => {
@@ -244,7 +273,7 @@ impl Armed {
                 let word = scene.word(place, stream)?;
                 let mask = bits.mask(u32::from(word.bytes) * 8, stream);
                 let value = scene.read(word).ok_or(Missing::Frame)?;
-                deed(Act::Write(word, value ^ mask), told(word.pid, word.at.0, mask));
+                deed(Act::Write(word, value ^ mask), told(word, mask));
             }
             (What::StuckAt { value, bit, ticks }, _) => {
                 let word = scene.word(place, stream)?;
@@ -254,22 +283,25 @@ impl Armed {
                 let until = ticks.map(|ticks| tick.saturating_add(ticks));
                 self.phase = Phase::Holding { word, mask, value: held, until };
                 let after = now & !mask | held;
-                deed(Act::Write(word, after), told(word.pid, word.at.0, now ^ after));
+                deed(Act::Write(word, after), told(word, now ^ after));
             }
             (What::Swap, _) => {
                 let word = scene.word(place, stream)?;
                 let other = scene.other(place, word, stream)?;
                 let (one, two) =
                     (scene.read(word).ok_or(Missing::Frame)?, scene.read(other).ok_or(Missing::Frame)?);
-                deed(Act::Write(word, two), told(word.pid, word.at.0, one ^ two));
-                deed(Act::Write(other, one), told(other.pid, other.at.0, one ^ two));
+                deed(Act::Write(word, two), told(word, one ^ two));
+                deed(Act::Write(other, one), told(other, one ^ two));
             }
             (What::Kill, Place::Process(who)) => {
                 let d = scene.process(who, stream)?.descriptor;
                 if d.ring == 0 {
                     return Err(Missing::Kernel);
                 }
-                deed(command(COMMAND_KILL, d.pid.0.into()), told(d.pid, 0, 0));
+                {
+                    let note = Note::Injected { pid: d.pid, at: 0, change: 0 };
+                    deed(command(COMMAND_KILL, d.pid.0.into()), note);
+                };
             }
             (What::Kill, _) => return Err(Missing::Process),
             (What::Nmi, _) => deed(Act::Nmi, machine(0)),

@@ -10,11 +10,14 @@
 
 pub mod choice;
 pub mod deed;
+pub mod digest;
 pub mod draw;
 pub mod fields;
 pub mod injector;
 pub mod keys;
 pub mod language;
+pub mod outcome;
+pub mod residue;
 pub mod target;
 
 mod check;

@@ -14,6 +14,10 @@ use introspect::walk::{Budget, Half};
 use super::draw::Stream;
 use super::language::{Place, Who};
 
+/// Bits of a page-table entry that the processor sets by itself, accessed and dirty: when, is not to be known (Intel SDM
+/// vol. 3, 4.8), so no event and no comparison may depend on them.
+pub const HARDWARE_BITS: u64 = 0x60;
+
 /// A word of guest memory that a fault changes or looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
@@ -157,9 +161,7 @@ impl<M: PhysicalMemory> Scene<'_, M> {
 
     /// What is in a word; `None` where there is no memory.
     pub fn read(&self, word: Word) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.memory.read(word.at, bytes.get_mut(..word.bytes.into())?).ok()?;
-        Some(u64::from_le_bytes(bytes))
+        read(self.memory, word)
     }
 
     /// A process.
@@ -260,6 +262,13 @@ impl<M: PhysicalMemory> Scene<'_, M> {
         let value = self.memory.read_u64(entry).ok()?;
         (value & bits::PRESENT != 0 && value & bits::LARGE == 0).then_some(GuestPhys(value & bits::ADDRESS))
     }
+}
+
+/// What is in a word; `None` where there is no memory.
+pub fn read<M: PhysicalMemory>(memory: &M, word: Word) -> Option<u64> {
+    let mut bytes = [0; 8];
+    memory.read(word.at, bytes.get_mut(..word.bytes.into())?).ok()?;
+    Some(u64::from_le_bytes(bytes))
 }
 
 /// Whether a process is the one that is meant, as far as its descriptor says it.

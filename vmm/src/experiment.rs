@@ -46,6 +46,7 @@ mod ending;
 mod findings;
 mod injection;
 mod life;
+mod trapping;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -255,6 +256,7 @@ impl Run<'_> {
                     self.note(Kind::Stray, life.tick, Pid::NONE, [bytes.into(), at, 0]);
                     None
                 }
+                Event::Trap => self.trapped(&mut life)?,
                 Event::OutputWaits | Event::WatchdogChanged => None,
                 Event::Kicked => self.look_outside(&mut life)?,
             };
@@ -275,7 +277,10 @@ impl Run<'_> {
         self.wall.heard();
         match reason {
             Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit) {
-                Ok(observer) => life.observer = Some(observer),
+                Ok(observer) => {
+                    life.observer = Some(observer);
+                    life.trapping.plant(&life.machine);
+                }
                 Err(_) => self.blind(life),
             },
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),

@@ -5,6 +5,9 @@ use abi::module::{Header, MODULE_PROGRAMS, Program};
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Report};
+use crate::faults::code::Traps;
+use crate::faults::language::Mistake;
+use crate::run::MATRIX;
 use crate::scenario::Scenario;
 
 /// Names of the programs in the image's own boot module, separated by commas.
@@ -58,6 +61,15 @@ pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<
         )));
     }
     Ok(())
+}
+
+/// Refuses a scenario whose faults wait for code that the kernel does not have.
+pub fn check_code(scenario: &Scenario, place: &str) -> Result<(), Error> {
+    let wrong = |(number, mistake): (usize, Mistake)| {
+        let place = format!("{place}, key fault[{number}].{}", mistake.key);
+        Error::Input(Report::new(mistake.what, place, mistake.remedy))
+    };
+    Traps::of(&scenario.faults(), MATRIX).map(drop).map_err(wrong)
 }
 
 /// Labels of the kernel's own processes.

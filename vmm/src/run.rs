@@ -43,6 +43,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
     let place = args.scenario.display().to_string();
     programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
+    programs::check_code(&scenario, &place)?;
     let fingerprints = Fingerprints {
         image_sha256: sha256(MATRIX),
         module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),

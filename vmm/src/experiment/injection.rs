@@ -28,8 +28,21 @@ impl Run<'_> {
         let Ok(guest) = Guest::read(life.machine.memory(), observer.info_at()) else { return Ok(None) };
         let scene = Scene { guest: &guest, memory: life.machine.memory() };
         let deeds = self.injector.act(life.tick, &scene, observer.room());
+        self.apply_all(life, life.tick, deeds)
+    }
+
+    /// Applies deeds in their order, until one ends the life.
+    pub(super) fn apply_all(
+        &mut self,
+        life: &mut Life,
+        tick: u64,
+        deeds: Vec<Deed>,
+    ) -> Result<Option<Ending>, Error> {
         for deed in deeds {
-            if let Some(ending) = self.apply(life, deed)? {
+            if let Some(record) = deed.record(tick) {
+                self.note_record(record);
+            }
+            if let Some(ending) = self.apply(life, deed.act)? {
                 return Ok(Some(ending));
             }
         }
@@ -54,12 +67,9 @@ impl Run<'_> {
         self.left.memory = wanted.then(|| residue::hash(&guest, memory));
     }
 
-    fn apply(&mut self, life: &mut Life, deed: Deed) -> Result<Option<Ending>, Error> {
-        if let Some(record) = deed.record(life.tick) {
-            self.note_record(record);
-        }
+    fn apply(&mut self, life: &mut Life, act: Act) -> Result<Option<Ending>, Error> {
         let machine = &mut life.machine;
-        match deed.act {
+        match act {
             Act::Nothing => {}
             Act::Write(word, value) => {
                 let bytes = value.to_le_bytes();

@@ -9,8 +9,10 @@ use serde_json::json;
 use super::Run;
 use super::console::Console;
 use super::ending::Ending;
+use super::trapping::Trapping;
 use crate::dump::{self, Published};
 use crate::error::Error;
+use crate::faults::code::Traps;
 use crate::faults::injector::Injector;
 use crate::machine::Machine;
 use crate::monitor::Monitor;
@@ -21,6 +23,7 @@ pub(super) struct Life {
     pub(super) machine: Machine<Console>,
     pub(super) observer: Option<Observer>,
     pub(super) monitor: Monitor,
+    pub(super) trapping: Trapping,
     /// Virtual time at the last tick, and at the one before.
     pub(super) tick: u64,
     pub(super) ended: u64,
@@ -48,8 +51,20 @@ impl Run<'_> {
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
         // Who has been reset is left in peace.
         let faults = if self.incarnation == 1 { self.lab.scenario.faults() } else { Vec::new() };
+        // Where there are none was told before anything ran.
+        let traps = Traps::of(&faults, self.lab.config.image.bytes()).unwrap_or_default();
         self.injector = Injector::new(faults);
-        Ok(Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false })
+        let trapping = Trapping::new(traps);
+        Ok(Life {
+            machine,
+            observer: None,
+            monitor,
+            trapping,
+            tick: 0,
+            ended: 0,
+            blemishes: 0,
+            was_blind: false,
+        })
     }
 
     /// An incarnation has ended: takes what it leaves behind. The only place where one does.

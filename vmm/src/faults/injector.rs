@@ -136,9 +136,51 @@ impl Injector {
 
     /// What is to be done at this tick, the guest being as it is. It takes at most `room` commands; what needs one more
     /// waits for the next tick.
-    pub fn act<M: PhysicalMemory>(&mut self, tick: u64, scene: &Scene<'_, M>, mut room: usize) -> Vec<Deed> {
-        let mut deeds = Vec::new();
+    pub fn act<M: PhysicalMemory>(&mut self, tick: u64, scene: &Scene<'_, M>, room: usize) -> Vec<Deed> {
+        self.act_those(tick, scene, room, |_| true)
+    }
+
+    /// The guest has come to an instruction that these faults wait for: whether the moment of one of them has come.
+    pub fn reached(&mut self, faults: &[u32]) -> bool {
+        let mut due = false;
         for armed in &mut self.armed {
+            if let (Phase::Waiting, When::Code { nth, .. }) = (armed.phase, &armed.fault.when)
+                && faults.contains(&armed.number)
+            {
+                let nth = *nth;
+                armed.count(nth);
+                due |= armed.phase == Phase::Due;
+            }
+        }
+        due
+    }
+
+    /// Whether one of these faults still waits.
+    pub fn waits(&self, faults: &[u32]) -> bool {
+        let waiting = self.armed.iter().filter(|armed| armed.phase == Phase::Waiting);
+        waiting.into_iter().any(|armed| faults.contains(&armed.number))
+    }
+
+    /// As [`Self::act`], for faults that wait for an instruction which the guest has come to.
+    pub fn act_there<M: PhysicalMemory>(
+        &mut self,
+        tick: u64,
+        scene: &Scene<'_, M>,
+        room: usize,
+        faults: &[u32],
+    ) -> Vec<Deed> {
+        self.act_those(tick, scene, room, |armed| faults.contains(&armed.number) && armed.phase == Phase::Due)
+    }
+
+    fn act_those<M: PhysicalMemory>(
+        &mut self,
+        tick: u64,
+        scene: &Scene<'_, M>,
+        mut room: usize,
+        those: impl Fn(&Armed) -> bool,
+    ) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        for armed in self.armed.iter_mut().filter(|armed| those(armed)) {
             armed.watch(scene);
             let before = (armed.phase, armed.stream.clone());
             let first = deeds.len();

@@ -9,6 +9,7 @@
 //! guest's kernel nor the monitor ever learns of it.
 
 pub mod choice;
+pub mod code;
 pub mod deed;
 pub mod digest;
 pub mod draw;

@@ -47,6 +47,15 @@ pub struct Late {
     pub due: u64,
 }
 
+#[cfg(test)]
+impl Broken {
+    /// The frames that are withheld.
+    pub(crate) fn withheld(&self, pager: &crate::pager::Pager) -> std::vec::Vec<u32> {
+        let next = |number: &u32| pager.entry(abi::Frame(u64::from(*number))).map(|entry| entry.next);
+        core::iter::successors(Some(self.withheld.first), next).take_while(|number| *number != 0).collect()
+    }
+}
+
 impl<H: Hardware> Kernel<H> {
     /// From now on something is broken. Orders that nobody knows do nothing.
     #[cold]

@@ -23,11 +23,17 @@ pub struct TimerInterrupt {
     pub attendant: Pid,
     /// It was raised and is not yet acknowledged.
     pub raised: bool,
+    /// So many of the next ones are lost on their way.
+    pub lost: u32,
 }
 
 impl<H: Hardware> Kernel<H> {
     /// The clock raises the timer's interrupt.
     pub(crate) fn timer_interrupt(&mut self) {
+        if self.timer.lost > 0 {
+            self.timer.lost -= 1;
+            return;
+        }
         let pid = self.timer.attendant;
         if pid == Pid::NONE {
             self.do_what_is_due();

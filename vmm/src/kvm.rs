@@ -15,6 +15,7 @@ use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::Path;
 
+use abi::layout::PAGE_SIZE;
 use abi::{GuestPhys, GuestVirt};
 use introspect::Changed;
 use kvm_bindings::{
@@ -50,6 +51,10 @@ pub const API_VERSION: i32 = 12;
 const IDENTITY_MAP: u64 = 0xfffb_c000;
 /// Three pages right behind it, for the same hosts (`KVM_SET_TSS_ADDR`).
 const TASK_SEGMENT: usize = 0xfffb_d000;
+
+/// A slot and a page, in the hole where no memory is, that are there only while translations are flushed.
+const FLUSH_SLOT: u32 = 8;
+const FLUSH_PAGE: u64 = 0xfffa_0000;
 
 /// Capabilities without which nothing runs.
 pub const NEEDED: [(Cap, &str); 7] = [
@@ -162,6 +167,26 @@ impl Vm {
                 Err(_) => changed.add_everything(),
             }
         }
+    }
+
+    /// Has KVM and the processor forget every translation of the guest's, after somebody else than the guest has written
+    /// its page tables: where KVM shadows them it has not seen that, and where the processor walks them it may have old
+    /// entries in its TLB. A memory slot that goes takes all of them along.
+    pub fn flush_translations(&self) -> Result<(), VmmError> {
+        let slot = |memory_size| kvm_userspace_memory_region {
+            slot: FLUSH_SLOT,
+            flags: 0,
+            guest_phys_addr: FLUSH_PAGE,
+            memory_size,
+            userspace_addr: self.memory.mappings().next().map_or(0, |(_, host_address)| host_address),
+        };
+        for memory_size in [PAGE_SIZE, 0] {
+            // SAFETY: the slot covers the first page of `self.memory`, which stays mapped as long as `self`; the guest
+            // does not run while the slot is there.
+            unsafe { self.fd.set_user_memory_region(slot(memory_size)) }
+                .map_err(VmmError::ioctl("KVM_SET_USER_MEMORY_REGION"))?;
+        }
+        Ok(())
     }
 
     /// A local APIC in the kernel and nothing else, where KVM can do that; else the whole set of a PC.

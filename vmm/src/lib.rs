@@ -24,6 +24,7 @@ pub mod error;
 pub mod events;
 pub mod exit;
 pub mod experiment;
+pub mod faults;
 pub mod folder;
 pub mod hidden;
 pub mod host;

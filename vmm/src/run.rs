@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use abi::module::{Header, MODULE_MAGIC};
 use devices::watchdog::Timeout;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use zerocopy::FromBytes;
 
 use crate::cli::RunArgs;
 use crate::error::{Error, Report};
-use crate::experiment::{End, Laboratory};
+use crate::experiment::{Compare, End, Laboratory};
+use crate::faults::digest::Digest;
 use crate::folder::Folder;
 use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
@@ -43,10 +44,12 @@ pub(crate) fn silence(guests: usize) -> Duration {
 pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let mut sets = args.sets.clone();
     sets.extend(args.vms.map(|vms| ("vm.vms".to_owned(), vms.to_string())));
-    let scenario = Scenario::read(&args.scenario, args.seed, &sets)?;
+    // The run with number 0 of all that could be drawn; a sweep is for campaigns.
+    let scenario = Scenario::read(&args.scenario, args.seed, &sets)?.resolve(0);
     let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
     let place = args.scenario.display().to_string();
     programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
+    programs::check_code(&scenario, &place)?;
     let fingerprints = Fingerprints {
         image_sha256: sha256(MATRIX),
         module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),
@@ -61,7 +64,13 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         model: &Model::of(&kvm)?,
         silence: silence(scenario.vm.vms as usize),
         cores: args.core,
+        compare: Compare::Nothing,
     };
+    let golden = match golden_digest(&lab)? {
+        Ok(digest) => digest,
+        Err(signal) => return Ok(status_of_signal(signal)),
+    };
+    let lab = Laboratory { compare: golden.as_ref().map_or(Compare::Nothing, Compare::With), ..lab };
     let disappointments = match scenario.vm.vms {
         1 => match lab.experiment(args.out.as_deref())? {
             End::Signal(number) => return Ok(status_of_signal(number)),
@@ -83,6 +92,19 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         format!("{}, section expect", args.scenario.display()),
         "look at the verdict and the events; another seed or load may behave as expected",
     )))
+}
+
+/// The run that those with faults are compared with, if there are faults.
+fn golden_digest(lab: &Laboratory<'_>) -> Result<Result<Option<Digest>, i32>, Error> {
+    if lab.scenario.fault.is_empty() {
+        return Ok(Ok(None));
+    }
+    let scenario = lab.scenario.golden();
+    let lab = Laboratory { scenario: &scenario, cores: false, compare: Compare::Golden, ..*lab };
+    Ok(match lab.experiment(None)? {
+        End::Signal(number) => Err(number),
+        End::Verdict(verdict) => Ok(verdict.digest),
+    })
 }
 
 /// Runs several guests at once. Gives what was expected of any and did not happen; `Err` is the status of a signal.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::beats::Beat;
+use crate::campaign::plan::Vary;
 use crate::campaign::shard::Shard;
 
 /// What to run: a scenario with changes.
@@ -41,6 +42,10 @@ pub struct CampaignArgs {
         conflicts_with = "precision"
     )]
     pub shard: Shard,
+    /// What the runs differ in: the faults, if the scenario has any, else the seed. With faults and `seed`, each run has a
+    /// golden run of its own
+    #[arg(long, value_name = "WHAT")]
+    pub vary: Option<Vary>,
     /// The database, one row a run
     #[arg(long, value_name = "FILE")]
     pub db: PathBuf,

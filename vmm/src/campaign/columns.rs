@@ -8,11 +8,13 @@ use crate::beats::Beat;
 use crate::campaign::row::Row;
 
 /// The columns of a row before those of the beats.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 21] = [
     "run",
     "cell",
     "seed",
+    "draw",
     "outcome",
+    "ended",
     "ticks",
     "events",
     "trace_hash",
@@ -24,6 +26,10 @@ const COLUMNS: [&str; 15] = [
     "kills",
     "incarnations",
     "healthy_after_reset",
+    "acted",
+    "noticed_by",
+    "recovered_by",
+    "residue",
 ];
 
 /// The column of a beat: its name, as SQL has names.
@@ -46,11 +52,13 @@ pub(super) fn schema() -> String {
              cell INTEGER, nth INTEGER, factor TEXT NOT NULL, level TEXT NOT NULL, PRIMARY KEY (cell, nth)
          ) WITHOUT ROWID;
          CREATE TABLE runs (
-             run INTEGER PRIMARY KEY, cell INTEGER NOT NULL, seed INTEGER NOT NULL, outcome TEXT NOT NULL,
+             run INTEGER PRIMARY KEY, cell INTEGER NOT NULL, seed INTEGER NOT NULL, draw INTEGER NOT NULL,
+             outcome TEXT NOT NULL, ended TEXT NOT NULL,
              ticks INTEGER NOT NULL, events INTEGER NOT NULL, trace_hash TEXT, repeatable INTEGER NOT NULL,
              leaks_detected INTEGER NOT NULL, leaks_actual INTEGER NOT NULL, leaks_true INTEGER NOT NULL,
              restarts INTEGER NOT NULL, kills INTEGER NOT NULL,
              incarnations INTEGER NOT NULL, healthy_after_reset INTEGER,
+             acted INTEGER, noticed_by TEXT, recovered_by TEXT, residue INTEGER,
              {}
          );",
         beats.join(", ")
@@ -65,7 +73,9 @@ pub(super) fn values(row: &Row) -> Vec<Value> {
         number(row.run),
         number(row.cell as u64),
         number(row.seed),
+        number(row.draw),
         Value::Text(row.outcome.clone()),
+        Value::Text(row.ended.clone()),
         number(row.ticks),
         number(row.events),
         row.trace_hash.clone().into(),
@@ -77,6 +87,10 @@ pub(super) fn values(row: &Row) -> Vec<Value> {
         number(row.kills),
         number(row.incarnations.into()),
         row.healthy_after_reset.map_or(Value::Null, truth),
+        row.acted.map_or(Value::Null, number),
+        row.noticed_by.clone().into(),
+        row.recovered_by.clone().into(),
+        row.residue.map_or(Value::Null, truth),
     ];
     values.extend(Beat::ALL.iter().map(|beat| row.beats.get(beat).map_or(Value::Null, |tick| number(*tick))));
     values
@@ -94,18 +108,24 @@ pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         run: row.get(0)?,
         cell: row.get(1)?,
         seed: row.get(2)?,
-        outcome: row.get(3)?,
-        ticks: row.get(4)?,
-        events: row.get(5)?,
-        trace_hash: row.get(6)?,
-        repeatable: row.get(7)?,
-        leaks_detected: row.get(8)?,
-        leaks_actual: row.get(9)?,
-        leaks_true: row.get(10)?,
-        restarts: row.get(11)?,
-        kills: row.get(12)?,
-        incarnations: row.get(13)?,
-        healthy_after_reset: row.get(14)?,
+        draw: row.get(3)?,
+        outcome: row.get(4)?,
+        ended: row.get(5)?,
+        ticks: row.get(6)?,
+        events: row.get(7)?,
+        trace_hash: row.get(8)?,
+        repeatable: row.get(9)?,
+        leaks_detected: row.get(10)?,
+        leaks_actual: row.get(11)?,
+        leaks_true: row.get(12)?,
+        restarts: row.get(13)?,
+        kills: row.get(14)?,
+        incarnations: row.get(15)?,
+        healthy_after_reset: row.get(16)?,
+        acted: row.get(17)?,
+        noticed_by: row.get(18)?,
+        recovered_by: row.get(19)?,
+        residue: row.get(20)?,
         beats,
     })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::beats::Beat;
 use crate::campaign::args::{self, HuntArgs};
-use crate::campaign::plan::Plan;
+use crate::campaign::plan::{Plan, Vary};
 use crate::campaign::progress::Progress;
 use crate::campaign::row::Row;
 use crate::campaign::shard::Shard;
@@ -23,7 +23,7 @@ const TOLD: usize = 20;
 pub fn hunt(args: &HuntArgs) -> Result<u8, Error> {
     let jobs = args::jobs(args.jobs);
     let subject = Subject::read(&args.subject, jobs)?;
-    let plan = Plan::new(subject.scenario.seed, subject.cells.len(), args.runs, Shard::WHOLE)?;
+    let plan = Plan::new(Vary::Seed, subject.scenario.seed, subject.cells.len(), args.runs, Shard::WHOLE)?;
     let progress = Progress::new(plan.runs().count(), 0);
     let mut rows = Vec::new();
     let ended = workers::make_all(
@@ -158,7 +158,7 @@ mod tests {
     use crate::campaign::testing;
 
     fn row(seed: u64, beats: &[(Beat, u64)]) -> Row {
-        let row = testing::row(Run { number: seed, cell: 0, seed });
+        let row = testing::row(Run { number: seed, cell: 0, seed, draw: 0 });
         Row { beats: beats.iter().copied().collect(), ..row }
     }
 

@@ -1,6 +1,7 @@
 //! What makes two campaigns the same one: rows of different ones must not be mixed.
 
 use crate::campaign::effects::Levels;
+use crate::campaign::plan::Vary;
 use crate::campaign::shard::Shard;
 use crate::campaign::subject::Subject;
 
@@ -8,7 +9,7 @@ use crate::campaign::subject::Subject;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Each fact by its name.
-    facts: [(&'static str, String); 7],
+    facts: [(&'static str, String); 8],
     /// The keys that vary.
     pub factors: Vec<String>,
     /// Their values in each cell.
@@ -20,13 +21,15 @@ impl Identity {
     pub const NAME: &str = "name";
     /// The seed of run 0.
     pub const FIRST_SEED: &str = "first seed";
+    /// The scenario with its defaults.
+    pub const SCENARIO: &str = "scenario";
     /// Which part of the campaign it is: the only fact in which its parts differ.
     pub const SHARD: &str = "shard";
     /// The version of the table. A database of another version is refused.
     pub const FORMAT: u32 = 1;
 
     /// Of a campaign about to be made.
-    pub fn of(subject: &Subject, shard: Shard) -> Self {
+    pub fn of(subject: &Subject, vary: Vary, shard: Shard) -> Self {
         // Seeds are the campaign's own, and what is expected changes no run.
         let scenario = crate::scenario::Scenario {
             seed: 0,
@@ -40,11 +43,12 @@ impl Identity {
             facts: [
                 (Self::NAME, subject.scenario.name.clone()),
                 (Self::FIRST_SEED, subject.scenario.seed.to_string()),
+                ("what varies", vary.to_string()),
                 (Self::SHARD, shard.to_string()),
                 ("version of architect", env!("CARGO_PKG_VERSION").to_owned()),
                 ("kernel image", subject.fingerprints.image_sha256.clone()),
                 ("boot module", subject.fingerprints.module_sha256.clone().unwrap_or_default()),
-                ("scenario", scenario.to_toml()),
+                (Self::SCENARIO, scenario.to_toml()),
             ],
         }
     }
@@ -59,11 +63,12 @@ impl Identity {
             facts: [
                 same(Self::NAME),
                 (Self::FIRST_SEED, first_seed),
+                same("what varies"),
                 (Self::SHARD, shard),
                 same("version of architect"),
                 same("kernel image"),
                 same("boot module"),
-                same("scenario"),
+                same(Self::SCENARIO),
             ],
         }
     }

@@ -69,7 +69,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::plan::Plan;
+    use crate::campaign::plan::{Plan, Vary};
     use crate::campaign::testing;
 
     /// A database with the rows of one shard.
@@ -78,7 +78,7 @@ mod tests {
         let identity = Identity::from_facts([first_seed, shard].map(str::to_owned));
         let mut database = Database::open(&path, &identity, false).unwrap();
         database.plan(40).unwrap();
-        let plan = Plan::new(1, 2, 40, shard.parse().unwrap()).unwrap();
+        let plan = Plan::new(Vary::Seed, 1, 2, 40, shard.parse().unwrap()).unwrap();
         plan.runs().for_each(|run| database.add(&testing::row(run)).unwrap());
         path
     }

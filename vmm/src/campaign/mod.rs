@@ -46,8 +46,9 @@ pub fn campaign(args: &CampaignArgs) -> Result<u8, Error> {
     let cells = subject.cells.len();
     let precision = args.precision.map(|margin| Precision { margin, cells: cells as u64 });
     let runs = precision.map_or(args.runs, |precision| precision.planned(args.runs));
-    let plan = Plan::new(subject.scenario.seed, cells, runs, args.shard)?;
-    let mut database = Database::open(&args.db, &Identity::of(&subject, args.shard), args.resume)?;
+    let vary = args.vary.unwrap_or_else(|| subject.vary());
+    let plan = Plan::new(vary, subject.scenario.seed, cells, runs, args.shard)?;
+    let mut database = Database::open(&args.db, &Identity::of(&subject, vary, args.shard), args.resume)?;
     database.plan(runs)?;
     let outcomes: BTreeMap<_, _> =
         database.rows()?.into_iter().map(|row| (row.run, (row.cell, row.outcome))).collect();

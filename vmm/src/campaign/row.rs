@@ -15,8 +15,12 @@ pub struct Row {
     pub cell: usize,
     /// Its seed.
     pub seed: u64,
-    /// How it ended: a name of [`crate::verdict::Outcome`].
+    /// Its number among all that could be drawn.
+    pub draw: u64,
+    /// How it ended; with faults, what these did: a name of [`crate::verdict::Outcome`].
     pub outcome: String,
+    /// How it ended, seen by itself.
+    pub ended: String,
     /// Virtual ticks over all incarnations.
     pub ticks: u64,
     /// Records in the event stream.
@@ -41,16 +45,27 @@ pub struct Row {
     pub incarnations: u32,
     /// Whether the last incarnation came up healthy; `None` without a reset.
     pub healthy_after_reset: Option<bool>,
+    /// How often faults acted; `None` without faults.
+    pub acted: Option<u64>,
+    /// Who noticed anything of them first.
+    pub noticed_by: Option<String>,
+    /// Who brought the machine back.
+    pub recovered_by: Option<String>,
+    /// Whether something of the lives before shows after the last reset.
+    pub residue: Option<bool>,
 }
 
 impl Row {
     /// The row of a verdict.
     pub fn of(run: Run, verdict: &Verdict<'_>) -> Self {
+        let effect = verdict.effect.as_ref().map(|(effect, _)| effect);
         Self {
             run: run.number,
             cell: run.cell,
             seed: run.seed,
-            outcome: verdict.outcome.name().to_owned(),
+            draw: run.draw,
+            outcome: verdict.outcome().name().to_owned(),
+            ended: verdict.ended.name().to_owned(),
             ticks: verdict.tally.ticks,
             events: verdict.events,
             trace_hash: verdict.trace_hash.clone(),
@@ -63,6 +78,10 @@ impl Row {
             kills: verdict.tally.kills,
             incarnations: verdict.incarnations,
             healthy_after_reset: verdict.healthy_after_reset,
+            acted: effect.and(verdict.digest.as_ref()).map(|digest| digest.acted.into()),
+            noticed_by: effect.and_then(|effect| effect.noticed_by.first()).map(|by| by.name().to_owned()),
+            recovered_by: effect.and_then(|effect| effect.recovered_by).map(|by| by.name().to_owned()),
+            residue: effect.and_then(|effect| effect.residue),
         }
     }
 }

@@ -1,19 +1,25 @@
 //! What all runs of a campaign are made from: a scenario, a kernel and a host, read and checked once.
+//!
+//! A run with faults is held against its *golden run*, the same without them. Where the seed stays and only the faults
+//! are others, all runs of a cell have the same golden run, which is made once.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::campaign::args::SubjectArgs;
-use crate::campaign::plan::Run;
+use crate::campaign::plan::{Run, Vary};
 use crate::campaign::row::Row;
 use crate::error::{Error, Report};
-use crate::experiment::{End, Laboratory};
+use crate::experiment::{Compare, End, Laboratory};
+use crate::faults::digest::Digest;
 use crate::kvm::Kvm;
 use crate::loader::Blob;
 use crate::machine::Model;
 use crate::programs;
 use crate::run::{self, MATRIX};
-use crate::scenario::Scenario;
-use crate::verdict::Fingerprints;
+use crate::scenario::{Cell, Scenario};
+use crate::verdict::{Fingerprints, Verdict};
 
 /// A scenario that can be run any number of times, on any number of threads.
 pub struct Subject {
@@ -27,21 +33,18 @@ pub struct Subject {
     kvm: Kvm,
     model: Model,
     silence: Duration,
+    /// The golden run of each cell and seed, being made or there.
+    golden: Mutex<BTreeMap<(usize, u64), Golden>>,
 }
 
-/// A combination of a sweep's levels.
-pub struct Cell {
-    /// The keys that vary, with their values.
-    pub labels: Vec<(String, String)>,
-    /// The scenario with them.
-    pub scenario: Scenario,
-}
+/// A golden run's digest, once it is there.
+type Golden = Arc<Mutex<Option<Arc<Digest>>>>;
 
 /// What became of a run.
 #[derive(Debug)]
-pub enum RunEnd {
+pub enum RunEnd<T = Box<Row>> {
     /// There is a row.
-    Row(Box<Row>),
+    Row(T),
     /// This signal ended it.
     Signal(i32),
 }
@@ -50,16 +53,24 @@ impl Subject {
     /// Reads and checks everything; so many guests will run at once.
     pub fn read(args: &SubjectArgs, jobs: usize) -> Result<Self, Error> {
         let scenario = Scenario::read(&args.scenario, args.seed, &args.sets)?;
+        Self::of(scenario, &args.scenario.display().to_string(), jobs)
+    }
+
+    /// The same from a scenario that was read; `place` names it in messages.
+    pub fn of(scenario: Scenario, place: &str, jobs: usize) -> Result<Self, Error> {
         if scenario.vm.vms != 1 {
             return Err(Error::Input(Report::new(
-                "a run of a campaign has one guest",
-                format!("{}, key vm.vms", args.scenario.display()),
+                "each run has one guest here",
+                format!("{place}, key vm.vms"),
                 "leave the key out, or add --set vm.vms=1; --jobs says how many run at once",
             )));
         }
         let module = scenario.vm.module.as_deref().map(run::read_module).transpose()?;
-        let place = args.scenario.display().to_string();
-        programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
+        let cells = scenario.cells();
+        for cell in &cells {
+            programs::check(&cell.scenario, module.as_ref().map(|module| &*module.bytes), place)?;
+            programs::check_code(&cell.scenario, place)?;
+        }
         let kvm = Kvm::open()?;
         Ok(Self {
             fingerprints: Fingerprints {
@@ -68,29 +79,86 @@ impl Subject {
             },
             model: Model::of(&kvm)?,
             silence: run::silence(jobs),
-            cells: vec![Cell { labels: Vec::new(), scenario: scenario.clone() }],
+            golden: Mutex::default(),
+            cells,
             scenario,
             module,
             kvm,
         })
     }
 
+    /// What runs differ in, unless it is said otherwise.
+    pub fn vary(&self) -> Vary {
+        if self.scenario.fault.is_empty() { Vary::Seed } else { Vary::Faults }
+    }
+
+    /// The scenario of a run, with nothing left open.
+    pub fn resolve(&self, run: Run) -> Scenario {
+        Scenario { seed: run.seed, ..self.cells[run.cell].scenario.clone() }.resolve(run.draw)
+    }
+
     /// Runs one guest in the calling thread.
     pub fn run(&self, run: Run) -> Result<RunEnd, Error> {
-        let scenario = Scenario { seed: run.seed, ..self.cells[run.cell].scenario.clone() };
-        let config = run::machine_config(&scenario, self.module.clone())?;
+        let scenario = self.resolve(run);
+        let golden = match self.golden(run, &scenario)? {
+            RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
+            RunEnd::Row(golden) => golden,
+        };
+        let compare = golden.as_deref().map_or(Compare::Nothing, Compare::With);
+        self.experiment(&scenario, compare, |verdict| Box::new(Row::of(run, verdict)))
+    }
+
+    /// The golden run of a run with faults.
+    fn golden(&self, run: Run, scenario: &Scenario) -> Result<RunEnd<Option<Arc<Digest>>>, Error> {
+        if self.scenario.fault.is_empty() {
+            return Ok(RunEnd::Row(None));
+        }
+        let key = (run.cell, run.seed);
+        let golden = {
+            let mut all = self.golden.lock().unwrap_or_else(PoisonError::into_inner);
+            // Seeds go upwards, so where they vary the lowest will not be asked for again; a few are being used.
+            while all.len() > KEPT && all.first_key_value().is_some_and(|(first, _)| *first != key) {
+                all.pop_first();
+            }
+            all.entry(key).or_default().clone()
+        };
+        // Whoever comes first makes it; the others wait here.
+        let mut golden = golden.lock().unwrap_or_else(PoisonError::into_inner);
+        if golden.is_none() {
+            let made =
+                self.experiment(&scenario.golden(), Compare::Golden, |verdict| verdict.digest.clone())?;
+            match made {
+                RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
+                RunEnd::Row(digest) => *golden = digest.map(Arc::new),
+            }
+        }
+        Ok(RunEnd::Row(golden.clone()))
+    }
+
+    /// One guest of a scenario with nothing left open, and what `take` makes of its verdict.
+    pub fn experiment<T>(
+        &self,
+        scenario: &Scenario,
+        compare: Compare<'_>,
+        take: impl FnOnce(&Verdict<'_>) -> T,
+    ) -> Result<RunEnd<T>, Error> {
+        let config = run::machine_config(scenario, self.module.clone())?;
         let laboratory = Laboratory {
-            scenario: &scenario,
+            scenario,
             config: &config,
             fingerprints: &self.fingerprints,
             kvm: &self.kvm,
             model: &self.model,
             silence: self.silence,
             cores: false,
+            compare,
         };
         Ok(match laboratory.experiment(None)? {
             End::Signal(number) => RunEnd::Signal(number),
-            End::Verdict(verdict) => RunEnd::Row(Box::new(Row::of(run, &verdict))),
+            End::Verdict(verdict) => RunEnd::Row(take(&verdict)),
         })
     }
 }
+
+/// Golden runs that are kept: more than there can be cells in a round.
+const KEPT: usize = 1 << 13;

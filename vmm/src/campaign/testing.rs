@@ -12,7 +12,9 @@ pub(super) fn row(run: Run) -> Row {
         run: run.number,
         cell: run.cell,
         seed: run.seed,
+        draw: run.draw,
         outcome: "healthy".into(),
+        ended: "healthy".into(),
         ticks: 100 + run.seed,
         events: 1000,
         trace_hash: Some(format!("{:064x}", run.seed)),
@@ -25,6 +27,10 @@ pub(super) fn row(run: Run) -> Row {
         kills: 0,
         incarnations: 1,
         healthy_after_reset: None,
+        acted: None,
+        noticed_by: None,
+        recovered_by: None,
+        residue: None,
     }
 }
 

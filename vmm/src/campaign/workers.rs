@@ -86,7 +86,7 @@ pub fn make_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::plan::Plan;
+    use crate::campaign::plan::{Plan, Vary};
     use crate::campaign::shard::Shard;
     use crate::error::Report;
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn runs(count: u64) -> impl Iterator<Item = Run> + Send {
-        Plan::new(1, 1, count, Shard::WHOLE).unwrap().runs()
+        Plan::new(Vary::Seed, 1, 1, count, Shard::WHOLE).unwrap().runs()
     }
 
     fn error() -> Error {

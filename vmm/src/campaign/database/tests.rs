@@ -11,7 +11,7 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn row(number: u64) -> Row {
-    testing::row(Run { number, cell: 0, seed: number + 1 })
+    testing::row(Run { number, cell: 0, seed: number + 1, draw: 0 })
 }
 
 fn open(path: &Path, resume: bool) -> Result<Database, Error> {
@@ -136,6 +136,8 @@ proptest! {
             leaks_detected: detected.into(), leaks_actual: actual.into(), leaks_true: yes.into(),
             restarts: restarts.into(), kills: kills.into(), repeatable: flags[0],
             healthy_after_reset: flags[1].then_some(flags[2]),
+            acted: flags[0].then_some(ticks.into()), residue: flags[2].then_some(flags[0]),
+            noticed_by: flags[1].then(|| "audit".into()), recovered_by: flags[0].then(|| "watchdog".into()),
             trace_hash: flags[2].then(|| "ab".into()),
             beats: beats.into_iter().map(|(beat, tick)| (Beat::ALL[beat], tick.into())).collect(),
             ..row(0)

@@ -8,7 +8,7 @@ use crate::campaign::testing;
 fn sweep(runs: u64) -> Table {
     let levels = |levels: [&str; 2]| levels.map(str::to_owned).to_vec();
     let row = |number: u64| {
-        let run = Run { number, cell: (number % 4) as usize, seed: 1 + number / 4 };
+        let run = Run { number, cell: (number % 4) as usize, seed: 1 + number / 4, draw: 0 };
         let leaks = run.cell < 2;
         Row {
             outcome: if leaks { "corrupted" } else { "healthy" }.into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use devices::watchdog::Stages;
 
-use crate::campaign::args::{CampaignArgs, HuntArgs, StatsArgs};
+use crate::campaign::args::{CampaignArgs, HuntArgs, MinimiseArgs, ReplayArgs, StatsArgs};
 use crate::inspect::args::InspectArgs;
 use crate::memory::{MAX_MIB, MIN_MIB};
 
@@ -44,6 +44,10 @@ pub enum Command {
     Stats(StatsArgs),
     /// Look for seeds that reach certain beats
     Hunt(HuntArgs),
+    /// Run a run again, and say whether it is the same
+    Replay(ReplayArgs),
+    /// Find the fewest faults, the least load and the shortest time with which a run ends as it did
+    Minimise(MinimiseArgs),
     /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
     Inspect(InspectArgs),
     /// Measure what this program costs, beside the least that this host allows

@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         Command::Campaign(args) => campaign::campaign(&args),
         Command::Stats(args) => campaign::stats::stats(&args),
         Command::Hunt(args) => campaign::hunt::hunt(&args),
+        Command::Replay(args) => campaign::replay::replay(&args),
+        Command::Minimise(args) => campaign::minimise::minimise(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
     };

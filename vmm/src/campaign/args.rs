@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::beats::Beat;
 use crate::campaign::plan::Vary;
+use crate::campaign::replay::Until;
 use crate::campaign::shard::Shard;
 
 /// What to run: a scenario with changes.
@@ -99,6 +100,31 @@ pub struct StatsArgs {
     /// Every run, with all that is kept of it, as such a table
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub rows: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// A run's folder (--out DIR), or a row of a campaign's database by its number
+    #[arg(value_name = "DIR|DB#RUN")]
+    pub run: PathBuf,
+    /// Only up to this event: its number (seq), or a kind and which of them, as in leak-found:2
+    #[arg(long, value_name = "EVENT")]
+    pub until: Option<Until>,
+    /// Write the new run's files into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `minimise`.
+#[derive(Clone, Debug, Args)]
+pub struct MinimiseArgs {
+    /// A run's folder (--out DIR), or a row of a campaign's database by its number
+    #[arg(value_name = "DIR|DB#RUN")]
+    pub run: PathBuf,
+    /// Write the smallest scenario to this file instead of standard output
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// How many runs at once.

@@ -23,6 +23,8 @@ impl Identity {
     pub const FIRST_SEED: &str = "first seed";
     /// The scenario with its defaults.
     pub const SCENARIO: &str = "scenario";
+    /// The fingerprint of the kernel's image.
+    pub const IMAGE: &str = "kernel image";
     /// Which part of the campaign it is: the only fact in which its parts differ.
     pub const SHARD: &str = "shard";
     /// The version of the table. A database of another version is refused.
@@ -46,7 +48,7 @@ impl Identity {
                 ("what varies", vary.to_string()),
                 (Self::SHARD, shard.to_string()),
                 ("version of architect", env!("CARGO_PKG_VERSION").to_owned()),
-                ("kernel image", subject.fingerprints.image_sha256.clone()),
+                (Self::IMAGE, subject.fingerprints.image_sha256.clone()),
                 ("boot module", subject.fingerprints.module_sha256.clone().unwrap_or_default()),
                 (Self::SCENARIO, scenario.to_toml()),
             ],
@@ -66,7 +68,7 @@ impl Identity {
                 same("what varies"),
                 (Self::SHARD, shard),
                 same("version of architect"),
-                same("kernel image"),
+                same(Self::IMAGE),
                 same("boot module"),
                 same(Self::SCENARIO),
             ],

@@ -4,16 +4,20 @@
 //! as many threads as wanted; each gives a [`row`], which [`database`] keeps in a transaction of its own. Whoever reads,
 //! reads rows.
 
+mod again;
 pub mod args;
 mod columns;
 pub mod database;
+pub mod ddmin;
 pub mod effects;
 pub mod hunt;
 pub mod identity;
 pub mod interval;
 pub mod merge;
+pub mod minimise;
 pub mod plan;
 mod progress;
+pub mod replay;
 pub mod row;
 pub mod shard;
 pub mod stats;

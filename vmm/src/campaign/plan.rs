@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::campaign::shard::Shard;
 use crate::error::{Error, Report};
+use crate::scenario::{Cell, Scenario};
 
 /// One run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub struct Run {
     pub seed: u64,
     /// Its number among all that could be drawn where the scenario leaves something open.
     pub draw: u64,
+}
+
+impl Run {
+    /// Its scenario, with nothing left open; `None` if there is no such cell.
+    pub fn resolve(self, cells: &[Cell]) -> Option<Scenario> {
+        let scenario = cells.get(self.cell)?.scenario.clone();
+        Some(Scenario { seed: self.seed, ..scenario }.resolve(self.draw))
+    }
 }
 
 /// What the runs of a cell differ in.

@@ -4,6 +4,7 @@
 //! are others, all runs of a cell have the same golden run, which is made once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,20 +93,16 @@ impl Subject {
         if self.scenario.fault.is_empty() { Vary::Seed } else { Vary::Faults }
     }
 
-    /// The scenario of a run, with nothing left open.
-    pub fn resolve(&self, run: Run) -> Scenario {
-        Scenario { seed: run.seed, ..self.cells[run.cell].scenario.clone() }.resolve(run.draw)
-    }
-
     /// Runs one guest in the calling thread.
     pub fn run(&self, run: Run) -> Result<RunEnd, Error> {
-        let scenario = self.resolve(run);
+        // A plan has only runs of cells that there are.
+        let scenario = run.resolve(&self.cells).unwrap_or_else(|| self.scenario.resolve(run.draw));
         let golden = match self.golden(run, &scenario)? {
             RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
             RunEnd::Row(golden) => golden,
         };
         let compare = golden.as_deref().map_or(Compare::Nothing, Compare::With);
-        self.experiment(&scenario, compare, |verdict| Box::new(Row::of(run, verdict)))
+        self.experiment(&scenario, compare, None, |verdict| Box::new(Row::of(run, verdict)))
     }
 
     /// The golden run of a run with faults.
@@ -126,7 +123,7 @@ impl Subject {
         let mut golden = golden.lock().unwrap_or_else(PoisonError::into_inner);
         if golden.is_none() {
             let made =
-                self.experiment(&scenario.golden(), Compare::Golden, |verdict| verdict.digest.clone())?;
+                self.experiment(&scenario.golden(), Compare::Golden, None, |verdict| verdict.digest.clone())?;
             match made {
                 RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
                 RunEnd::Row(digest) => *golden = digest.map(Arc::new),
@@ -135,11 +132,12 @@ impl Subject {
         Ok(RunEnd::Row(golden.clone()))
     }
 
-    /// One guest of a scenario with nothing left open, and what `take` makes of its verdict.
+    /// One guest of a scenario with nothing left open, and what `take` makes of its verdict. Its files go to `out`.
     pub fn experiment<T>(
         &self,
         scenario: &Scenario,
         compare: Compare<'_>,
+        out: Option<&Path>,
         take: impl FnOnce(&Verdict<'_>) -> T,
     ) -> Result<RunEnd<T>, Error> {
         let config = run::machine_config(scenario, self.module.clone())?;
@@ -153,7 +151,7 @@ impl Subject {
             cores: false,
             compare,
         };
-        Ok(match laboratory.experiment(None)? {
+        Ok(match laboratory.experiment(out)? {
             End::Signal(number) => RunEnd::Signal(number),
             End::Verdict(verdict) => RunEnd::Row(take(&verdict)),
         })

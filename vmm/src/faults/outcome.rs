@@ -70,7 +70,7 @@ fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Op
     }
     if beyond(Watcher::Watchdog) && faulty.resets == golden.resets {
         return match (faulty.progress_since_expiry, faulty.pets_since_expiry) {
-            (0, _) => (Outcome::Hung, None),
+            (Some(0), _) => (Outcome::Hung, None),
             (_, 1..) if faulty.nmis_survived > golden.nmis_survived => {
                 (Outcome::Recovered, Some(Reset::NmiHandler))
             }

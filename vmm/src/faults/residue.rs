@@ -3,10 +3,11 @@
 use abi::Frame;
 use abi::frame::FrameKind;
 use abi::layout::PAGE_SIZE;
+use abi::process::Descriptor;
 use blake3::Hasher;
 use introspect::memory::PhysicalMemory;
 use introspect::space::Guest;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::target::{HARDWARE_BITS, Word};
 
@@ -37,12 +38,28 @@ pub fn hash<M: PhysicalMemory>(guest: &Guest, memory: &M) -> [u8; 32] {
         if !alive || memory.read_table(Frame(number).base(), &mut page).is_err() {
             continue;
         }
-        if kind == Some(FrameKind::PageTable) {
-            page.iter_mut().for_each(|entry| *entry &= !HARDWARE_BITS);
+        match kind {
+            Some(FrameKind::Descriptor) => descriptor(&page, &mut hasher),
+            Some(FrameKind::PageTable) => {
+                page.iter_mut().for_each(|entry| *entry &= !HARDWARE_BITS);
+                hasher.update(page.as_bytes());
+            }
+            _ => drop(hasher.update(page.as_bytes())),
         }
-        hasher.update(page.as_bytes());
     }
     *hasher.finalize().as_bytes()
+}
+
+/// Who a process is, what it may, where it stands and what it does: not the accounts that are kept of it, which differ as
+/// soon as time passes in another way.
+fn descriptor(page: &[u64], hasher: &mut Hasher) {
+    let Ok((d, _)) = Descriptor::read_from_prefix(page.as_bytes()) else { return };
+    let numbers =
+        [d.magic, d.pid.0, d.parent.0, d.root, d.uid, d.keys, d.program, d.peer.0, d.frames, d.service];
+    hasher.update(numbers.as_bytes());
+    hasher.update(&[d.state, d.ring, d.priority, d.effective]);
+    hasher.update(&d.name);
+    hasher.update(d.context.as_bytes());
 }
 
 /// A change that a fault has made.

@@ -159,7 +159,7 @@ pub struct Digest {
     pub acted: u32,
     /// The latter.
     pub missed: u32,
-    /// Faults whose change still stood at the end, in a frame that was in use as before.
+    /// Words that were still changed at the end, as faults had left them, in frames that were in use as before.
     pub standing: u32,
 }
 

@@ -8,7 +8,7 @@
 //! It sees every record in order, and is asked at every tick, after the audit and the monitor. What it answers depends on
 //! nothing but these, the guest's memory and the faults themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use abi::Pid;
 use abi::info::{
@@ -192,26 +192,22 @@ impl Injector {
         waiting.into_iter().any(|armed| faults.contains(&armed.number))
     }
 
-    /// Keeps what a deed changes. What is changed again, as what is held, has all its bits together.
+    /// Keeps what a deed changes. Bits of a word that is changed again, as one that is held, are counted together.
     fn remember<M: PhysicalMemory>(&mut self, deed: &Deed, scene: &Scene<'_, M>) {
         let Act::Write(word, value) = deed.act else { return };
         let (Some(before), Some(fact)) = (scene.read(word), scene.guest.fact(word.at.frame())) else {
             return;
         };
-        let mask = before ^ value;
-        let usage = (fact.kind, fact.owner.0);
-        let same = |change: &&mut Change| change.number == deed.number && change.word == word;
-        match self.changes.iter_mut().find(same) {
+        let (mask, usage) = (before ^ value, (fact.kind, fact.owner.0));
+        match self.changes.iter_mut().find(|change| change.word.at == word.at) {
             Some(change) => (change.mask, change.value, change.usage) = (change.mask | mask, value, usage),
-            None => self.changes.push(Change { number: deed.number, word, mask, value, usage }),
+            None => self.changes.push(Change { word, before, mask, value, usage }),
         }
     }
 
-    /// How many faults have changed something that still stands as they left it.
+    /// How many words are still as faults have left them, and not as they were.
     pub fn standing<M: PhysicalMemory>(&self, scene: &Scene<'_, M>) -> u32 {
-        let standing = self.changes.iter().filter(|change| change.stands(scene.guest, scene.memory));
-        let faults: BTreeSet<u32> = standing.map(|change| change.number).collect();
-        faults.len() as u32
+        self.changes.iter().filter(|change| change.stands(scene.guest, scene.memory)).count() as u32
     }
 }
 

@@ -62,23 +62,23 @@ fn descriptor(page: &[u64], hasher: &mut Hasher) {
     hasher.update(d.context.as_bytes());
 }
 
-/// A change that a fault has made.
+/// What faults have changed in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which fault.
-    pub number: u32,
     /// Where.
     pub word: Word,
-    /// The bits that it changed.
+    /// What was there before.
+    pub before: u64,
+    /// The bits that they changed.
     pub mask: u64,
-    /// What the word was after that.
+    /// What was there after the last change.
     pub value: u64,
     /// What the frame was used for, and by whom: kind and owner.
     pub usage: (u8, u32),
 }
 
 impl Change {
-    /// Whether the bits are still as the fault left them, in a frame that is still used for the same.
+    /// Whether the bits are others than before and still as faults left them, in a frame that is still used for the same.
     pub fn stands<M: PhysicalMemory>(&self, guest: &Guest, memory: &M) -> bool {
         let Some(fact) = guest.fact(self.word.at.frame()) else { return false };
         let used = !matches!(
@@ -88,7 +88,7 @@ impl Change {
         let mask = if self.word.table { self.mask & !HARDWARE_BITS } else { self.mask };
         let now = super::target::read(memory, self.word);
         used && (fact.kind, fact.owner.0) == self.usage
-            && mask != 0
+            && (self.before ^ self.value) & mask != 0
             && now.is_some_and(|now| (now ^ self.value) & mask == 0)
     }
 }

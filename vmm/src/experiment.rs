@@ -120,6 +120,7 @@ impl<'a> Laboratory<'a> {
                 Compare::Golden | Compare::With(_) => Some(Account::default()),
             },
             left: Left::default(),
+            changed_guest: false,
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
@@ -208,6 +209,8 @@ struct Run<'a> {
     injector: Injector,
     account: Option<Account>,
     left: Left,
+    /// A fault has written to the guest's memory.
+    changed_guest: bool,
     /// What was written since the last audit; kept for its memory.
     changed: Changed,
     quirks: u32,

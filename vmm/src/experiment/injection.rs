@@ -9,7 +9,7 @@ use super::ending::Ending;
 use super::life::Life;
 use super::{Compare, Run};
 use crate::error::Error;
-use crate::faults::deed::{Act, Deed};
+use crate::faults::deed::Act;
 use crate::faults::residue;
 use crate::faults::target::Scene;
 use crate::memory::GuestMemory;
@@ -23,27 +23,28 @@ impl Run<'_> {
         if !self.injector.wants(life.tick) {
             return Ok(None);
         }
-        let Some(observer) = &life.observer else { return Ok(None) };
-        // The audit's view may be older: the monitor can have put audits off.
-        let Ok(guest) = Guest::read(life.machine.memory(), observer.info_at()) else { return Ok(None) };
-        let scene = Scene { guest: &guest, memory: life.machine.memory() };
-        let deeds = self.injector.act(life.tick, &scene, observer.room());
-        self.apply_all(life, life.tick, deeds)
+        self.act_those(life, &self.injector.busy())
     }
 
-    /// Applies deeds in their order, until one ends the life.
-    pub(super) fn apply_all(
-        &mut self,
-        life: &mut Life,
-        tick: u64,
-        deeds: Vec<Deed>,
-    ) -> Result<Option<Ending>, Error> {
-        for deed in deeds {
-            if let Some(record) = deed.record(tick) {
-                self.note_record(record);
+    /// Has these faults act, one after the other, until one ends the life.
+    pub(super) fn act_those(&mut self, life: &mut Life, faults: &[u32]) -> Result<Option<Ending>, Error> {
+        let mut guest = Guest::default();
+        for (number, nth) in faults.iter().zip(0..) {
+            let Some(observer) = &life.observer else { break };
+            let memory = life.machine.memory();
+            // The audit's view may be older, and a fault may have changed what the next one goes by.
+            if (nth == 0 || self.changed_guest) && guest.refresh(memory, observer.info_at()).is_err() {
+                break;
             }
-            if let Some(ending) = self.apply(life, deed.act)? {
-                return Ok(Some(ending));
+            self.changed_guest = false;
+            let (tick, scene) = (observer.now(memory), Scene { guest: &guest, memory });
+            for deed in self.injector.act(*number, tick, &scene, observer.room()) {
+                if let Some(record) = deed.record(tick) {
+                    self.note_record(record);
+                }
+                if let Some(ending) = self.apply(life, deed.act)? {
+                    return Ok(Some(ending));
+                }
             }
         }
         Ok(None)
@@ -73,6 +74,7 @@ impl Run<'_> {
             Act::Nothing => {}
             Act::Write(word, value) => {
                 let bytes = value.to_le_bytes();
+                self.changed_guest = true;
                 // The word was read, so it is there.
                 let _ = machine.memory().write(word.at, bytes.get(..word.bytes.into()).unwrap_or_default());
                 if word.table {

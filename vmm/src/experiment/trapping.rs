@@ -4,7 +4,6 @@ use abi::GuestVirt;
 use abi::trace::Kind;
 use abi::{Pid, layout::PORT_TRAP};
 use introspect::memory::PhysicalMemory;
-use introspect::space::Guest;
 
 use super::Run;
 use super::console::Console;
@@ -12,7 +11,6 @@ use super::ending::Ending;
 use super::life::Life;
 use crate::error::Error;
 use crate::faults::code::{TRAP, TRAP_FLAG, Trap, Traps};
-use crate::faults::target::Scene;
 use crate::machine::Machine;
 
 /// The traps of a life.
@@ -108,15 +106,12 @@ impl Run<'_> {
 
     /// The guest is about to carry out an instruction that these faults wait for.
     fn come_to(&mut self, life: &mut Life, faults: &[u32]) -> Result<Option<Ending>, Error> {
-        if !self.injector.reached(faults) {
+        let due = self.injector.reached(faults);
+        if due.is_empty() {
             return Ok(None);
         }
+        // What the guest did before comes before.
         self.take_trace(life);
-        let Some(observer) = &life.observer else { return Ok(None) };
-        let Ok(guest) = Guest::read(life.machine.memory(), observer.info_at()) else { return Ok(None) };
-        let tick = observer.now(life.machine.memory());
-        let scene = Scene { guest: &guest, memory: life.machine.memory() };
-        let deeds = self.injector.act_there(tick, &scene, observer.room(), faults);
-        self.apply_all(life, tick, deeds)
+        self.act_those(life, &due)
     }
 }

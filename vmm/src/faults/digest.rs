@@ -153,13 +153,13 @@ pub struct Digest {
     pub nmis_survived: u64,
     /// Times that the watchdog was petted after it had last expired.
     pub pets_since_expiry: u64,
-    /// What the guest did after that, in records.
-    pub progress_since_expiry: u64,
+    /// What the guest did after that, in records; `None` if the run was over at once.
+    pub progress_since_expiry: Option<u64>,
     /// Faults that acted, and that found nothing to act on.
     pub acted: u32,
     /// The latter.
     pub missed: u32,
-    /// Faults whose change still stood at the end, in a frame that was in use as before.
+    /// Words that were still changed at the end, as faults had left them, in frames that were in use as before.
     pub standing: u32,
 }
 
@@ -181,6 +181,9 @@ pub struct Account {
     nmis_survived: u64,
     pets_since_expiry: u64,
     progress_since_expiry: u64,
+    /// The tick of the last expiry, and of the end.
+    expired: u32,
+    ended: u32,
     acted: u32,
     missed: u32,
 }
@@ -202,6 +205,8 @@ impl Default for Account {
             nmis_survived: 0,
             pets_since_expiry: 0,
             progress_since_expiry: 0,
+            expired: 0,
+            ended: 0,
             acted: 0,
             missed: 0,
         }
@@ -215,6 +220,7 @@ impl Account {
         match kind {
             Kind::FaultInjected => self.acted += 1,
             Kind::FaultMissed => self.missed += 1,
+            Kind::End => self.ended = record.tick,
             _ => {}
         }
         // The end is no part of the story: it is known before there is its record.
@@ -249,7 +255,10 @@ impl Account {
                 self.nmi = false;
                 self.nmis_survived += 1;
             }
-            Kind::Expired => (self.pets_since_expiry, self.progress_since_expiry) = (0, 0),
+            Kind::Expired => {
+                (self.pets_since_expiry, self.progress_since_expiry) = (0, 0);
+                self.expired = record.tick;
+            }
             Kind::Pet => self.pets_since_expiry += 1,
             Kind::Reset => self.resets.push(match record.a {
                 2 => Reset::Watchdog,
@@ -293,7 +302,7 @@ impl Account {
             resets: self.resets,
             nmis_survived: self.nmis_survived,
             pets_since_expiry: self.pets_since_expiry,
-            progress_since_expiry: self.progress_since_expiry,
+            progress_since_expiry: (self.ended != self.expired).then_some(self.progress_since_expiry),
             acted: self.acted,
             missed: self.missed,
             standing,

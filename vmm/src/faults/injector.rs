@@ -8,7 +8,7 @@
 //! It sees every record in order, and is asked at every tick, after the audit and the monitor. What it answers depends on
 //! nothing but these, the guest's memory and the faults themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use abi::Pid;
 use abi::info::{
@@ -134,22 +134,53 @@ impl Injector {
         wanted
     }
 
-    /// What is to be done at this tick, the guest being as it is. It takes at most `room` commands; what needs one more
-    /// waits for the next tick.
-    pub fn act<M: PhysicalMemory>(&mut self, tick: u64, scene: &Scene<'_, M>, room: usize) -> Vec<Deed> {
-        self.act_those(tick, scene, room, |_| true)
+    /// Those that have something to do at this tick, in their order. Each is asked by [`Self::act`], and what it says is
+    /// done before the next one is asked.
+    pub fn busy(&self) -> Vec<u32> {
+        let busy = self.armed.iter().filter(|armed| match armed.phase {
+            Phase::Waiting => matches!(armed.fault.when, When::Changed { .. }),
+            phase => phase != Phase::Done,
+        });
+        busy.map(|armed| armed.number).collect()
     }
 
-    /// The guest has come to an instruction that these faults wait for: whether the moment of one of them has come.
-    pub fn reached(&mut self, faults: &[u32]) -> bool {
-        let mut due = false;
+    /// What a fault does at this tick, the guest being as it is. It gives at most `room` commands; if it needs more, it
+    /// waits for the next tick.
+    pub fn act<M: PhysicalMemory>(
+        &mut self,
+        number: u32,
+        tick: u64,
+        scene: &Scene<'_, M>,
+        room: usize,
+    ) -> Vec<Deed> {
+        let Some(armed) = self.armed.get_mut(number as usize) else { return Vec::new() };
+        armed.watch(scene);
+        let before = (armed.phase, armed.stream.clone());
+        let mut deeds = Vec::new();
+        armed.act(tick, scene, &mut deeds);
+        let commands = deeds.iter().filter(|deed| matches!(deed.act, Act::Command(_))).count();
+        if commands > room {
+            (armed.phase, armed.stream) = before;
+            return Vec::new();
+        }
+        for deed in &deeds {
+            self.remember(deed, scene);
+        }
+        deeds
+    }
+
+    /// The guest has come to an instruction that these faults wait for: those whose moment this is.
+    pub fn reached(&mut self, faults: &[u32]) -> Vec<u32> {
+        let mut due = Vec::new();
         for armed in &mut self.armed {
             if let (Phase::Waiting, When::Code { nth, .. }) = (armed.phase, &armed.fault.when)
                 && faults.contains(&armed.number)
             {
                 let nth = *nth;
                 armed.count(nth);
-                due |= armed.phase == Phase::Due;
+                if armed.phase == Phase::Due {
+                    due.push(armed.number);
+                }
             }
         }
         due
@@ -161,64 +192,22 @@ impl Injector {
         waiting.into_iter().any(|armed| faults.contains(&armed.number))
     }
 
-    /// As [`Self::act`], for faults that wait for an instruction which the guest has come to.
-    pub fn act_there<M: PhysicalMemory>(
-        &mut self,
-        tick: u64,
-        scene: &Scene<'_, M>,
-        room: usize,
-        faults: &[u32],
-    ) -> Vec<Deed> {
-        self.act_those(tick, scene, room, |armed| faults.contains(&armed.number) && armed.phase == Phase::Due)
-    }
-
-    fn act_those<M: PhysicalMemory>(
-        &mut self,
-        tick: u64,
-        scene: &Scene<'_, M>,
-        mut room: usize,
-        those: impl Fn(&Armed) -> bool,
-    ) -> Vec<Deed> {
-        let mut deeds = Vec::new();
-        for armed in self.armed.iter_mut().filter(|armed| those(armed)) {
-            armed.watch(scene);
-            let before = (armed.phase, armed.stream.clone());
-            let first = deeds.len();
-            armed.act(tick, scene, &mut deeds);
-            let commands = deeds[first..].iter().filter(|deed| matches!(deed.act, Act::Command(_))).count();
-            if commands > room {
-                deeds.truncate(first);
-                (armed.phase, armed.stream) = before;
-            } else {
-                room -= commands;
-            }
-        }
-        for deed in &deeds {
-            self.remember(deed, scene);
-        }
-        deeds
-    }
-
-    /// Keeps what a deed changes. What is changed again, as what is held, has all its bits together.
+    /// Keeps what a deed changes. Bits of a word that is changed again, as one that is held, are counted together.
     fn remember<M: PhysicalMemory>(&mut self, deed: &Deed, scene: &Scene<'_, M>) {
         let Act::Write(word, value) = deed.act else { return };
         let (Some(before), Some(fact)) = (scene.read(word), scene.guest.fact(word.at.frame())) else {
             return;
         };
-        let mask = before ^ value;
-        let usage = (fact.kind, fact.owner.0);
-        let same = |change: &&mut Change| change.number == deed.number && change.word == word;
-        match self.changes.iter_mut().find(same) {
+        let (mask, usage) = (before ^ value, (fact.kind, fact.owner.0));
+        match self.changes.iter_mut().find(|change| change.word.at == word.at) {
             Some(change) => (change.mask, change.value, change.usage) = (change.mask | mask, value, usage),
-            None => self.changes.push(Change { number: deed.number, word, mask, value, usage }),
+            None => self.changes.push(Change { word, before, mask, value, usage }),
         }
     }
 
-    /// How many faults have changed something that still stands as they left it.
+    /// How many words are still as faults have left them, and not as they were.
     pub fn standing<M: PhysicalMemory>(&self, scene: &Scene<'_, M>) -> u32 {
-        let standing = self.changes.iter().filter(|change| change.stands(scene.guest, scene.memory));
-        let faults: BTreeSet<u32> = standing.map(|change| change.number).collect();
-        faults.len() as u32
+        self.changes.iter().filter(|change| change.stands(scene.guest, scene.memory)).count() as u32
     }
 }
 

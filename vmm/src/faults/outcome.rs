@@ -64,13 +64,15 @@ fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Op
         match faulty.outcome {
             Outcome::Crashed | Outcome::Hung => return (faulty.outcome, None),
             Outcome::Recovered => return (Outcome::Recovered, faulty.resets.last().copied()),
-            _ if beyond(Watcher::Kernel) => return (Outcome::Crashed, None),
             _ => {}
         }
     }
+    if beyond(Watcher::Kernel) && faulty.resets == golden.resets {
+        return (Outcome::Crashed, None);
+    }
     if beyond(Watcher::Watchdog) && faulty.resets == golden.resets {
         return match (faulty.progress_since_expiry, faulty.pets_since_expiry) {
-            (0, _) => (Outcome::Hung, None),
+            (Some(0), _) => (Outcome::Hung, None),
             (_, 1..) if faulty.nmis_survived > golden.nmis_survived => {
                 (Outcome::Recovered, Some(Reset::NmiHandler))
             }

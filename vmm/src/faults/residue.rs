@@ -3,10 +3,11 @@
 use abi::Frame;
 use abi::frame::FrameKind;
 use abi::layout::PAGE_SIZE;
+use abi::process::Descriptor;
 use blake3::Hasher;
 use introspect::memory::PhysicalMemory;
 use introspect::space::Guest;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::target::{HARDWARE_BITS, Word};
 
@@ -37,31 +38,47 @@ pub fn hash<M: PhysicalMemory>(guest: &Guest, memory: &M) -> [u8; 32] {
         if !alive || memory.read_table(Frame(number).base(), &mut page).is_err() {
             continue;
         }
-        if kind == Some(FrameKind::PageTable) {
-            page.iter_mut().for_each(|entry| *entry &= !HARDWARE_BITS);
+        match kind {
+            Some(FrameKind::Descriptor) => descriptor(&page, &mut hasher),
+            Some(FrameKind::PageTable) => {
+                page.iter_mut().for_each(|entry| *entry &= !HARDWARE_BITS);
+                hasher.update(page.as_bytes());
+            }
+            _ => drop(hasher.update(page.as_bytes())),
         }
-        hasher.update(page.as_bytes());
     }
     *hasher.finalize().as_bytes()
 }
 
-/// A change that a fault has made.
+/// Who a process is, what it may, where it stands and what it does: not the accounts that are kept of it, which differ as
+/// soon as time passes in another way.
+fn descriptor(page: &[u64], hasher: &mut Hasher) {
+    let Ok((d, _)) = Descriptor::read_from_prefix(page.as_bytes()) else { return };
+    let numbers =
+        [d.magic, d.pid.0, d.parent.0, d.root, d.uid, d.keys, d.program, d.peer.0, d.frames, d.service];
+    hasher.update(numbers.as_bytes());
+    hasher.update(&[d.state, d.ring, d.priority, d.effective]);
+    hasher.update(&d.name);
+    hasher.update(d.context.as_bytes());
+}
+
+/// What faults have changed in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which fault.
-    pub number: u32,
     /// Where.
     pub word: Word,
-    /// The bits that it changed.
+    /// What was there before.
+    pub before: u64,
+    /// The bits that they changed.
     pub mask: u64,
-    /// What the word was after that.
+    /// What was there after the last change.
     pub value: u64,
     /// What the frame was used for, and by whom: kind and owner.
     pub usage: (u8, u32),
 }
 
 impl Change {
-    /// Whether the bits are still as the fault left them, in a frame that is still used for the same.
+    /// Whether the bits are others than before and still as faults left them, in a frame that is still used for the same.
     pub fn stands<M: PhysicalMemory>(&self, guest: &Guest, memory: &M) -> bool {
         let Some(fact) = guest.fact(self.word.at.frame()) else { return false };
         let used = !matches!(
@@ -71,7 +88,7 @@ impl Change {
         let mask = if self.word.table { self.mask & !HARDWARE_BITS } else { self.mask };
         let now = super::target::read(memory, self.word);
         used && (fact.kind, fact.owner.0) == self.usage
-            && mask != 0
+            && (self.before ^ self.value) & mask != 0
             && now.is_some_and(|now| (now ^ self.value) & mask == 0)
     }
 }

@@ -17,6 +17,7 @@ fn run(outcome: Outcome, kinds: &[(Kind, u32)], left: (u8, u8, u32)) -> Digest {
     for (kind, a) in kinds {
         account.record(&record(*kind, *a));
     }
+    account.record(&Record { tick: 9, ..record(Kind::End, 0) });
     account.finish(outcome, [left.0; 32], Some([left.1; 32]), left.2)
 }
 

@@ -23,22 +23,16 @@ use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{MachineConfig, Model};
 use crate::programs;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Start};
 use crate::summary;
 use crate::verdict::{Fingerprints, Verdict};
 
 /// The Matrix, as built with this VMM.
-pub(crate) static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
+pub static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
 
-/// How long a guest that has a processor to itself may go without ringing before real time takes over. The slowest
+/// How long a guest may go without ringing before real time takes over, not counting that it waits for a processor. The slowest
 /// known host rings some twenty times a second under full load.
-const SILENCE: Duration = Duration::from_secs(10);
-
-/// The same for one of so many guests that run at once.
-pub(crate) fn silence(guests: usize) -> Duration {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    SILENCE * u32::try_from(guests.div_ceil(processors)).unwrap_or(u32::MAX)
-}
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// Runs a scenario; gives the exit status.
 pub fn run(args: &RunArgs) -> Result<u8, Error> {
@@ -56,16 +50,20 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     };
     let config = machine_config(&scenario, module)?;
     let kvm = Kvm::open()?;
-    let lab = Laboratory {
+    let mut lab = Laboratory {
         scenario: &scenario,
         config: &config,
         fingerprints: &fingerprints,
         kvm: &kvm,
         model: &Model::of(&kvm)?,
-        silence: silence(scenario.vm.vms as usize),
+        silence: SILENCE,
         cores: args.core,
         compare: Compare::Nothing,
+        warm: None,
     };
+    if scenario.vm.start == Start::Warm {
+        lab.warm()?;
+    }
     let golden = match golden_digest(&lab)? {
         Ok(digest) => digest,
         Err(signal) => return Ok(status_of_signal(signal)),
@@ -100,7 +98,13 @@ fn golden_digest(lab: &Laboratory<'_>) -> Result<Result<Option<Digest>, i32>, Er
         return Ok(Ok(None));
     }
     let scenario = lab.scenario.golden();
-    let lab = Laboratory { scenario: &scenario, cores: false, compare: Compare::Golden, ..*lab };
+    let lab = Laboratory {
+        scenario: &scenario,
+        cores: false,
+        compare: Compare::Golden,
+        warm: lab.warm.clone(),
+        ..*lab
+    };
     Ok(match lab.experiment(None)? {
         End::Signal(number) => Err(number),
         End::Verdict(verdict) => Ok(verdict.digest),
@@ -240,8 +244,8 @@ pub(crate) fn read_module(path: &Path) -> Result<Blob, Error> {
     )))
 }
 
-/// What a guest of this scenario is made from.
-pub(crate) fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
+/// What a guest of this scenario is made from: the Matrix, with this boot module in place of its own.
+pub fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
     let image = Image::check(Blob { name: "the Matrix".into(), bytes: MATRIX.into() })?;
     let cmdline = scenario.command_line();
     image.fits(scenario.vm.memory_mib, &cmdline, module.as_ref())?;

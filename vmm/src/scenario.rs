@@ -70,6 +70,8 @@ pub struct VmKeys {
     pub tick_entries: u32,
     /// Guests that run at once, each by itself and from the same seed.
     pub vms: u32,
+    /// How each incarnation begins. Nothing that a run tells depends on it.
+    pub start: Start,
     /// A boot module in place of the one in the image; as given in a file, relative to that file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<PathBuf>,
@@ -83,6 +85,16 @@ pub enum Clock {
     Virtual,
     /// The local APIC's timer, in real time: no two runs are the same.
     Apic,
+}
+
+/// How an incarnation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// It goes on from a guest that has booted, and a reset goes back there.
+    Warm,
+    /// It boots from power-on.
+    Cold,
 }
 
 /// Which defects are mended.
@@ -210,6 +222,7 @@ impl Default for VmKeys {
         Self {
             memory_mib: 32,
             clock: Clock::Virtual,
+            start: Start::Warm,
             max_ticks: 2000,
             tick_entries: 16,
             vms: 1,

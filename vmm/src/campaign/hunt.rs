@@ -22,7 +22,7 @@ const TOLD: usize = 20;
 /// Tries seeds and prints those that reach any of the beats; gives the exit status.
 pub fn hunt(args: &HuntArgs) -> Result<u8, Error> {
     let jobs = args::jobs(args.jobs);
-    let subject = Subject::read(&args.subject, jobs)?;
+    let subject = Subject::read(&args.subject)?;
     let plan = Plan::new(Vary::Seed, subject.scenario.seed, subject.cells.len(), args.runs, Shard::WHOLE)?;
     let progress = Progress::new(plan.runs().count(), 0);
     let mut rows = Vec::new();

@@ -20,7 +20,7 @@ pub fn minimise(args: &MinimiseArgs) -> Result<u8, Error> {
     let again = Again::find(&args.run)?;
     let file = args.out.as_deref().map(|path| AtomicFile::create("--out", path)).transpose()?;
     let mut trials = Trials {
-        subject: Subject::of(again.scenario.clone(), &again.place, 1)?,
+        subject: Subject::of(again.scenario.clone(), &again.place)?,
         with_faults: !again.scenario.fault.is_empty(),
         golden: BTreeMap::new(),
         wanted: again.outcome.clone(),

@@ -46,7 +46,7 @@ use crate::run;
 /// Makes the runs of a campaign that its database does not have yet; gives the exit status.
 pub fn campaign(args: &CampaignArgs) -> Result<u8, Error> {
     let jobs = args::jobs(args.jobs);
-    let subject = Subject::read(&args.subject, jobs)?;
+    let subject = Subject::read(&args.subject)?;
     let cells = subject.cells.len();
     let precision = args.precision.map(|margin| Precision { margin, cells: cells as u64 });
     let runs = precision.map_or(args.runs, |precision| precision.planned(args.runs));

@@ -34,7 +34,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Error> {
     }
     let scratch = tempfile::tempdir().map_err(VmmError::resource("a scratch folder"))?;
     let out = args.out.as_deref().unwrap_or(scratch.path());
-    let subject = Subject::of(scenario.clone(), &again.place, 1)?;
+    let subject = Subject::of(scenario.clone(), &again.place)?;
     let made = subject.experiment(&scenario, Compare::Nothing, Some(out), |verdict| {
         (verdict.trace_hash.clone(), verdict.events)
     })?;

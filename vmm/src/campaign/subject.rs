@@ -6,20 +6,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::campaign::args::SubjectArgs;
 use crate::campaign::plan::{Run, Vary};
 use crate::campaign::row::Row;
 use crate::error::{Error, Report};
-use crate::experiment::{Compare, End, Laboratory};
+use crate::experiment::{Compare, End, Laboratory, Warm};
 use crate::faults::digest::Digest;
 use crate::kvm::Kvm;
 use crate::loader::Blob;
 use crate::machine::Model;
 use crate::programs;
-use crate::run::{self, MATRIX};
-use crate::scenario::{Cell, Scenario};
+use crate::run::{self, MATRIX, SILENCE};
+use crate::scenario::{Cell, Scenario, Start};
 use crate::verdict::{Fingerprints, Verdict};
 
 /// A scenario that can be run any number of times, on any number of threads.
@@ -33,7 +32,8 @@ pub struct Subject {
     module: Option<Blob>,
     kvm: Kvm,
     model: Model,
-    silence: Duration,
+    /// A guest that has booted, for each size of memory: the others go on from there.
+    warm: BTreeMap<u32, Warm>,
     /// The golden run of each cell and seed, being made or there.
     golden: Mutex<BTreeMap<(usize, u64), Golden>>,
 }
@@ -51,14 +51,14 @@ pub enum RunEnd<T = Box<Row>> {
 }
 
 impl Subject {
-    /// Reads and checks everything; so many guests will run at once.
-    pub fn read(args: &SubjectArgs, jobs: usize) -> Result<Self, Error> {
+    /// Reads and checks everything.
+    pub fn read(args: &SubjectArgs) -> Result<Self, Error> {
         let scenario = Scenario::read(&args.scenario, args.seed, &args.sets)?;
-        Self::of(scenario, &args.scenario.display().to_string(), jobs)
+        Self::of(scenario, &args.scenario.display().to_string())
     }
 
     /// The same from a scenario that was read; `place` names it in messages.
-    pub fn of(scenario: Scenario, place: &str, jobs: usize) -> Result<Self, Error> {
+    pub fn of(scenario: Scenario, place: &str) -> Result<Self, Error> {
         if scenario.vm.vms != 1 {
             return Err(Error::Input(Report::new(
                 "each run has one guest here",
@@ -73,13 +73,22 @@ impl Subject {
             programs::check_code(&cell.scenario, place)?;
         }
         let kvm = Kvm::open()?;
+        let model = Model::of(&kvm)?;
+        let mut warm = BTreeMap::new();
+        for Cell { scenario, .. } in cells.iter().filter(|cell| cell.scenario.vm.start == Start::Warm) {
+            let memory = scenario.vm.memory_mib;
+            if !warm.contains_key(&memory) {
+                let config = run::machine_config(scenario, module.clone())?;
+                warm.extend(Warm::boot(&kvm, &model, &config, SILENCE)?.map(|warm| (memory, warm)));
+            }
+        }
         Ok(Self {
             fingerprints: Fingerprints {
                 image_sha256: run::sha256(MATRIX),
                 module_sha256: module.as_ref().map(|module| run::sha256(&module.bytes)),
             },
-            model: Model::of(&kvm)?,
-            silence: run::silence(jobs),
+            model,
+            warm,
             golden: Mutex::default(),
             cells,
             scenario,
@@ -147,9 +156,13 @@ impl Subject {
             fingerprints: &self.fingerprints,
             kvm: &self.kvm,
             model: &self.model,
-            silence: self.silence,
+            silence: SILENCE,
             cores: false,
             compare,
+            warm: match scenario.vm.start {
+                Start::Warm => self.warm.get(&scenario.vm.memory_mib).cloned(),
+                Start::Cold => None,
+            },
         };
         Ok(match laboratory.experiment(out)? {
             End::Signal(number) => RunEnd::Signal(number),

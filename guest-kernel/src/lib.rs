@@ -32,6 +32,7 @@ pub mod agency;
 pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
+pub mod broken;
 pub mod buffers;
 pub mod directory;
 pub mod faults;

@@ -26,11 +26,17 @@ pub struct TimerInterrupt {
     pub raised: bool,
     /// Somebody is to be ended at the next.
     pub doomed: bool,
+    /// So many of the next ones are lost on their way.
+    pub lost: u32,
 }
 
 impl<H: Hardware> Kernel<H> {
     /// The clock raises the timer's interrupt.
     pub(crate) fn timer_interrupt(&mut self) {
+        if self.timer.lost > 0 {
+            self.timer.lost -= 1;
+            return;
+        }
         let pid = self.timer.attendant;
         if pid == Pid::NONE {
             self.do_what_is_due();

@@ -100,7 +100,7 @@ impl<H: Hardware> Kernel<H> {
         match what {
             COMMAND_KILL => self.end_by_order(Pid(subject)),
             COMMAND_RESTART => self.start_again(subject as usize),
-            _ => {}
+            what => self.break_hardware(what, subject),
         }
     }
 

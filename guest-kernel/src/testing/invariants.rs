@@ -259,6 +259,7 @@ fn loans(kernel: &mut K, all: &[Seen]) {
 fn frames(kernel: &mut K, all: &[Seen]) {
     let total = kernel.info.frames;
     let mut counts = [0u32; FrameKind::ALL.len()];
+    let withheld = kernel.broken.withheld(&kernel.pager);
     for number in 0..total {
         let entry = kernel.pager.entry(Frame(u64::from(number))).expect("the table has all frames");
         let kind = FrameKind::from_raw(entry.kind).expect("a kind");
@@ -270,6 +271,7 @@ fn frames(kernel: &mut K, all: &[Seen]) {
         };
         match taken {
             Some(taken) => assert_eq!(kind, taken, "frame {number:#x} was given away"),
+            None if withheld.contains(&number) => assert_eq!(kind, FrameKind::Kernel),
             None => assert!(kind != FrameKind::Kernel && kind != FrameKind::Program),
         }
         let mut owned = matches!(
@@ -317,7 +319,8 @@ fn frames(kernel: &mut K, all: &[Seen]) {
     }
     let buffers = count(FrameKind::Buffer);
     assert_eq!(buffers, kernel.buffers.frames(), "frames of buffers");
-    assert_eq!(free + quarantined + owned + buffers + FIRST + MODULE_PAGES, total, "frames were lost");
+    let kept = withheld.len() as u32 + FIRST + MODULE_PAGES;
+    assert_eq!(free + quarantined + owned + buffers + kept, total, "frames were lost");
     assert!(!kernel.params.fix_pager || kernel.info.counters.early_reuses == 0, "the quarantine was broken");
 }
 

@@ -55,6 +55,7 @@ const IDENTITY_MAP: u64 = 0xfffb_c000;
 /// Three pages right behind it, for the same hosts (`KVM_SET_TSS_ADDR`).
 const TASK_SEGMENT: usize = 0xfffb_d000;
 
+/// A slot and a page, in the hole where no memory is, that are there only while translations are flushed.
 /// The slot that is only there to be moved; behind those of memory.
 const SPARE_SLOT: u32 = 7;
 /// Where it is: behind the task segment, where no guest of ours is told of memory.
@@ -231,9 +232,11 @@ impl Vm {
         Ok(changed)
     }
 
-    /// Makes KVM forget what it knows of the guest's page tables, for hosts that do not see when we write them: a slot
-    /// that moves does that (Linux `kvm_arch_flush_shadow_memslot`), and one of a single page costs least.
-    pub fn forget_tables(&mut self) -> Result<(), crate::Error> {
+    /// Has KVM and the processor forget every translation of the guest's, after somebody else than the guest has written
+    /// its page tables: where KVM shadows them it has not seen that, and where the processor walks them it may have old
+    /// entries in its TLB. A slot that moves does that (Linux `kvm_arch_flush_shadow_memslot`); one of a single page costs
+    /// least.
+    pub fn flush_translations(&mut self) -> Result<(), crate::Error> {
         let (at, page) = match self.spare_slot.take() {
             Some(slot) => slot,
             None => {

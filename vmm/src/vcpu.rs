@@ -32,6 +32,8 @@ pub enum Event {
         /// The page given with it.
         page: GuestPhys,
     },
+    /// The guest has come to a trap, or says so.
+    Trap,
     /// The guest ended itself with this status, 0 to 127.
     Exit(u8),
     /// The guest pulled the reset line.
@@ -243,6 +245,7 @@ impl<W: io::Write> Board<W> {
                 return;
             }
             Action::Doorbell { reason, page } => Event::Doorbell { reason, page },
+            Action::Trap => Event::Trap,
             Action::Exit { code, clamped: _ } => Event::Exit(code),
             Action::Reset => Event::Reset,
             Action::WatchdogStarted | Action::WatchdogStopped => Event::WatchdogChanged,

@@ -55,7 +55,6 @@ const IDENTITY_MAP: u64 = 0xfffb_c000;
 /// Three pages right behind it, for the same hosts (`KVM_SET_TSS_ADDR`).
 const TASK_SEGMENT: usize = 0xfffb_d000;
 
-/// A slot and a page, in the hole where no memory is, that are there only while translations are flushed.
 /// The slot that is only there to be moved; behind those of memory.
 const SPARE_SLOT: u32 = 7;
 /// Where it is: behind the task segment, where no guest of ours is told of memory.

@@ -5,6 +5,7 @@
 //! program adds nothing.
 
 mod audit;
+mod campaign;
 mod crowd;
 mod floor;
 mod guest;
@@ -24,7 +25,7 @@ use crate::kvm::Kvm;
 use measure::Row;
 
 /// What can be measured, by the names of its rows.
-const SUBJECTS: [(&[&str], Measure); 8] = [
+const SUBJECTS: [(&[&str], Measure); 9] = [
     (&["start"], start::measure),
     (&["exit"], machine::exit),
     (&["reset-16", "reset-256", "reset-2048"], machine::reset),
@@ -33,6 +34,7 @@ const SUBJECTS: [(&[&str], Measure); 8] = [
     (&["overhead"], overhead::measure),
     (&["teardown"], machine::teardown),
     (&["vm-memory"], memory::measure),
+    (&["campaign"], campaign::measure),
 ];
 
 /// What measures a subject.

@@ -75,14 +75,14 @@ impl GuestMemory {
     /// The same in a file without a name, so that [`Self::keep`] costs nothing.
     pub fn in_file(memory_mib: u32) -> Result<Self, HostError> {
         let file = Arc::new(nameless_file(memory_mib)?);
-        let memory = Self::mapped(memory_mib, Some(file.clone()), 0, libc::MAP_NORESERVE | libc::MAP_SHARED)?;
+        let memory = Self::mapped(memory_mib, Some(&file), 0, libc::MAP_NORESERVE | libc::MAP_SHARED)?;
         Ok(Self { file: Arc::new(Mutex::new(Some(file))), ..memory })
     }
 
     /// What `backing` holds, and what is written to it stays here.
     pub fn copy_on_write(backing: &Backing) -> Result<Self, HostError> {
         let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
-        Self::mapped(backing.memory_mib, Some(backing.file.clone()), backing.offset, flags)
+        Self::mapped(backing.memory_mib, Some(&backing.file), backing.offset, flags)
     }
 
     /// A page that is nobody's memory.
@@ -95,13 +95,13 @@ impl GuestMemory {
         )
     }
 
-    fn mapped(memory_mib: u32, file: Option<Arc<File>>, offset: u64, flags: i32) -> Result<Self, HostError> {
+    fn mapped(memory_mib: u32, file: Option<&Arc<File>>, offset: u64, flags: i32) -> Result<Self, HostError> {
         Self::mapped_regions(&regions(memory_mib), file, offset, flags)
     }
 
     fn mapped_regions(
         regions: &[Region],
-        file: Option<Arc<File>>,
+        file: Option<&Arc<File>>,
         mut offset: u64,
         flags: i32,
     ) -> Result<Self, HostError> {
@@ -109,7 +109,7 @@ impl GuestMemory {
         let no_memory = |error: String| HostError::Memory { memory_mib, error };
         let mut map = GuestMemoryMmap::<()>::new();
         for region in regions {
-            let place = file.as_ref().map(|file| FileOffset::from_arc(file.clone(), offset));
+            let place = file.map(|file| FileOffset::from_arc(file.clone(), offset));
             let rights = libc::PROT_READ | libc::PROT_WRITE;
             let mapping = MmapRegion::build(place, region.bytes as usize, rights, flags)
                 .map_err(|e| no_memory(e.to_string()))?;
@@ -287,7 +287,7 @@ impl Backing {
     /// What a file holds from `offset` on, a multiple of the page size. Nobody may change the file while this lives.
     pub fn of(file: Arc<File>, offset: u64, memory_mib: u32) -> Result<Self, HostError> {
         let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
-        let memory = GuestMemory::mapped(memory_mib, Some(file.clone()), offset, flags)?;
+        let memory = GuestMemory::mapped(memory_mib, Some(&file), offset, flags)?;
         Ok(Self { file, offset, memory_mib, map: memory.map })
     }
 

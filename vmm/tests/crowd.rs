@@ -112,7 +112,7 @@ fn pests() -> [Vec<u8>; 3] {
         a.mov(edx, 0x3f8).unwrap();
         a.rep().outsb().unwrap();
         a.mov(eax, Doorbell::Tick as i32).unwrap();
-        a.out(abi::layout::PORT_DOORBELL as i32, eax).unwrap();
+        a.out(i32::from(abi::layout::PORT_DOORBELL), eax).unwrap();
         a.out(0x80, al).unwrap();
         a.mov(dword_ptr(0xd000_0000_u32), eax).unwrap();
         a.jmp(again).unwrap();

@@ -22,7 +22,7 @@ fn scribbler() -> Vec<u8> {
     let (mut again, mut page) = (a.create_label(), a.create_label());
     let ring = |a: &mut CodeAssembler| {
         a.mov(eax, Doorbell::Tick as i32).unwrap();
-        a.out(abi::layout::PORT_DOORBELL as i32, eax).unwrap();
+        a.out(i32::from(abi::layout::PORT_DOORBELL), eax).unwrap();
     };
     a.xor(esi, esi).unwrap();
     a.set_label(&mut again).unwrap();

@@ -55,6 +55,19 @@ static void copy(void *to, const void *from, u64 bytes)
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
 }
 
+/* Not as a string instruction, which costs a step for each byte where instructions are emulated. */
+static void copy_page(void *to, const void *from)
+{
+	typedef long long pair __attribute__((vector_size(16)));
+	pair *out = to;
+	const pair *in = from;
+
+	for (u32 n = 0; n < 4096 / sizeof(pair); n += 4) {
+		pair a = in[n], b = in[n + 1], c = in[n + 2], d = in[n + 3];
+		out[n] = a, out[n + 1] = b, out[n + 2] = c, out[n + 3] = d;
+	}
+}
+
 static u64 ticks(void)
 {
 	u32 low, high;
@@ -230,7 +243,7 @@ static u64 reset(u32 pages)
 	for (u64 word = 0; word < MEMORY / PAGE / 64; word++)
 		for (u64 bits = log[word]; bits; bits &= bits - 1) {
 			u64 at = (word * 64 + __builtin_ctzl(bits)) * PAGE;
-			copy(it.memory + at, base + at, PAGE);
+			copy_page(it.memory + at, base + at);
 		}
 	ioctl(it.vcpu, KVM_SET_SREGS, &sregs);
 	ioctl(it.vcpu, KVM_SET_REGS, &regs);
@@ -274,7 +287,7 @@ static u64 now(void)
 	return time[0] * 1000000000UL + time[1];
 }
 
-/* Ticks in a 1024th of a microsecond... as nanoseconds in 2^20 ticks. */
+/* Nanoseconds in 2^20 ticks. */
 static u64 calibrate(void)
 {
 	u64 time = now(), tick = ticks();

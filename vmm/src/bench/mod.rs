@@ -5,6 +5,7 @@
 //! program adds nothing.
 
 mod audit;
+mod campaign;
 mod crowd;
 mod floor;
 mod guest;
@@ -23,7 +24,8 @@ use crate::kvm::Kvm;
 use measure::Row;
 
 /// What can be measured.
-const SUBJECTS: [Measure; 4] = [start::measure, machine::measure, memory::measure, audit::measure];
+const SUBJECTS: [Measure; 5] =
+    [start::measure, machine::measure, memory::measure, audit::measure, campaign::measure];
 
 /// What measures a subject.
 type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;

@@ -131,6 +131,14 @@ pub struct Load {
     pub fronts: u32,
     /// Buffers of datagrams that the network can have at once.
     pub buffers: u32,
+    /// Directories that people choose from: ports 700 and up.
+    pub directories: u32,
+    /// Violators to keep alive at once.
+    pub violators: u32,
+    /// Crashed processes at which the watchdog's daemon pets it no more.
+    pub unsound_crashes: u64,
+    /// Tick at which the last of the people come; the first come at half of it.
+    pub ramp_ticks: u64,
 }
 
 /// The monitor, see [`crate::monitor`].
@@ -242,6 +250,10 @@ impl Default for Load {
             work_ticks: 2,
             fronts: 2,
             buffers: 128,
+            directories: 1,
+            violators: 0,
+            unsound_crashes: 2,
+            ramp_ticks: 0,
         }
     }
 }
@@ -394,6 +406,10 @@ impl Scenario {
         range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
         range("load.fronts", self.load.fronts.into(), 1, 16)?;
         range("load.buffers", self.load.buffers.into(), 1, 256)?;
+        range("load.directories", self.load.directories.into(), 1, 16)?;
+        range("load.violators", self.load.violators.into(), 0, 200)?;
+        range("load.ramp-ticks", self.load.ramp_ticks, 0, u32::MAX.into())?;
+        range("load.unsound-crashes", self.load.unsound_crashes, 1, u32::MAX.into())?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
         range("audit.roots-every", self.audit.roots_every, 0, u32::MAX.into())?;
@@ -463,6 +479,7 @@ impl Scenario {
         format!(
             "seed={} {clock}tick-entries={} fix.pager={} fix.ids={} fix.monitor={} fix.priorities={} \
              watchdog-ticks={} people={} spawn-every={} pages={} patience={} rounds={} work={} fronts={} buffers={} \
+             directories={} violators={} unsound={} ramp={} \
              start={}",
             self.seed,
             self.vm.tick_entries,
@@ -479,6 +496,10 @@ impl Scenario {
             load.work_ticks,
             load.fronts,
             load.buffers,
+            load.directories,
+            load.violators,
+            load.unsound_crashes,
+            load.ramp_ticks,
             self.start_list(),
         )
     }

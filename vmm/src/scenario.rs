@@ -13,6 +13,7 @@ use crate::error::{Error, Report};
 use crate::faults::keys::FaultKeys;
 use crate::faults::language::Fault;
 use source::Source;
+pub use source::wrong_in;
 pub use sweep::{Cell, Sweep};
 
 /// A scenario with all its defaults filled in.
@@ -483,6 +484,8 @@ impl Scenario {
 }
 
 mod by_name;
+#[cfg(test)]
+mod mistakes;
 mod set;
 mod source;
 mod sweep;

@@ -35,7 +35,8 @@ fn descriptor(slot: usize, name: &[u8]) -> Descriptor {
 /// Two processes that share an address space of one page at 0x800000, in 2 MiB of memory.
 fn guest() -> (Guest, GuestMemory) {
     let memory = GuestMemory::new(2).unwrap();
-    let mut guest = Guest { frames: vec![FrameEntry::default(); 512], ..Guest::default() };
+    let mut guest = Guest::default();
+    guest.frames = vec![FrameEntry::default(); 512];
     for (frame, descriptor) in DESCRIPTORS.into_iter().zip([descriptor(3, b"one"), descriptor(4, b"two")]) {
         memory.write(frame.base(), descriptor.as_bytes()).unwrap();
         guest.frames[frame.0 as usize].kind = FrameKind::Descriptor as u8;
@@ -155,7 +156,7 @@ fn two_entries_change_places_and_translations_must_go() {
     let deeds = tick(&mut injector, 1, &guest, &memory, ROOM);
     assert_eq!(deeds.len(), 2);
     assert!(deeds.iter().all(|deed| matches!(deed.act, Act::Write(Word { table: true, .. }, _))));
-    let entry = |nth| memory.read_u64(Frame(0x23).base().add(nth * 8)).unwrap() >> 12;
+    let entry = |nth: u64| memory.read_u64(Frame(0x23).base().add(nth * 8)).unwrap() >> 12;
     assert_eq!([entry(0), entry(1)], [0x31, 0x30]);
 }
 
@@ -190,7 +191,7 @@ proptest! {
         let (guest, memory) = guest();
         let text = format!("draw = {draw}\nwhen.tick = 1\nwhere = {{ {} }}\nwhat.flip = {flip}", PLACES[place]);
         let scene = Scene { guest: &guest, memory: &memory };
-        let mut act = || {
+        let act = || {
             let mut injector = injector(&[&text]);
             injector.wants(1);
             injector.act(0, 1, &scene, ROOM)

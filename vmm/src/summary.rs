@@ -25,6 +25,9 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         if verdict.incarnations == 1 { "incarnation" } else { "incarnations" },
         verdict.wall.as_secs_f64(),
     );
+    if let (Some((effect, golden)), Some(digest)) = (&verdict.effect, &verdict.digest) {
+        let _ = writeln!(out, "\n  faults    {}", effect.sentence(golden, digest));
+    }
     let mut beats: Vec<_> = verdict.beats.reached().iter().collect();
     if !beats.is_empty() {
         let _ = writeln!(out, "\n  life:tick beat");

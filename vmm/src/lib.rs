@@ -8,7 +8,7 @@
 //!                                                wall: real time, signals, keys
 //! ```
 //!
-//! [`kvm`] is the only file with `unsafe`, and the only one that talks to `/dev/kvm`.
+//! Only [`kvm`] talks to `/dev/kvm`; `unsafe` stands there and in [`memory`].
 
 mod alarms;
 pub mod beats;

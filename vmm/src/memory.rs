@@ -21,6 +21,7 @@ use vm_memory::{
     Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
     MmapRegion, VolatileMemory,
 };
+use zerocopy::IntoBytes;
 
 use crate::kvm::HostError;
 
@@ -186,12 +187,16 @@ impl GuestMemory {
         let now = self.map.get_slice(at, page).map_err(|_| outside)?;
         let then = backing.map.get_slice(at, page).map_err(|_| outside)?;
         let was_table = tables && {
-            let [now, then] = [&now, &then].map(|slice| slice.get_array_ref::<u64>(0, page / 8));
-            let (Ok(now), Ok(then)) = (now, then) else { return Err(outside) };
-            (0..page / 8).any(|nth| {
-                let word = now.load(nth);
-                (word & USED == USED || word >> 32 & USED == USED) && word != then.load(nth)
-            })
+            let mut words = [0_u64; PAGE_SIZE as usize / 8];
+            now.copy_to(words.as_mut_bytes());
+            // Few pages have any such word, and that can be told without looking at each by itself.
+            let any = words.iter().fold(0, |any, word| any | word & word >> 5) & (1 | 1 << 32) != 0;
+            any && {
+                let then = then.get_array_ref::<u64>(0, words.len()).map_err(|_| outside)?;
+                words.iter().enumerate().any(|(nth, word)| {
+                    (word & USED == USED || word >> 32 & USED == USED) && *word != then.load(nth)
+                })
+            }
         };
         then.copy_to_volatile_slice(now);
         Ok(was_table)

@@ -12,6 +12,7 @@ use crate::faults::outcome::Effect;
 use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
+use crate::snapshot::Origin;
 use crate::subsystems::Subsystems;
 use crate::tags::Tags;
 
@@ -108,6 +109,13 @@ pub struct Fingerprints {
     pub image_sha256: String,
     /// Of the boot module, if it is not the image's own.
     pub module_sha256: Option<String>,
+}
+
+impl Fingerprints {
+    /// The same, as it stands in a snapshot's file.
+    pub fn origin(&self) -> Origin {
+        Origin { image_sha256: self.image_sha256.clone(), module_sha256: self.module_sha256.clone() }
+    }
 }
 
 /// Everything that a verdict says.

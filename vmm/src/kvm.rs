@@ -1,4 +1,5 @@
-//! KVM: the one file of the VMM that talks to `/dev/kvm`, and the only one that is allowed `unsafe`.
+//! KVM: the one file of the VMM that talks to `/dev/kvm`, and with [`crate::memory`] the only one that is
+//! allowed `unsafe`.
 //!
 //! [`Kvm`] is the device, [`Vm`] a guest without its processor, [`Vcpu`] the processor. A vCPU gives its exits as
 //! [`Exit`], read once from the page that KVM shares with us. Everything here is mechanism: what an exit means is

@@ -8,7 +8,7 @@
 //!                                                wall: real time, signals, keys
 //! ```
 //!
-//! [`kvm`] is the only file with `unsafe`, and the only one that talks to `/dev/kvm`.
+//! [`kvm`] is the only file that talks to `/dev/kvm`; it and [`memory`] are the only ones with `unsafe`.
 
 mod alarms;
 pub mod beats;

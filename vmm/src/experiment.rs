@@ -28,6 +28,7 @@ use crate::ledger::Ledger;
 use crate::machine::{Event, MachineConfig, Model};
 use crate::observer::Observer;
 use crate::places::Places;
+use crate::postmortem::{Account, PostMortem};
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
@@ -92,6 +93,8 @@ impl<'a> Laboratory<'a> {
             tags: Tags::default(),
             detector: Detector::default(),
             hidden: HiddenSpaces::default(),
+            account: Account::default(),
+            post_mortems: Vec::new(),
             crashes: Vec::new(),
             tally: Tally::default(),
             changed: Changed::nothing(),
@@ -114,6 +117,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             crashes,
+            post_mortems,
             mut tally,
             ledger,
             detector,
@@ -141,6 +145,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             kernel_crashes: crashes,
+            post_mortems,
             detection: detector.against(&ledger),
             outcome,
             incarnations: incarnation,
@@ -168,6 +173,8 @@ struct Run<'a> {
     tags: Tags,
     detector: Detector,
     hidden: HiddenSpaces,
+    account: Account,
+    post_mortems: Vec<PostMortem>,
     /// Where the kernel was when it could not go on.
     crashes: Vec<Value>,
     tally: Tally,
@@ -295,6 +302,7 @@ impl Run<'_> {
             self.events.push(*record);
             self.ledger.apply(record);
             self.beats.event(record);
+            self.account.event(record);
             let wrong_tag = self.tags.apply(record);
             let kind = Kind::from_raw(record.kind);
             let ended_badly = kind == Some(Kind::Fault) || kind == Some(Kind::Exit) && record.a != 0;
@@ -368,5 +376,6 @@ impl Run<'_> {
         let record = Record { tick: tick as u32, kind: kind as u16, reserved: 0, pid, a: a as u32, b, c };
         self.events.push(record);
         self.beats.event(&record);
+        self.account.event(&record);
     }
 }

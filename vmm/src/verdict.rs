@@ -9,6 +9,7 @@ use crate::beats::Beats;
 use crate::detection::Detection;
 use crate::hidden::HiddenSpaces;
 use crate::host;
+use crate::postmortem::PostMortem;
 use crate::scenario::Scenario;
 use crate::subsystems::Subsystems;
 use crate::tags::Tags;
@@ -123,6 +124,8 @@ pub struct Verdict<'a> {
     pub hidden: HiddenSpaces,
     /// Where the kernel was when it could not go on, each time.
     pub kernel_crashes: Vec<Value>,
+    /// Of each incarnation that ended badly or had frames shared wrongly, in order.
+    pub post_mortems: Vec<PostMortem>,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended.

@@ -120,7 +120,7 @@ impl<M: PhysicalMemory + ?Sized> Iterator for Mappings<'_, M> {
                 Entry::Reserved => self.summary.note(bad(Why::Reserved)),
                 Entry::Table(at) => self.descend(at, rights, bad(Why::TableOutside)),
                 Entry::Leaf(frame, _) if !self.mem.has_frame(frame) => {
-                    self.summary.note(bad(Why::PageOutside))
+                    self.summary.note(bad(Why::PageOutside));
                 }
                 Entry::Leaf(..) if self.summary.leaves >= self.budget.leaves => self.cut(virt),
                 Entry::Leaf(frame, size) => {

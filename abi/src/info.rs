@@ -229,6 +229,20 @@ pub const COMMAND_SLOTS: usize = 16;
 pub const COMMAND_KILL: u32 = 1;
 /// [`Command::what`]: starts a service again that is no more.
 pub const COMMAND_RESTART: u32 = 2;
+/// [`Command::what`]: so many of the timer's next interrupts are lost, as if the line were cut.
+pub const COMMAND_LOSE_INTERRUPTS: u32 = 3;
+/// [`Command::what`]: the timer's interrupt comes once more, half-way to the next tick.
+pub const COMMAND_RAISE_INTERRUPT: u32 = 4;
+/// [`Command::what`]: so many free frames are kept from use.
+pub const COMMAND_WITHHOLD: u32 = 5;
+/// [`Command::what`]: so many of them are given back.
+pub const COMMAND_GIVE_BACK: u32 = 6;
+/// [`Command::what`]: so many of the next datagrams are lost on their way, and their senders do not learn of it.
+pub const COMMAND_DROP_DATAGRAMS: u32 = 7;
+/// [`Command::what`]: so many of the next datagrams arrive twice, as far as there is room for them.
+pub const COMMAND_DOUBLE_DATAGRAMS: u32 = 8;
+/// [`Command::what`]: the next datagram arrives so many ticks late.
+pub const COMMAND_DELAY_DATAGRAM: u32 = 9;
 
 /// What the host wants done at the next tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -236,7 +250,7 @@ pub const COMMAND_RESTART: u32 = 2;
 pub struct Command {
     /// `COMMAND_*`.
     pub what: u32,
-    /// The pid to kill, or the place in the service table.
+    /// The pid to kill, the place in the service table, or how many.
     pub subject: u32,
 }
 

@@ -66,6 +66,9 @@ pub const PORT_WATCHDOG_START: u16 = 0x443;
 pub const PORT_I8042: u16 = 0x64;
 /// Keyboard controller's data port; it reads as zero.
 pub const PORT_I8042_DATA: u16 = 0x60;
+/// Trap port, written as a byte: the instruction that stands here was put in place of another one, by a VMM that wants to
+/// know when that is reached. Nothing on a PC answers here.
+pub const PORT_TRAP: u16 = 0xf2;
 /// Exit port: a write ends the guest, its value (0 to 127) is the exit status. Nothing on a PC answers here.
 pub const PORT_EXIT: u16 = 0xf4;
 /// Doorbell port, written as a double word: see [`crate::info::Doorbell`]. Nothing on a PC answers here.
@@ -92,7 +95,7 @@ const _: () = {
     assert!(USER_WINDOWS >> 21 == (USER_HEAP - 1) >> 21);
     assert!(KERNEL_PHYS.is_multiple_of(PAGE_SIZE) && DIRECT_MAP + MAX_MEMORY < KERNEL_BASE);
     // Ports: ranges in rising order, none overlapping.
-    assert!(PORT_I8042_DATA < PORT_I8042 && PORT_I8042 < PORT_EXIT);
+    assert!(PORT_I8042_DATA < PORT_I8042 && PORT_I8042 < PORT_TRAP && PORT_TRAP < PORT_EXIT);
     assert!(PORT_EXIT + 4 <= PORT_DOORBELL && PORT_DOORBELL + 4 <= PORT_FILL && PORT_FILL + 4 <= PORT_SERIAL);
     assert!(PORT_SERIAL + PORT_SERIAL_LEN <= PORT_WATCHDOG_STOP && PORT_WATCHDOG_STOP < PORT_WATCHDOG_START);
 };

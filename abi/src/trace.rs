@@ -146,6 +146,8 @@ kinds! {
     Boosted = 33, "boosted", Number("effective"), Process("by"), Nothing;
     /// Memory of another process was read by root.
     Examined = 34, "examined", Number("bytes"), Process("by"), Hex("address");
+    /// The kill of a process that runs in ring 0 has begun; the scheduler is to complete it (`kill`).
+    Doomed = 35, "doomed", Nothing, Process("by"), Nothing;
     /// The VMM has started the guest: `incarnation` counts from 1.
     Start = 0x100, "start", Number("incarnation"), Number("seed"), Nothing;
     /// An audit found a frame shared that should not be: `pid` owns it, `other` also maps it.
@@ -178,6 +180,15 @@ kinds! {
     /// An audit found an address space that the process table does not name: `pid` is to whom its root was given, `use` the
     /// frame kind of the root.
     HiddenSpace = 0x10e, "hidden-space", Number("use"), Hex("root"), Number("entries");
+    /// A fault of the scenario acts, from outside. `number` is its place among the faults of the resolved scenario, from 0;
+    /// `at` the guest-physical address that it changes, 0 if none; `change` the bits that it inverts there, or how many or
+    /// how long it is.
+    FaultInjected = 0x10f, "fault-injected", Number("number"), Hex("at"), Hex("change");
+    /// A fault's moment came, and there was nothing that it could act on: `reason` is 1 no such process, 2 nothing mapped,
+    /// 3 no message on its way, 4 no such frame, 5 no second entry, 6 a process of the kernel's own.
+    FaultMissed = 0x110, "fault-missed", Number("number"), Number("reason"), Nothing;
+    /// A fault that lasts has ended.
+    FaultEnded = 0x111, "fault-ended", Number("number"), Hex("at"), Nothing;
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub enum Action {
         /// The page given with it; 0 where the reason needs none. Any address: the guest may lie.
         page: GuestPhys,
     },
+    /// The guest has come to an instruction that was put in place of another one.
+    Trap,
     /// The guest rings for a reason that does not exist, or at a width that the port does not have.
     UnknownDoorbell(u32),
     /// The guest wants this frame zeroed. Any frame below 4 GiB: the guest may lie.

@@ -3,6 +3,7 @@
 //! | ports | width of the device | device |
 //! |---|---|---|
 //! | 0x60, 0x64 | 1 | [`I8042`]: reset line |
+//! | 0xf2 | 1 | none: a write is [`Action::Trap`] |
 //! | 0xf4 | 1, 2, 4 | [`Doorbells`]: exit |
 //! | 0xf8 | 4 | [`Doorbells`]: doorbell |
 //! | 0xfc | 4 | [`Doorbells`]: fill |
@@ -21,7 +22,7 @@ use std::io;
 
 use abi::layout::{
     PORT_DOORBELL, PORT_EXIT, PORT_FILL, PORT_I8042, PORT_I8042_DATA, PORT_SERIAL, PORT_SERIAL_LEN,
-    PORT_WATCHDOG_START, PORT_WATCHDOG_STOP,
+    PORT_TRAP, PORT_WATCHDOG_START, PORT_WATCHDOG_STOP,
 };
 
 use crate::Action;
@@ -93,6 +94,7 @@ impl<W: io::Write> Bus<W> {
             (PORT_DOORBELL, [_] | [_, _] | [_, _, _, _]) => self.doorbells.ring(data),
             (PORT_FILL, [_] | [_, _] | [_, _, _, _]) => self.doorbells.fill(data),
             (PORT_EXIT, [_] | [_, _] | [_, _, _, _]) => self.doorbells.exit(data),
+            (PORT_TRAP, [_]) => Action::Trap,
             (_, [value]) => match self.write_byte(port, *value) {
                 Some(action) => action,
                 None => self.stray_write(port, 1),
@@ -186,6 +188,14 @@ impl<W: io::Write> Bus<W> {
             stray_reads: self.stray_reads,
             stray_writes: self.stray_writes,
         }
+    }
+
+    /// Counts on from here: what [`Bus::counters`] gave, where a guest goes on that had come so far.
+    pub fn count_from(&mut self, counters: Counters) {
+        self.watchdog.count_from(counters.watchdog);
+        self.doorbells.count_from(counters.doorbells);
+        self.stray_reads = counters.stray_reads;
+        self.stray_writes = counters.stray_writes;
     }
 
     /// The counters so far; they start again from zero.

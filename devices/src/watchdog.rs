@@ -98,6 +98,8 @@ pub struct Watchdog {
     state: State,
     generation: u64,
     counts: Counts,
+    /// Pets that it will not hear.
+    deaf: u64,
 }
 
 impl Watchdog {
@@ -109,12 +111,22 @@ impl Watchdog {
             state: State::Disarmed,
             generation: 0,
             counts: Counts { pets: 0, stops: 0, expirations: 0 },
+            deaf: 0,
         }
+    }
+
+    /// A fault of the line: the next so many writes to the start port are lost. They are counted, and do nothing.
+    pub fn lose_pets(&mut self, pets: u64) {
+        self.deaf = self.deaf.saturating_add(pets);
     }
 
     /// A write to the start port.
     pub fn start(&mut self, value: u8) -> Action {
         self.counts.pets += 1;
+        if self.deaf > 0 {
+            self.deaf -= 1;
+            return Action::None;
+        }
         self.enter(self.countdown(1, 30 - 2 * (value & 15)));
         Action::WatchdogStarted
     }
@@ -181,11 +193,13 @@ impl Watchdog {
     /// Puts back what [`Watchdog::state`] gave. In wall mode a running countdown begins anew, as nobody knows how long
     /// ago it began. The generation goes on, so that timers of before do nothing; the counts stay.
     pub fn restore(&mut self, state: State) {
+        self.deaf = 0;
         self.enter(state);
     }
 
     /// Power-on state: disarmed. The counts stay.
     pub fn reset(&mut self) {
+        self.deaf = 0;
         self.enter(State::Disarmed);
     }
 
@@ -207,6 +221,11 @@ impl Watchdog {
     /// The counts so far; they start again from zero.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
+    }
+
+    /// Counts on from here.
+    pub(crate) fn count_from(&mut self, counts: Counts) {
+        self.counts = counts;
     }
 
     /// The only place where a countdown begins or ends.
@@ -300,6 +319,22 @@ mod tests {
         assert_eq!(watchdog.advance(1000), Some(NMI));
         assert_eq!(watchdog.advance(9), None);
         assert_eq!(watchdog.advance(u64::MAX), Some(RESET));
+    }
+
+    #[test]
+    fn pets_that_are_lost_are_counted_and_do_nothing() {
+        let mut watchdog = armed(Timeout::Ticks(10), NMI_RESET);
+        watchdog.lose_pets(2);
+        for _ in 0..2 {
+            assert_eq!((watchdog.advance(4), watchdog.start(0)), (None, Action::None));
+        }
+        assert_eq!(watchdog.advance(2), Some(NMI));
+        assert_eq!(watchdog.counts().pets, 3);
+        assert_eq!(watchdog.start(0), Action::WatchdogStarted);
+        assert_eq!(watchdog.advance(9), None, "the next one is heard");
+        watchdog.lose_pets(1);
+        watchdog.reset();
+        assert_eq!(watchdog.start(0), Action::WatchdogStarted, "a reset mends the line");
     }
 
     #[test]

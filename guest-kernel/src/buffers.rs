@@ -14,6 +14,8 @@ use crate::kernel::Kernel;
 
 /// Bytes of a buffer: two words of header, then the data.
 const BUFFER_BYTES: u64 = 256;
+/// Words of a buffer.
+pub(crate) const BUFFER_WORDS: usize = BUFFER_BYTES as usize / 8;
 /// Buffers in a frame.
 const IN_FRAME: usize = (PAGE_SIZE / BUFFER_BYTES) as usize;
 /// Frames in the pool at most.

@@ -10,6 +10,7 @@ use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::agents::Agents;
+use crate::broken::Broken;
 use crate::buffers::Buffers;
 use crate::hardware::Hardware;
 use crate::ipc::Ports;
@@ -80,12 +81,14 @@ pub struct Kernel<H> {
     /// Transfers ever asked for.
     pub(crate) transfer_serial: u64,
     pub(crate) agents: Agents,
+    /// What the hardware does wrong.
+    pub(crate) broken: Broken,
     /// The slot that runs; 0 while nobody does.
     pub(crate) current: usize,
     /// Somebody more urgent is ready, or the running process has had its share.
     pub(crate) preempt: bool,
     /// Kernel entries until the next tick; where the APIC has the clock, never less.
-    left: u32,
+    pub(crate) left: u32,
     /// Records that fit into the trace ring for sure.
     trace_room: u32,
     /// Who attends to the timer's interrupt.
@@ -135,6 +138,7 @@ impl<H: Hardware> Kernel<H> {
             buffers,
             transfer_serial: 0,
             agents: Agents::default(),
+            broken: Broken::default(),
             current: 0,
             preempt: false,
             left,
@@ -217,9 +221,19 @@ impl<H: Hardware> Kernel<H> {
         } else if self.params.clock == Clock::Virtual && pid != self.timer.attendant {
             self.left -= 1;
             if self.left == 0 {
-                self.tick(1);
+                self.strike();
             }
         }
+    }
+
+    /// The clock strikes: time moves on, but for an interrupt that comes in between.
+    #[inline(never)]
+    fn strike(&mut self) {
+        if self.broken.rest == 0 {
+            return self.tick(1);
+        }
+        self.left = core::mem::take(&mut self.broken.rest);
+        self.timer_interrupt();
     }
 
     /// Time moves on: the doorbell, the host's commands, then the timer's interrupt.
@@ -233,6 +247,9 @@ impl<H: Hardware> Kernel<H> {
             self.hw.ring(Doorbell::Tick.value(GuestPhys(0)));
         }
         self.take_commands();
+        if self.broken.late.is_some() {
+            self.late_arrival();
+        }
         self.timer_interrupt();
     }
 
@@ -244,6 +261,11 @@ impl<H: Hardware> Kernel<H> {
         if self.params.clock == Clock::Apic {
             self.hw.wait_for_interrupt();
             return self.tick(1);
+        }
+        let rest = core::mem::take(&mut self.broken.rest);
+        if rest != 0 {
+            self.left += rest;
+            return self.timer_interrupt();
         }
         let now = self.info.tick;
         let ticks = self.timers.next_due().map_or(1, |due| due.saturating_sub(now).max(1));

@@ -32,6 +32,7 @@ pub mod agency;
 pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
+pub mod broken;
 pub mod buffers;
 pub mod directory;
 pub mod faults;
@@ -44,6 +45,8 @@ pub mod keys;
 pub mod loans;
 pub mod module;
 pub mod network;
+#[cfg(target_os = "none")]
+pub mod nursing;
 pub mod oracle;
 pub mod pager;
 pub mod params;

@@ -147,11 +147,22 @@ impl<H: Hardware> Kernel<H> {
             *to = *word;
         }
         self.buffers.letters[usize::from(buffer)] = Letter { uid, bytes: bytes as u8, next: 0 };
-        self.ports.bound[place].mail.push(&mut self.buffers, buffer);
         let owner = self.ports.bound[place].owner;
         self.info.counters.datagrams += 1;
         flows::count(self.flows, (pid, owner), number, bytes, self.info.tick);
         self.emit(Kind::Datagram, pid, number as u32, u64::from(owner.0), u64::from(sequence));
+        if self.broken.network {
+            self.pass_broken_network(place, buffer);
+        } else {
+            self.arrive(place, buffer);
+        }
+        Ok(Posted::Sent)
+    }
+
+    /// A datagram has come to its port, which has room for it.
+    pub(crate) fn arrive(&mut self, place: usize, buffer: u8) {
+        self.ports.bound[place].mail.push(&mut self.buffers, buffer);
+        let owner = self.ports.bound[place].owner;
         let collector = self.process(owner.slot());
         if collector.d.state == State::Collecting as u8 && collector.port == place as u32 {
             self.timers.cancel(owner.slot());
@@ -161,7 +172,6 @@ impl<H: Hardware> Kernel<H> {
             }
             self.make_ready(owner.slot());
         }
-        Ok(Posted::Sent)
     }
 
     /// Waits for a datagram.

@@ -16,6 +16,7 @@
 //! | `quarantine` | epochs, pressure, the pager's fix and the bug without it |
 //! | `agents` | taps, tags, state pages, reads of others' memory |
 //! | `services` | the service table, restarts, the host's commands |
+//! | `broken` | hardware that does wrong by the host's orders |
 //! | `keys` | who is entitled to what, and the grant log |
 //! | `clock` | ticks, timers, idle time, the trace ring |
 //! | `oracle` | who attends to the timer, missed ticks, order and accounts, lent priorities, age |
@@ -23,6 +24,7 @@
 //! | `random` | whatever programs do: no panic, and the invariants |
 
 mod agents;
+mod broken;
 mod clock;
 mod faults;
 mod gateway;

@@ -167,6 +167,33 @@ impl<'a> Symbols<'a> {
         })
     }
 
+    /// Where the instructions of a line of source begin, in rising order: once for each place that the line was put in, also
+    /// as part of what was inlined there. `file` is the end of its path, whole names only. Only code of symbols counts.
+    pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<GuestVirt> {
+        let (Some(lines), Some(first), Some(last)) = (&self.lines, self.symbols.first(), self.symbols.last())
+        else {
+            return Vec::new();
+        };
+        let is_meant =
+            |path: &str| path.strip_suffix(file).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+        let mut found = Vec::new();
+        let Ok(ranges) = lines.find_location_range(first.address.0, last.end) else { return found };
+        let mut end_of_last = 0;
+        for (start, bytes, location) in ranges {
+            if location.line != Some(line) || !location.file.is_some_and(is_meant) {
+                continue;
+            }
+            // A line that goes on after another row of its own is one place.
+            if start != end_of_last && self.symbol(GuestVirt(start)).is_some_and(|symbol| symbol.code) {
+                found.push(GuestVirt(start));
+            }
+            end_of_last = start.saturating_add(bytes);
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// The line of source that an instruction was made from.
     pub fn line(&self, at: GuestVirt) -> Option<Line> {
         let mut frames = self.lines.as_ref()?.find_frames(at.0).skip_all_loads().ok()?;

@@ -181,7 +181,7 @@ impl Boot<'_> {
                 }
                 Event::Kicked => self.look_outside()?,
                 // Nobody listens to doorbells here, and accesses to nothing are counted.
-                Event::Doorbell { .. } | Event::Stray { .. } => None,
+                Event::Doorbell { .. } | Event::Trap | Event::Stray { .. } => None,
             };
             if let Some(end) = end {
                 return Ok(end);

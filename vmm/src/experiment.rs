@@ -21,6 +21,9 @@ use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::error::{Error, Report};
 use crate::events::Events;
+use crate::faults::digest::{Account, Digest};
+use crate::faults::injector::Injector;
+use crate::faults::outcome::classify;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
@@ -28,19 +31,25 @@ use crate::ledger::Ledger;
 use crate::machine::{Event, MachineConfig, Model};
 use crate::observer::Observer;
 use crate::places::Places;
-use crate::postmortem::{Account, PostMortem};
+use crate::postmortem::{History, PostMortem};
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Ending};
+use injection::{Left, descriptor};
 use life::Life;
+pub use warm::Warm;
 
 mod audit;
+mod console;
 mod ending;
 mod findings;
+mod injection;
 mod life;
+mod trapping;
+mod warm;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -58,6 +67,21 @@ pub struct Laboratory<'a> {
     pub silence: Duration,
     /// Whether each incarnation leaves a core file in the run's folder.
     pub cores: bool,
+    /// Where guests go on from, if [`Laboratory::warm`] was called.
+    pub warm: Option<Warm>,
+    /// What runs are compared with.
+    pub compare: Compare<'a>,
+}
+
+/// What runs are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Compare<'a> {
+    /// Nothing.
+    Nothing,
+    /// Others will be compared with it: it gets a digest.
+    Golden,
+    /// The golden run with this digest.
+    With(&'a Digest),
 }
 
 /// What became of a guest.
@@ -93,10 +117,17 @@ impl<'a> Laboratory<'a> {
             tags: Tags::default(),
             detector: Detector::default(),
             hidden: HiddenSpaces::default(),
-            account: Account::default(),
+            history: History::default(),
             post_mortems: Vec::new(),
             crashes: Vec::new(),
             tally: Tally::default(),
+            injector: Injector::default(),
+            account: match self.compare {
+                Compare::Nothing => None,
+                Compare::Golden | Compare::With(_) => Some(Account::default()),
+            },
+            left: Left::default(),
+            changed_guest: false,
             changed: Changed::nothing(),
             quirks: 0,
             incarnation: 0,
@@ -105,7 +136,7 @@ impl<'a> Laboratory<'a> {
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
         }
-        let (outcome, healthy_after_reset) = match run.all_incarnations()? {
+        let (ended, healthy_after_reset) = match run.all_incarnations()? {
             Ok(end) => end,
             Err(signal) => return Ok(End::Signal(signal)),
         };
@@ -123,6 +154,8 @@ impl<'a> Laboratory<'a> {
             detector,
             quirks,
             incarnation,
+            account,
+            left,
             ..
         } = run;
         tally.ticks = tally.ticks.max(1);
@@ -132,6 +165,7 @@ impl<'a> Laboratory<'a> {
             Some(folder) => folder.failed(&error),
             None => Error::Input(Report::new(error.to_string(), "the event stream", "check the free space")),
         })?;
+        let digest = account.map(|account| account.finish(ended, left.console, left.memory, left.standing));
         let verdict = Verdict {
             scenario: self.scenario,
             fingerprints: self.fingerprints,
@@ -147,7 +181,12 @@ impl<'a> Laboratory<'a> {
             kernel_crashes: crashes,
             post_mortems,
             detection: detector.against(&ledger),
-            outcome,
+            ended,
+            effect: match (self.compare, &digest) {
+                (Compare::With(golden), Some(digest)) => Some((classify(golden, digest), golden)),
+                _ => None,
+            },
+            digest,
             incarnations: incarnation,
             healthy_after_reset,
             wall: begin.elapsed(),
@@ -173,11 +212,16 @@ struct Run<'a> {
     tags: Tags,
     detector: Detector,
     hidden: HiddenSpaces,
-    account: Account,
+    history: History,
     post_mortems: Vec<PostMortem>,
     /// Where the kernel was when it could not go on.
     crashes: Vec<Value>,
     tally: Tally,
+    injector: Injector,
+    account: Option<Account>,
+    left: Left,
+    /// A fault has written to the guest's memory.
+    changed_guest: bool,
     /// What was written since the last audit; kept for its memory.
     changed: Changed,
     quirks: u32,
@@ -226,6 +270,7 @@ impl Run<'_> {
                     self.note(Kind::Stray, life.tick, Pid::NONE, [bytes.into(), at, 0]);
                     None
                 }
+                Event::Trap => self.trapped(&mut life)?,
                 Event::OutputWaits | Event::WatchdogChanged => None,
                 Event::Kicked => self.look_outside(&mut life)?,
             };
@@ -234,6 +279,7 @@ impl Run<'_> {
             }
         };
         self.end(&mut life, ending)?;
+        self.lab.retire(life.machine);
         Ok(ending)
     }
 
@@ -246,7 +292,10 @@ impl Run<'_> {
         self.wall.heard();
         match reason {
             Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit) {
-                Ok(observer) => life.observer = Some(observer),
+                Ok(observer) => {
+                    life.observer = Some(observer);
+                    life.trapping.plant(&life.machine);
+                }
                 Err(_) => self.blind(life),
             },
             Doorbell::TraceFull | Doorbell::Critical => self.take_trace(life),
@@ -270,11 +319,18 @@ impl Run<'_> {
         self.tally.ticks += elapsed;
         self.take_trace(life);
         let seen = life.monitor.wants_audit(now) && self.audit(life)?;
-        self.act(life, seen);
+        if let Some(ending) = self.act(life, seen)? {
+            return Ok(Some(ending));
+        }
         if let Some(expired) = life.machine.bus_mut().watchdog.advance(elapsed)
             && let Some(ending) = self.expired(life, expired)?
         {
             return Ok(Some(ending));
+        }
+        if now >= self.lab.scenario.watchdog.timeout_ticks
+            && let Some(account) = &mut self.account
+        {
+            account.lasted();
         }
         if self.incarnation == 1 {
             return Ok((now >= self.lab.scenario.vm.max_ticks).then_some(Ending::Lasted));
@@ -289,20 +345,26 @@ impl Run<'_> {
 
     /// All that is done to the guest from outside at a tick is done here: after it has been looked at, and before the
     /// watchdog counts. It stands still between two of its instructions, and finds what was done when it goes on.
-    fn act(&mut self, life: &mut Life, seen: bool) {
+    fn act(&mut self, life: &mut Life, seen: bool) -> Result<Option<Ending>, Error> {
         if seen {
             self.command(life);
         }
+        self.inject(life)
     }
 
     /// Takes the guest's new records.
     fn take_trace(&mut self, life: &mut Life) {
         let Life { machine, observer: Some(observer), blemishes, .. } = life else { return };
+        let (memory, table) = (machine.memory(), observer.process_table());
         observer.drain(machine.memory(), |record| {
             self.events.push(*record);
+            if let Some(account) = &mut self.account {
+                account.record(record);
+            }
+            self.injector.record(record, |pid| descriptor(memory, table, pid));
             self.ledger.apply(record);
             self.beats.event(record);
-            self.account.event(record);
+            self.history.event(record);
             let wrong_tag = self.tags.apply(record);
             let kind = Kind::from_raw(record.kind);
             let ended_badly = kind == Some(Kind::Fault) || kind == Some(Kind::Exit) && record.a != 0;
@@ -373,9 +435,24 @@ impl Run<'_> {
 
     /// An event of our own.
     fn note(&mut self, kind: Kind, tick: u64, pid: Pid, [a, b, c]: [u64; 3]) {
-        let record = Record { tick: tick as u32, kind: kind as u16, reserved: 0, pid, a: a as u32, b, c };
+        self.note_record(Record {
+            tick: tick as u32,
+            kind: kind as u16,
+            reserved: 0,
+            pid,
+            a: a as u32,
+            b,
+            c,
+        });
+    }
+
+    fn note_record(&mut self, record: Record) {
         self.events.push(record);
         self.beats.event(&record);
-        self.account.event(&record);
+        self.history.event(&record);
+        if let Some(account) = &mut self.account {
+            account.record(&record);
+        }
+        self.injector.record(&record, |_| None);
     }
 }

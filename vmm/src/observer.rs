@@ -192,6 +192,11 @@ impl Observer {
         &self.guest
     }
 
+    /// Where the guest's process table is.
+    pub fn process_table(&self) -> GuestPhys {
+        self.guest.info.process_table
+    }
+
     /// Where the guest's info block is.
     pub fn info_at(&self) -> GuestPhys {
         self.info_at

@@ -5,6 +5,9 @@ use abi::module::{Header, MODULE_PROGRAMS, Program};
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Report};
+use crate::faults::code::Traps;
+use crate::faults::language::Mistake;
+use crate::run::MATRIX;
 use crate::scenario::Scenario;
 
 /// Names of the programs in the image's own boot module, separated by commas.
@@ -42,7 +45,38 @@ pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<
             )));
         }
     }
+    for (at, fault) in scenario.fault.iter().enumerate() {
+        let (key, unknown) = match fault.labels().find(|(_, label)| !has_label(&names, label)) {
+            Some((key, label)) => (key, label),
+            None => continue,
+        };
+        return Err(Error::Input(Report::new(
+            format!("no process is ever called `{unknown}`"),
+            format!("{place}, key fault[{at}].{key}"),
+            format!(
+                "give a program of the boot module ({}) or of the kernel's ({})",
+                names.join(", "),
+                KERNELS.join(", ")
+            ),
+        )));
+    }
     Ok(())
+}
+
+/// Refuses a scenario whose faults wait for code that the kernel does not have.
+pub fn check_code(scenario: &Scenario, place: &str) -> Result<(), Error> {
+    let wrong = |(number, mistake): (usize, Mistake)| {
+        let place = format!("{place}, key fault[{number}].{}", mistake.key);
+        Error::Input(Report::new(mistake.what, place, mistake.remedy))
+    };
+    Traps::of(&scenario.faults(), MATRIX).map(drop).map_err(wrong)
+}
+
+/// Labels of the kernel's own processes.
+const KERNELS: [&str; 2] = ["oracle", "keys"];
+
+fn has_label(names: &[String], label: &str) -> bool {
+    names.iter().any(|name| name == label) || KERNELS.contains(&label)
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use introspect::policy::Preset;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Report};
+use crate::faults::keys::FaultKeys;
+use crate::faults::language::Fault;
+use source::Source;
+pub use sweep::{Cell, Sweep};
 
 /// A scenario with all its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,12 @@ pub struct Scenario {
     /// What is started.
     #[serde(default = "default_programs")]
     pub program: Vec<Program>,
+    /// What is broken on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fault: Vec<FaultKeys>,
+    /// Keys that a campaign varies.
+    #[serde(default, skip_serializing_if = "Sweep::is_empty")]
+    pub sweep: Sweep,
     /// What has to happen for exit status 0.
     #[serde(default)]
     pub expect: Expect,
@@ -60,6 +70,8 @@ pub struct VmKeys {
     pub tick_entries: u32,
     /// Guests that run at once, each by itself and from the same seed.
     pub vms: u32,
+    /// How each incarnation begins. Nothing that a run tells depends on it.
+    pub start: Start,
     /// A boot module in place of the one in the image; as given in a file, relative to that file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<PathBuf>,
@@ -73,6 +85,16 @@ pub enum Clock {
     Virtual,
     /// The local APIC's timer, in real time: no two runs are the same.
     Apic,
+}
+
+/// How an incarnation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// It goes on from a guest that has booted, and a reset goes back there.
+    Warm,
+    /// It boots from power-on.
+    Cold,
 }
 
 /// Which defects are mended.
@@ -109,6 +131,14 @@ pub struct Load {
     pub fronts: u32,
     /// Buffers of datagrams that the network can have at once.
     pub buffers: u32,
+    /// Directories that people choose from: ports 700 and up.
+    pub directories: u32,
+    /// Violators to keep alive at once.
+    pub violators: u32,
+    /// Crashed processes at which the watchdog's daemon pets it no more.
+    pub unsound_crashes: u64,
+    /// Tick at which the last of the people come; the first come at half of it.
+    pub ramp_ticks: u64,
 }
 
 /// The monitor, see [`crate::monitor`].
@@ -200,6 +230,7 @@ impl Default for VmKeys {
         Self {
             memory_mib: 32,
             clock: Clock::Virtual,
+            start: Start::Warm,
             max_ticks: 2000,
             tick_entries: 16,
             vms: 1,
@@ -219,6 +250,10 @@ impl Default for Load {
             work_ticks: 2,
             fronts: 2,
             buffers: 128,
+            directories: 1,
+            violators: 0,
+            unsound_crashes: 2,
+            ramp_ticks: 0,
         }
     }
 }
@@ -315,33 +350,44 @@ impl Scenario {
         seed: Option<u64>,
         sets: &[(String, String)],
     ) -> Result<Self, Error> {
+        let source = Source { text, place, sets };
         // First the file by itself: only there do mistakes have a line and a column.
-        let mut scenario: Self = toml::from_str(text).map_err(|error| located(&error, text, place))?;
+        let mut scenario: Self = toml::from_str(text).map_err(|error| source.wrong_type(&error))?;
         if !sets.is_empty() {
-            let mut table: toml::Table = text.parse().map_err(|error| located(&error, text, place))?;
+            let mut table: toml::Table = text.parse().map_err(|error| source.wrong_type(&error))?;
             for (key, value) in sets {
-                set(&mut table, key, value)?;
-                scenario = table.clone().try_into().map_err(|error: toml::de::Error| {
-                    Error::Input(Report::new(
-                        error.message().to_owned(),
-                        format!("--set {key}={value}"),
-                        "the keys and their values are described in scenarios/README.md",
-                    ))
-                })?;
+                scenario = set::with(&mut table, key, value)?;
             }
         }
         if let Some(seed) = seed {
             scenario.seed = seed;
         }
-        scenario.check(place)?;
+        scenario.check(&source)?;
         Ok(scenario)
     }
 
+    /// The faults, as they make sense. A scenario that was read is one in which they do.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.fault.iter().filter_map(|keys| Fault::of(keys).ok()).collect()
+    }
+
+    /// The scenario of one run of a campaign: everything that it leaves open is drawn from its seed and the run's number.
+    #[must_use]
+    pub fn resolve(&self, run: u64) -> Self {
+        let faults =
+            self.fault.iter().zip(0..).filter_map(|(fault, place)| fault.resolve(self.seed, run, place));
+        Self { fault: faults.collect(), sweep: Sweep::default(), ..self.clone() }
+    }
+
+    /// The same without faults: what a run with them is compared to. It expects nothing.
+    #[must_use]
+    pub fn golden(&self) -> Self {
+        Self { fault: Vec::new(), sweep: Sweep::default(), expect: Expect::default(), ..self.clone() }
+    }
+
     /// What the types cannot say.
-    fn check(&self, place: &str) -> Result<(), Error> {
-        let wrong = |key: &str, what: String, remedy: &str| {
-            Err(Error::Input(Report::new(what, format!("{place}, key {key}"), remedy)))
-        };
+    fn check(&self, source: &Source<'_>) -> Result<(), Error> {
+        let wrong = |key: &str, what: String, remedy: &str| Err(source.wrong(key, what, remedy));
         let range = |key: &str, value: u64, from: u64, to: u64| {
             if (from..=to).contains(&value) {
                 return Ok(());
@@ -360,6 +406,10 @@ impl Scenario {
         range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
         range("load.fronts", self.load.fronts.into(), 1, 16)?;
         range("load.buffers", self.load.buffers.into(), 1, 256)?;
+        range("load.directories", self.load.directories.into(), 1, 16)?;
+        range("load.violators", self.load.violators.into(), 0, 200)?;
+        range("load.ramp-ticks", self.load.ramp_ticks, 0, u32::MAX.into())?;
+        range("load.unsound-crashes", self.load.unsound_crashes, 1, u32::MAX.into())?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
         range("audit.roots-every", self.audit.roots_every, 0, u32::MAX.into())?;
@@ -388,7 +438,17 @@ impl Scenario {
             let what = "too many different programs for the kernel's start list".to_owned();
             return wrong("program", what, "start fewer, or give equal ones as one entry with a count");
         }
-        Ok(())
+        for (at, keys) in self.fault.iter().enumerate() {
+            if let Err(mistake) = Fault::of(keys) {
+                return wrong(&format!("fault[{at}].{}", mistake.key), mistake.what, &mistake.remedy);
+            }
+        }
+        if !self.fault.is_empty() && self.vm.clock == Clock::Apic {
+            let what =
+                "faults act at points that can be repeated, and by this clock there are none".to_owned();
+            return wrong("vm.clock", what, "leave the clock at \"virtual\"");
+        }
+        self.check_sweep(source)
     }
 
     fn start_list(&self) -> String {
@@ -419,6 +479,7 @@ impl Scenario {
         format!(
             "seed={} {clock}tick-entries={} fix.pager={} fix.ids={} fix.monitor={} fix.priorities={} \
              watchdog-ticks={} people={} spawn-every={} pages={} patience={} rounds={} work={} fronts={} buffers={} \
+             directories={} violators={} unsound={} ramp={} \
              start={}",
             self.seed,
             self.vm.tick_entries,
@@ -435,6 +496,10 @@ impl Scenario {
             load.work_ticks,
             load.fronts,
             load.buffers,
+            load.directories,
+            load.violators,
+            load.unsound_crashes,
+            load.ramp_ticks,
             self.start_list(),
         )
     }
@@ -451,46 +516,9 @@ impl Scenario {
     }
 }
 
-/// Puts a value from the command line into the table.
-fn set(table: &mut toml::Table, key: &str, value: &str) -> Result<(), Error> {
-    let wrong = |what: &str| {
-        Error::Input(Report::new(
-            what,
-            format!("--set {key}={value}"),
-            "write a key with its section and a value, as in vm.memory-mib=24",
-        ))
-    };
-    // What is no TOML value is a word without its quotes.
-    let value = format!("value = {value}")
-        .parse::<toml::Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let mut parts: Vec<_> = key.split('.').collect();
-    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| wrong("a key is missing"))?;
-    let mut here = table;
-    for part in parts {
-        here = here
-            .entry(part)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| wrong("a part of the key is not a section"))?;
-    }
-    here.insert(last.to_owned(), value);
-    Ok(())
-}
-
-fn located(error: &toml::de::Error, text: &str, place: &str) -> Error {
-    let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(text));
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Error::Input(Report::new(
-        error.message().to_owned(),
-        format!("{place}, line {line}, column {column}"),
-        "the keys and their values are described in scenarios/README.md",
-    ))
-}
-
 mod by_name;
+mod set;
+mod source;
+mod sweep;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         "{}, seed {}: {} ({} ticks, {} {}, {:.1} s)",
         verdict.scenario.name,
         verdict.scenario.seed,
-        verdict.outcome.name(),
+        verdict.outcome().name(),
         tally.ticks,
         verdict.incarnations,
         if verdict.incarnations == 1 { "incarnation" } else { "incarnations" },
@@ -121,7 +121,7 @@ pub fn several(
             Some(verdict) => writeln!(
                 out,
                 "  {name}  {:<9}  {} ticks, {} events, {}",
-                verdict.outcome.name(),
+                verdict.outcome().name(),
                 verdict.tally.ticks,
                 verdict.events,
                 hash(verdict)

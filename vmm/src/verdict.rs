@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::beats::Beats;
 use crate::detection::Detection;
+use crate::faults::digest::Digest;
+use crate::faults::outcome::Effect;
 use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::postmortem::PostMortem;
@@ -31,6 +33,12 @@ pub enum Outcome {
     Crashed,
     /// It made no progress, and nothing brought it back.
     Hung,
+    /// With faults: nothing shows, and nothing is left of them.
+    Masked,
+    /// With faults: nothing shows, but something is left of them.
+    Latent,
+    /// With faults: somebody noticed.
+    Detected,
 }
 
 impl Outcome {
@@ -43,6 +51,9 @@ impl Outcome {
             Self::Recovered => "recovered",
             Self::Crashed => "crashed",
             Self::Hung => "hung",
+            Self::Masked => "masked",
+            Self::Latent => "latent",
+            Self::Detected => "detected",
         }
     }
 }
@@ -128,8 +139,12 @@ pub struct Verdict<'a> {
     pub post_mortems: Vec<PostMortem>,
     /// Detection against the ledger.
     pub detection: Detection,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// How it ended, seen by itself.
+    pub ended: Outcome,
+    /// The run in a few numbers, where they were wanted.
+    pub digest: Option<Digest>,
+    /// What its faults did, and the golden run that says so.
+    pub effect: Option<(Effect, &'a Digest)>,
     /// How many times the guest was started.
     pub incarnations: u32,
     /// Whether the last incarnation came up healthy; `None` without a reset.
@@ -139,6 +154,18 @@ pub struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
+    /// How it ended; with faults, what these did.
+    pub fn outcome(&self) -> Outcome {
+        self.effect.as_ref().map_or(self.ended, |(effect, _)| effect.class)
+    }
+
+    fn effect_json(&self) -> Value {
+        match (&self.effect, &self.digest) {
+            (Some((effect, golden)), Some(digest)) => effect.to_json(golden, digest),
+            _ => Value::Null,
+        }
+    }
+
     /// The document.
     pub fn to_json(&self) -> Value {
         let tally = &self.tally;
@@ -175,7 +202,8 @@ impl Verdict<'_> {
             "watchdog": {"pets": tally.pets, "nmis": tally.nmis, "resets": tally.watchdog_resets},
             "subsystems": tally.subsystems.to_json(),
             "exits": tally.exits,
-            "outcome": self.outcome.name(),
+            "outcome": self.outcome().name(),
+            "faults": self.effect_json(),
             "incarnations": self.incarnations,
             "healthy_after_reset": self.healthy_after_reset,
             "wall_ms": milliseconds(self.wall),
@@ -193,11 +221,13 @@ impl Verdict<'_> {
         let reached = self.beats.reached();
         let missing = expect.beats.iter().filter(|beat| !reached.contains_key(beat));
         let unwanted = expect.never.iter().filter(|beat| reached.contains_key(beat));
-        let outcome = expect.outcome.filter(|outcome| *outcome != self.outcome);
+        let outcome = expect.outcome.filter(|outcome| *outcome != self.outcome());
         missing
             .map(|beat| format!("the beat `{}` was not reached", beat.name()))
             .chain(unwanted.map(|beat| format!("the beat `{}` was reached", beat.name())))
-            .chain(outcome.map(|want| format!("the outcome is {}, not {}", self.outcome.name(), want.name())))
+            .chain(
+                outcome.map(|want| format!("the outcome is {}, not {}", self.outcome().name(), want.name())),
+            )
             .collect()
     }
 }

@@ -1,20 +1,4 @@
-//! How an incarnation of a guest ends, and where its console goes until then.
-
-use std::fs::File;
-use std::io::{self, Write};
-
-/// Where a guest's console goes: a file, or nowhere.
-pub(super) struct Console(pub(super) Option<File>);
-
-impl Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(bytes.len()), |file| file.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), File::flush)
-    }
-}
+//! How an incarnation of a guest ends.
 
 /// Why a machine was reset; the numbers of [`abi::trace::Kind::Reset`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,9 +7,13 @@ use abi::trace::Kind;
 use serde_json::json;
 
 use super::Run;
-use super::ending::{Cause, Console, Ending};
+use super::console::Console;
+use super::ending::{Cause, Ending};
+use super::trapping::Trapping;
 use crate::dump::{self, Published};
 use crate::error::Error;
+use crate::faults::code::Traps;
+use crate::faults::injector::Injector;
 use crate::machine::Machine;
 use crate::monitor::Monitor;
 use crate::observer::Observer;
@@ -20,6 +24,7 @@ pub(super) struct Life {
     pub(super) machine: Machine<Console>,
     pub(super) observer: Option<Observer>,
     pub(super) monitor: Monitor,
+    pub(super) trapping: Trapping,
     /// Virtual time at the last tick, and at the one before.
     pub(super) tick: u64,
     pub(super) ended: u64,
@@ -37,15 +42,30 @@ impl Run<'_> {
         self.detector.power_on();
         self.tags.power_on();
         let console = self.console.as_ref().map(File::try_clone).transpose();
-        let console = Console(console.map_err(crate::VmmError::resource("the console file"))?);
-        let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
+        let console = Console::new(console.map_err(crate::VmmError::resource("the console file"))?);
+        let mut machine = self.lab.machine(console)?;
         machine.attach(self.wall.kick());
         if !self.lab.scenario.audit.whole {
             machine.vm().log_writes()?;
         }
         self.wall.heard();
         let monitor = Monitor::new(self.lab.scenario.monitor, self.lab.scenario.fixes.monitor);
-        Ok(Life { machine, observer: None, monitor, tick: 0, ended: 0, blemishes: 0, was_blind: false })
+        // Who has been reset is left in peace.
+        let faults = if self.incarnation == 1 { self.lab.scenario.faults() } else { Vec::new() };
+        // Where there are none was told before anything ran.
+        let traps = Traps::of(&faults, self.lab.config.image.bytes()).unwrap_or_default();
+        self.injector = Injector::new(faults);
+        let trapping = Trapping::new(traps);
+        Ok(Life {
+            machine,
+            observer: None,
+            monitor,
+            trapping,
+            tick: 0,
+            ended: 0,
+            blemishes: 0,
+            was_blind: false,
+        })
     }
 
     /// An incarnation has ended: takes what it leaves behind. The only place where one does.
@@ -55,6 +75,7 @@ impl Run<'_> {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(life);
+        self.leave(life);
         self.ended = life.tick;
         self.post_mortem(life, ending)?;
         if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
@@ -81,7 +102,7 @@ impl Run<'_> {
             incarnation: self.incarnation,
             tick: life.tick,
             ended,
-            account: &self.account,
+            history: &self.history,
             beats: &self.beats,
             writes: self.detector.writes(),
             agents: [taps, self.tags.true_positives, self.tags.false_positives],

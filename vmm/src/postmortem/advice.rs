@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::account::How;
+use super::history::How;
 use super::{Case, chain};
 
 /// A word about one fix.
@@ -28,11 +28,11 @@ impl Advice {
 
 /// All four, in the order of the scenario's keys.
 pub(super) fn of(case: &Case<'_>) -> Vec<Advice> {
-    let (account, fixes) = (case.account, &case.scenario.fixes);
-    let counts = &account.counts;
-    let victims = chain::victims(account, case.writes);
+    let (history, fixes) = (case.history, &case.scenario.fixes);
+    let counts = &history.counts;
+    let victims = chain::victims(history, case.writes);
     let hit = victims.iter().filter(|victim| !victim.given.is_empty()).count();
-    let ordered = account.reuses.iter().filter(|reuse| {
+    let ordered = history.reuses.iter().filter(|reuse| {
         let death = reuse.freed.and_then(|freed| freed.death);
         death.is_some_and(|death| matches!(death.how, How::Killed(_, true)))
     });
@@ -58,7 +58,7 @@ pub(super) fn of(case: &Case<'_>) -> Vec<Advice> {
             fix: "ids",
             what: "let the Agents look at samples instead of everything",
             was_on: fixes.ids,
-            is_due: wrong > 0 || taps > 0 && account.short_since.is_some(),
+            is_due: wrong > 0 || taps > 0 && history.short_since.is_some(),
             because: format!(
                 "the Agents looked at {taps} messages and calls, and tagged {right} processes for something that they had \
                  done and {wrong} for nothing"

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use abi::{Frame, Pid};
 use serde_json::Value;
 
-use super::account::{Account, Death, Reuse};
+use super::history::{Death, History, Reuse};
 use crate::beats::{Beat, Reached};
 use crate::detection::Write;
 
@@ -21,10 +21,10 @@ pub(super) enum By {
 }
 
 /// The first frame, given out under a window before the beat, that the beat's evidence names, or whose new owner it names.
-pub(super) fn link<'a>(account: &'a Account, reached: &Reached) -> Option<(By, &'a Reuse)> {
+pub(super) fn link<'a>(history: &'a History, reached: &Reached) -> Option<(By, &'a Reuse)> {
     let mut named = Named::default();
     named.collect(&reached.evidence);
-    let before = || account.reuses.iter().filter(|reuse| u64::from(reuse.tick) <= reached.tick);
+    let before = || history.reuses.iter().filter(|reuse| u64::from(reuse.tick) <= reached.tick);
     let by_frame = before().find(|reuse| named.frames.contains(&reuse.frame));
     by_frame
         .map(|reuse| (By::Frame, reuse))
@@ -73,10 +73,10 @@ pub(super) struct Victim<'a> {
 }
 
 /// Everybody who crashed, in the order of time.
-pub(super) fn victims<'a>(account: &'a Account, writes: &'a [Write]) -> Vec<Victim<'a>> {
+pub(super) fn victims<'a>(history: &'a History, writes: &'a [Write]) -> Vec<Victim<'a>> {
     let of = |death: &Death| Victim {
         death: *death,
-        given: account
+        given: history
             .reuses
             .iter()
             .filter(|reuse| reuse.to == death.pid && reuse.tick <= death.tick)
@@ -86,7 +86,7 @@ pub(super) fn victims<'a>(account: &'a Account, writes: &'a [Write]) -> Vec<Vict
             .filter(|write| write.sharing.owner == death.pid && write.seen <= u64::from(death.tick))
             .collect(),
     };
-    account.crashes.iter().map(of).collect()
+    history.crashes.iter().map(of).collect()
 }
 
 /// The beats of an incarnation in the order of time.

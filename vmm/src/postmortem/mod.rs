@@ -1,13 +1,13 @@
 //! The post-mortem of an incarnation: what happened, what the first cause was, what came of it, and what to change.
 //!
-//! It reads what the run has recorded, the events and audits in an [`Account`], the beats, the writes that audits saw, and
+//! It reads what the run has recorded, the events and audits in an [`History`], the beats, the writes that audits saw, and
 //! decides nothing. Everything in it is a measured fact with its tick, its processes and its frames; what was not measured
 //! is not said. A post-mortem is written when an incarnation ends badly, and when it had a frame within reach of
 //! somebody who has no right to it.
 
-mod account;
 mod advice;
 mod chain;
+mod history;
 mod text;
 
 use abi::frame::FrameKind;
@@ -18,11 +18,11 @@ use crate::beats::{Beat, Beats, Reached};
 use crate::detection::Write;
 use crate::events::pid;
 use crate::scenario::Scenario;
-use account::{Death, How, Reuse};
 use advice::Advice;
 use chain::{By, Victim};
+use history::{Death, How, Reuse};
 
-pub use account::Account;
+pub use history::History;
 
 /// How the incarnation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Case<'a> {
     /// How it ended.
     pub ended: Ended,
     /// What its events and audits said.
-    pub account: &'a Account,
+    pub history: &'a History,
     /// The beats of the run.
     pub beats: &'a Beats,
     /// The writes that audits saw.
@@ -85,8 +85,8 @@ pub struct PostMortem {
 impl Case<'_> {
     /// The post-mortem, if there is a reason for one.
     pub fn examine(&self) -> Option<PostMortem> {
-        let counts = &self.account.counts;
-        let reason = self.ended != Ended::Lasted || counts.findings > 0 || !self.account.reuses.is_empty();
+        let counts = &self.history.counts;
+        let reason = self.ended != Ended::Lasted || counts.findings > 0 || !self.history.reuses.is_empty();
         reason.then(|| PostMortem { document: self.document(), text: self.text(), short: self.short() })
     }
 
@@ -95,11 +95,11 @@ impl Case<'_> {
     }
 
     fn victims(&self) -> Vec<Victim<'_>> {
-        chain::victims(self.account, self.writes)
+        chain::victims(self.history, self.writes)
     }
 
     fn first_cause(&self) -> Option<&Reuse> {
-        self.account.reuses.first()
+        self.history.reuses.first()
     }
 
     fn advice(&self) -> Vec<Advice> {
@@ -123,21 +123,21 @@ impl Case<'_> {
             "first_cause": self.first_cause().map(|reuse| self.reuse(reuse)),
             "writes": self.writes.iter().map(|write| self.write(write)).collect::<Vec<_>>(),
             "crashes": crashes,
-            "last_pet_tick": self.account.last_pet,
-            "memory_short_since": self.account.short_since,
-            "last_epoch": {"epoch": self.account.last_epoch, "tick": self.account.last_epoch_tick},
-            "counts": self.account.counts,
+            "last_pet_tick": self.history.last_pet,
+            "memory_short_since": self.history.short_since,
+            "last_epoch": {"epoch": self.history.last_epoch, "tick": self.history.last_epoch_tick},
+            "counts": self.history.counts,
             "agents": {"taps": taps, "tagged_rightly": right, "tagged_wrongly": wrong},
             "recommendations": advice,
         })
     }
 
     fn who(&self, who: Pid) -> Value {
-        json!({"pid": pid(who), "name": self.account.name(who)})
+        json!({"pid": pid(who), "name": self.history.name(who)})
     }
 
     fn beat(&self, beat: Beat, reached: &Reached) -> Value {
-        let link = chain::link(self.account, reached).map(|(by, reuse)| {
+        let link = chain::link(self.history, reached).map(|(by, reuse)| {
             let by = match by {
                 By::Frame => "frame",
                 By::Process => "process",

@@ -45,10 +45,10 @@ fn given(tick: u32, to: Pid, source: u64) -> Record {
     record(Kind::Given, tick, to, [FrameKind::User as u64, FRAME, source])
 }
 
-fn account(records: &[Record]) -> Account {
-    let mut account = Account::default();
-    records.iter().for_each(|record| account.event(record));
-    account
+fn history(records: &[Record]) -> History {
+    let mut history = History::default();
+    records.iter().for_each(|record| history.event(record));
+    history
 }
 
 fn scenario() -> Scenario {
@@ -61,9 +61,9 @@ fn written(seen: u64) -> Write {
 }
 
 fn examine(records: &[Record], writes: &[Write], beats: &Beats, ended: Ended) -> Option<PostMortem> {
-    let (scenario, account) = (scenario(), account(records));
+    let (scenario, history) = (scenario(), history(records));
     let agents = [0; 3];
-    Case { scenario: &scenario, incarnation: 1, tick: 20, ended, account: &account, beats, writes, agents }
+    Case { scenario: &scenario, incarnation: 1, tick: 20, ended, history: &history, beats, writes, agents }
         .examine()
 }
 
@@ -146,8 +146,8 @@ fn a_crash_hangs_on_a_write_that_came_before_it() {
 fn a_tagged_violator_has_not_crashed() {
     let tagged = record(Kind::Tagged, 13, HEIR, [1, 0, 0]);
     let crash = record(Kind::Fault, 14, HEIR, [14, 0, 0]);
-    assert_eq!(account(&[tagged, crash]).counts.crashes, 0);
-    assert_eq!(account(&[crash]).counts.crashes, 1);
+    assert_eq!(history(&[tagged, crash]).counts.crashes, 0);
+    assert_eq!(history(&[crash]).counts.crashes, 1);
 }
 
 #[test]
@@ -155,9 +155,9 @@ fn beats_hang_on_a_frame_by_its_number_or_its_owner_and_never_backwards() {
     let mut records = loan();
     records.push(given(7, HEIR, 2));
     let link = |tick, evidence| {
-        let mut account = account(&records);
-        account.short_since = None;
-        chain::link(&account, &Reached { tick, evidence }).map(|(by, reuse)| (by, reuse.tick))
+        let mut history = history(&records);
+        history.short_since = None;
+        chain::link(&history, &Reached { tick, evidence }).map(|(by, reuse)| (by, reuse.tick))
     };
     assert_eq!(link(8, json!({"frames": [{"frame": "0x9"}]})), Some((By::Frame, 7)));
     assert_eq!(link(8, json!({"process": {"pid": "3.4", "name": "x"}})), Some((By::Process, 7)));
@@ -216,10 +216,10 @@ fn waiting(state: State, urgent: u8, peer_state: State, peer_urgent: u8) -> Gues
 #[test]
 fn an_inversion_is_an_urgent_wait_for_somebody_who_is_less_so_and_does_not_run() {
     let inversions = |guest: &Guest| {
-        let mut account = Account::default();
-        account.audit(guest);
-        assert_eq!(account.name(LENDER), Some("n"));
-        (account.counts.inversions, account.counts.longest_inversion)
+        let mut history = History::default();
+        history.audit(guest);
+        assert_eq!(history.name(LENDER), Some("n"));
+        (history.counts.inversions, history.counts.longest_inversion)
     };
     assert_eq!(inversions(&waiting(State::AwaitingReply, 2, State::Ready, 5)), (1, 20));
     assert_eq!(inversions(&waiting(State::Sending, 2, State::Ready, 5)), (1, 20));
@@ -229,12 +229,12 @@ fn an_inversion_is_an_urgent_wait_for_somebody_who_is_less_so_and_does_not_run()
 }
 
 proptest! {
-    /// Each time a frame is given, the account and the ledger know the same windows to be wrong.
+    /// Each time a frame is given, the history and the ledger know the same windows to be wrong.
     #[test]
     fn the_account_and_the_ledger_agree(
         records in prop::collection::vec((0..4usize, 1..5usize, 0..4u64, 1..5u64, 0..16u64), 0..60),
     ) {
-        let (mut account, mut ledger) = (Account::default(), Ledger::default());
+        let (mut history, mut ledger) = (History::default(), Ledger::default());
         for (tick, (what, slot, frame, other, number)) in (1..).zip(&records) {
             let kind = [Kind::Given, Kind::Freed, Kind::Lend, Kind::Teardown][*what];
             let (pid, other) = (Pid::new(*slot, 0), Pid::new(*other as usize, 0));
@@ -242,11 +242,11 @@ proptest! {
             // A number of a loan is used once.
             let a = if kind == Kind::Lend { tick.into() } else { *number };
             let record = record(kind, tick, pid, [a, *frame, c]);
-            let before = account.reuses.len();
-            account.event(&record);
+            let before = history.reuses.len();
+            history.event(&record);
             ledger.apply(&record);
             if kind == Kind::Given {
-                let new: BTreeSet<_> = account.reuses[before..].iter().map(|reuse| reuse.window.borrower).collect();
+                let new: BTreeSet<_> = history.reuses[before..].iter().map(|reuse| reuse.window.borrower).collect();
                 let standing = |other: &Pid| {
                     ledger.since(&Sharing { frame: Frame(*frame), owner: pid, other: *other }).is_some()
                 };

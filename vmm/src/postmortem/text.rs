@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use abi::Pid;
 use abi::frame::FrameKind;
 
-use super::account::{Death, How, Reuse};
 use super::chain::{self, By};
+use super::history::{Death, How, Reuse};
 use super::{Case, Ended};
 use crate::detection::Write;
 use crate::summary;
@@ -69,7 +69,7 @@ impl Case<'_> {
     }
 
     fn name(&self, pid: Pid) -> String {
-        match self.account.name(pid) {
+        match self.history.name(pid) {
             _ if pid == Pid::NONE => "nobody".into(),
             Some(name) if !name.is_empty() => format!("{pid} ({name})"),
             _ => pid.to_string(),
@@ -88,12 +88,12 @@ impl Case<'_> {
     }
 
     fn load(&self) -> String {
-        let counts = &self.account.counts;
+        let counts = &self.history.counts;
         let mut text = format!("At most {} processes were alive", counts.most_alive);
         if let Some(free) = counts.fewest_free {
             let _ = write!(text, ", and as few as {free} frames were free");
         }
-        if let Some(tick) = self.account.short_since {
+        if let Some(tick) = self.history.short_since {
             let _ = write!(text, "; memory was short from tick {tick} on");
         }
         text + "."
@@ -202,7 +202,7 @@ impl Case<'_> {
     /// What came of it: writes, crashes, and beats that hang on such a frame.
     fn tell_chain(&self, out: &mut Paper) {
         out.head("What came of it");
-        let counts = &self.account.counts;
+        let counts = &self.history.counts;
         let writes = match self.writes.len() {
             0 => "No write was seen through a window that had been found.".into(),
             writes => format!("Through windows that had been found, {writes} were seen to be written to:"),
@@ -231,11 +231,11 @@ impl Case<'_> {
         }
         out.rest(victims.len());
         out.blank();
-        if let (Some(pet), true) = (self.account.last_pet, self.ended != Ended::Lasted) {
+        if let (Some(pet), true) = (self.history.last_pet, self.ended != Ended::Lasted) {
             out.text(&format!("Nobody petted the watchdog after tick {pet}."));
         }
         let links = self.timeline().into_iter().filter_map(|(beat, reached)| {
-            let (by, reuse) = chain::link(self.account, reached)?;
+            let (by, reuse) = chain::link(self.history, reached)?;
             Some((beat, by, reuse))
         });
         for (beat, by, reuse) in links {
@@ -253,7 +253,7 @@ impl Case<'_> {
     }
 
     fn analysis(&self) -> String {
-        let counts = &self.account.counts;
+        let counts = &self.history.counts;
         let part = |of: u64, all: u64| if all == 0 { 0.0 } else { of as f64 * 100.0 / all as f64 };
         let mut text = format!(
             "Of {} frames that were given out {} ({:.1} %) came out of quarantine before their epoch had ended; on {} of \
@@ -263,7 +263,7 @@ impl Case<'_> {
             part(counts.early, counts.given),
             counts.reused_under_a_window
         );
-        let _ = match self.account.last_epoch_tick {
+        let _ = match self.history.last_epoch_tick {
             Some(tick) => {
                 write!(text, "The last of {} ended at tick {tick}. ", count(counts.epochs, "epoch", "epochs"))
             }

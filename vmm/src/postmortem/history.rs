@@ -1,4 +1,4 @@
-//! The account of one incarnation: what its events and audits say of frames, loans, deaths and waits, kept as far as a
+//! The history of one incarnation: what its events and audits say of frames, loans, deaths and waits, kept as far as a
 //! post-mortem can ask for it. It takes what others have recorded and gives nothing back to the run. What it remembers
 //! is bounded: by the guest's frames, loans and process slots, and by fixed numbers of examples.
 
@@ -108,9 +108,9 @@ pub(super) struct Counts {
     pub(super) longest_inversion: u64,
 }
 
-/// The account.
+/// The history.
 #[derive(Default)]
-pub struct Account {
+pub struct History {
     pub(super) counts: Counts,
     pub(super) reuses: Vec<Reuse>,
     pub(super) crashes: Vec<Death>,
@@ -130,8 +130,8 @@ pub struct Account {
     tagged: BTreeMap<usize, Pid>,
 }
 
-impl Account {
-    /// Takes an event. A new incarnation begins a new account.
+impl History {
+    /// Takes an event. A new incarnation begins a new history.
     pub fn event(&mut self, record: &Record) {
         let Record { tick, pid, a, b, .. } = *record;
         let slot = pid.slot();

@@ -1,0 +1,274 @@
+//! Faults whose outcome is known by construction, each in its class; the same trace run after run and on every host; and
+//! that who only waits for a moment leaves no trace.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::{check_hash, events, hash, run_json, scenario};
+
+/// A light load with everybody whom the faults below are meant for.
+const LOAD: &str = r#"
+[load]
+people = 3
+[[program]]
+program = "watchdogd"
+uid = 0
+priority = 1
+argument = 14
+[[program]]
+program = "nursery"
+uid = 0
+priority = 3
+argument = "client"
+[[program]]
+program = "store"
+uid = 100
+priority = 2
+ports = [2100]
+[[program]]
+program = "front"
+count = 2
+uid = 100
+priority = 3
+ports = [2000, 2001]
+[[program]]
+program = "batch"
+priority = 5
+argument = 8
+[[program]]
+program = "echo"
+ports = [4200]
+[[program]]
+program = "chatter"
+ports = [4200]
+[[program]]
+program = "agent"
+uid = 0
+priority = 2
+ports = [1]
+[[program]]
+program = "ticker"
+priority = 5
+argument = 20
+"#;
+
+/// A scenario file in a folder of its own.
+struct Scenario {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Scenario {
+    /// With this watchdog and these faults.
+    fn new(watchdog: &str, faults: &[[&str; 3]]) -> Self {
+        let mut text = format!(
+            "name = \"known\"\nseed = 3\n[vm]\nmax-ticks = 300\n[watchdog]\ntimeout-ticks = 60\n{watchdog}\n{LOAD}"
+        );
+        for [when, place, what] in faults {
+            text += &format!("[[fault]]\nwhen = {{ {when} }}\nwhere = {{ {place} }}\nwhat = {{ {what} }}\n");
+        }
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("scenario.toml");
+        std::fs::write(&path, text).expect("space for a scenario");
+        Self { folder, path }
+    }
+
+    fn run(&self) -> Value {
+        let (outcome, verdict) = run_json(&self.path, &[]);
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        verdict
+    }
+}
+
+/// A run with these faults ends in this class, is noticed by these and brought back by that.
+fn check(name: &str, watchdog: &str, faults: &[[&str; 3]], class: &str, noticed: &[&str], by: Option<&str>) {
+    let verdict = Scenario::new(watchdog, faults).run();
+    let effect = &verdict["faults"];
+    assert_eq!(effect["golden"]["outcome"], "healthy", "{name}: {effect}");
+    assert_eq!(verdict["outcome"], class, "{name}: {effect}");
+    assert_eq!(effect["acted"], faults.len(), "{name}: {effect}");
+    let expected = serde_json::json!(noticed);
+    assert_eq!(effect["noticed_by"], expected, "{name}: {effect}");
+    assert_eq!(effect["recovered_by"], serde_json::json!(by), "{name}: {effect}");
+    if verdict["incarnations"] != 1 {
+        assert_eq!(effect["residue"], false, "{name}: the life after a reset is a first one: {effect}");
+    }
+    check_hash(&format!("fault-{name}"), &hash(&verdict));
+}
+
+const TABLE: &str = "virtual = 0x800008, process = \"batch\"";
+
+#[test]
+fn what_is_overwritten_or_put_right_before_anybody_looks_is_masked() {
+    // A process that sleeps gets its status in RAX when it wakes.
+    let rax = ["tick = 50", "register = \"rax\", process = \"batch\"", "flip = 3"];
+    check("overwritten", "", &[rax], "masked", &[], None);
+    let flip = ["tick = 50", TABLE, "flip = 1, bit = 3"];
+    check("put-right", "", &[flip, flip], "masked", &[], None);
+}
+
+#[test]
+fn what_nobody_ever_looks_at_is_latent() {
+    // How wrong predictions were is added up and never asked for.
+    let field = ["tick = 50", "descriptor = \"misjudged\", process = \"batch\"", "flip = 1, bit = 31"];
+    check("unread", "", &[field], "latent", &[], None);
+}
+
+#[test]
+fn a_jump_into_nothing_is_detected_by_the_processor() {
+    let rip = ["tick = 50", "register = \"rip\", process = \"batch\"", "flip = 1, bit = 40"];
+    check("jump", "", &[rip], "detected", &["processor", "monitor"], None);
+    let user = ["tick = 50", "page-table = 0x800000, process = \"batch\"", "flip = 1, bit = 2"];
+    check("no-longer-the-users", "", &[user], "detected", &["processor", "monitor"], None);
+}
+
+#[test]
+fn a_page_that_leads_to_the_kernels_frames_is_detected_by_the_audit() {
+    // The first processes' frames are in the second MiB; without bit 20 they are below the first, the firmware's.
+    let entry =
+        ["tick = 50", "page-table = 0x5ff000, process = \"watchdogd\"", "stuck-at = 0, bit = 20, ticks = 1"];
+    let verdict = Scenario::new("", &[entry]).run();
+    assert_eq!(
+        (&verdict["outcome"], &verdict["faults"]["noticed_by"][0]),
+        (&"detected".into(), &"audit".into())
+    );
+    check_hash("fault-crossing", &hash(&verdict));
+}
+
+#[test]
+fn data_that_only_its_owner_checks_are_corrupted() {
+    // The worker finds it by itself, which is too late; then it is started again.
+    check("table", "", &[["tick = 50", TABLE, "flip = 1"]], "corrupted", &["monitor"], None);
+    let stuck = ["tick = 50", TABLE, "stuck-at = 1, bit = 40"];
+    check("stuck", "", &[stuck], "corrupted", &["monitor"], None);
+    let twice = ["tick = 50", "message = \"datagram\"", "duplicate = 1"];
+    check("twice", "", &[twice], "corrupted", &["monitor"], None);
+    // Nobody reads what a program has printed but people.
+    let letter = ["tick = 50", "device = \"serial\"", "flip = 1"];
+    check("letter", "", &[letter], "corrupted", &[], None);
+}
+
+/// Bit 40 of an address in the kernel leads to where nothing is.
+const KERNEL_JUMP: [&str; 3] =
+    ["symbol = \"Kernel::tick\", nth = 50", "register = \"rip\"", "flip = 1, bit = 40"];
+/// Time goes on, but nobody is told.
+const NO_TIMER: [&str; 3] = ["tick = 50", "device = \"timer\"", "lost = 1000000"];
+
+#[test]
+fn a_kernel_that_jumps_into_nothing_crashes_and_is_brought_back_by_its_nmi_handler() {
+    check(
+        "crash",
+        "first = \"none\"\nsecond = \"none\"",
+        &[KERNEL_JUMP],
+        "crashed",
+        &["kernel", "watchdog"],
+        None,
+    );
+    check("brought-back", "", &[KERNEL_JUMP], "recovered", &["kernel", "watchdog"], Some("nmi-handler"));
+}
+
+#[test]
+fn without_a_timer_it_hangs_unless_somebody_brings_it_back() {
+    let monitor_off = "[monitor]\nenabled = false";
+    let with = |watchdog: &str| format!("{watchdog}\n{monitor_off}");
+    check("hang", &with("first = \"pause\""), &[NO_TIMER], "hung", &["watchdog"], None);
+    check("hang-nmi", &with(""), &[NO_TIMER], "recovered", &["watchdog"], Some("nmi-handler"));
+    let reset = with("first = \"none\"\nsecond = \"reset\"");
+    check("hang-reset", &reset, &[NO_TIMER], "recovered", &["watchdog"], Some("watchdog"));
+    let deaf = ["tick = 50", "device = \"watchdog\"", "drop = 1000"];
+    check("deaf", &with(""), &[deaf], "recovered", &["watchdog"], Some("watchdog"));
+}
+
+#[test]
+fn a_machine_that_stood_still_gets_a_stray_nmi_and_goes_on() {
+    let pause = ["tick = 50", "", "pause = 59"];
+    check("pause", "", &[pause], "recovered", &["watchdog"], Some("nmi-handler"));
+    check("stray-nmi", "", &[["tick = 50", "", "nmi = true"]], "masked", &[], None);
+}
+
+#[test]
+fn a_service_that_is_ended_is_missed_by_the_monitor() {
+    let kill = ["tick = 50", "process = \"agent\"", "kill = true"];
+    check("kill", "", &[kill], "detected", &["monitor"], None);
+    let changed = [
+        "changed = { descriptor = \"messages\", process = \"store\" }, nth = 3",
+        "process = 2",
+        "kill = true",
+    ];
+    check("changed", "", &[changed], "detected", &["monitor"], None);
+}
+
+#[test]
+fn interrupts_nobody_asked_for_and_memory_that_is_away_for_a_while_do_no_harm() {
+    check("spurious", "", &[["tick = 50", "device = \"timer\"", "spurious = 20"]], "masked", &[], None);
+    check("lost", "", &[["tick = 50", "device = \"timer\"", "lost = 3"]], "masked", &[], None);
+    let away = ["tick = 50", "device = \"memory\"", "withhold = 100000, ticks = 20"];
+    let verdict = Scenario::new("", &[away]).run();
+    assert_eq!((&verdict["outcome"], &verdict["faults"]["acted"]), (&"masked".into(), &1.into()));
+}
+
+#[test]
+fn a_moment_that_never_comes_leaves_no_trace() {
+    let golden = Scenario::new("", &[]).run();
+    let waits = [
+        ["symbol = \"Kernel::tick\", nth = 100000", "", "nmi = true"],
+        ["symbol = \"Kernel::open_loan\", nth = 100000", "", "nmi = true"],
+        ["event = \"panic\"", "", "nmi = true"],
+        ["beat = \"the-one\"", "", "nmi = true"],
+        ["tick = 100000", TABLE, "flip = 1"],
+    ];
+    let waiting = Scenario::new("", &waits).run();
+    assert_eq!((&waiting["outcome"], &waiting["faults"]["acted"]), (&"masked".into(), &0.into()));
+    assert_eq!(hash(&waiting), hash(&golden), "traps and steps over them are not seen");
+}
+
+#[test]
+fn a_fault_that_finds_nothing_to_act_on_says_so() {
+    let scenario = Scenario::new(
+        "",
+        &[
+            ["tick = 50", "process = \"oracle\"", "kill = true"],
+            ["tick = 50", "virtual = 0x9ff000, process = \"batch\"", "flip = 1"],
+            ["tick = 50", "process = \"255.9\"", "kill = true"],
+        ],
+    );
+    let out = scenario.folder.path().join("run");
+    let (_, verdict) = run_json(&scenario.path, &["--out", out.to_str().unwrap()]);
+    assert_eq!((&verdict["faults"]["acted"], &verdict["faults"]["missed"]), (&0.into(), &3.into()));
+    let missed: Vec<_> = events(&out).into_iter().filter(|event| event["kind"] == "fault-missed").collect();
+    let told: Vec<_> =
+        missed.iter().map(|event| (event["number"].as_u64(), event["reason"].as_u64())).collect();
+    assert_eq!(told, [(Some(0), Some(6)), (Some(1), Some(2)), (Some(2), Some(1))]);
+}
+
+#[test]
+fn a_resolved_scenario_runs_as_the_one_that_it_was_drawn_from() {
+    for name in ["fault-page-tables.toml", "fault-messages.toml"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let (_, drawn) = run_json(&scenario(name), &["--out", out.to_str().unwrap()]);
+        let (_, resolved) = run_json(&out.join("scenario.toml"), &[]);
+        assert_eq!(hash(&drawn), hash(&resolved), "{name}");
+        assert_eq!(drawn["faults"], resolved["faults"], "{name}");
+        check_hash(name, &hash(&drawn));
+    }
+}
+
+#[test]
+fn every_shipped_fault_acts() {
+    for name in [
+        "fault-descriptors",
+        "fault-datagrams",
+        "fault-timer-lost",
+        "fault-timer-spurious",
+        "fault-agents",
+        "fault-memory",
+    ] {
+        let (outcome, verdict) = run_json(&scenario(&format!("{name}.toml")), &[]);
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        assert!(verdict["faults"]["acted"].as_u64() >= Some(1), "{name}: {}", verdict["faults"]);
+        assert_eq!(verdict["faults"]["golden"]["outcome"], "healthy", "{name}");
+        check_hash(name, &hash(&verdict));
+    }
+}

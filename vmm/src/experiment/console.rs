@@ -1,0 +1,100 @@
+//! Where a guest's console goes: a file or nowhere, by a line that a fault can damage.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+
+use crate::faults::deed::Noise;
+
+/// The line's far end.
+pub(super) struct Console {
+    file: Option<File>,
+    hash: blake3::Hasher,
+    /// What happens to the next bytes, one after the other.
+    noise: VecDeque<Noise>,
+}
+
+impl Console {
+    pub(super) fn new(file: Option<File>) -> Self {
+        Self { file, hash: blake3::Hasher::new(), noise: VecDeque::new() }
+    }
+
+    /// The line damages what comes next. What came before must have been handed over.
+    pub(super) fn damage(&mut self, noise: Noise) {
+        self.noise.push_back(noise);
+    }
+
+    /// Of all that has arrived.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        *self.hash.finalize().as_bytes()
+    }
+
+    fn arrive(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
+
+    /// What arrives of one byte.
+    fn pass(&mut self, byte: u8) -> ([u8; 2], usize) {
+        let (bytes, over) = match self.noise.front_mut() {
+            None => (([byte; 2], 1), false),
+            Some(Noise::Flip(bits)) => (([byte ^ *bits; 2], 1), true),
+            Some(Noise::Drop(left)) => {
+                *left = left.saturating_sub(1);
+                (([byte; 2], 0), *left == 0)
+            }
+            Some(Noise::Duplicate(left)) => {
+                *left = left.saturating_sub(1);
+                (([byte; 2], 2), *left == 0)
+            }
+        };
+        if over {
+            self.noise.pop_front();
+        }
+        bytes
+    }
+}
+
+impl Write for Console {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.noise.is_empty() {
+            return self.arrive(bytes).map(|()| bytes.len());
+        }
+        let mut damaged = Vec::with_capacity(bytes.len() + 1);
+        for byte in bytes {
+            let (arrived, count) = self.pass(*byte);
+            damaged.extend_from_slice(&arrived[..count]);
+        }
+        self.arrive(&damaged).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), File::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek};
+
+    #[test]
+    fn noise_hits_the_next_bytes_in_the_order_in_which_it_came() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut console = Console::new(Some(file.try_clone().unwrap()));
+        let clean = Console::new(None).hash();
+        for noise in [Noise::Drop(2), Noise::Flip(0x20), Noise::Duplicate(1)] {
+            console.damage(noise);
+        }
+        console.write_all(b"xy").unwrap();
+        console.write_all(b"Abc\n").unwrap();
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abbc\n");
+        assert_ne!(console.hash(), clean);
+        let mut same = Console::new(None);
+        same.write_all(b"abbc\n").unwrap();
+        assert_eq!(console.hash(), same.hash(), "what counts is what arrives");
+    }
+}

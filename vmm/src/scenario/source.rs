@@ -1,0 +1,99 @@
+//! Where in its file a scenario is wrong: line, column and key.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Report};
+
+/// Told where the types say that a value is none.
+const REMEDY: &str = "the keys and their values are described in scenarios/README.md";
+
+/// A scenario's text, and what the command line puts in its place.
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    /// The file's name in messages.
+    pub(super) place: &'a str,
+    pub(super) sets: &'a [(String, String)],
+}
+
+impl Source<'_> {
+    /// A value that makes no sense, by its key: `fault[2].when.tick`.
+    pub(super) fn wrong(&self, key: &str, what: String, remedy: &str) -> Error {
+        if let Some((key, value)) = self.sets.iter().rev().find(|(set, _)| key == set || below(key, set)) {
+            return Error::Input(Report::new(what, format!("--set {key}={value}"), remedy));
+        }
+        let table = DeTable::parse(self.text).ok();
+        let place = match table.and_then(|table| offset_of(table.get_ref(), key)) {
+            Some(offset) => self.at(offset),
+            None => self.place.to_owned(),
+        };
+        Error::Input(Report::new(what, format!("{place}, key {key}"), remedy))
+    }
+
+    /// The file is not TOML, or a value has not the type of its key.
+    pub(super) fn wrong_type(&self, error: &toml::de::Error) -> Error {
+        let offset = error.span().map_or(0, |span| span.start);
+        let mut place = self.at(offset);
+        if let Some(key) = DeTable::parse(self.text).ok().and_then(|table| key_at(table.get_ref(), offset)) {
+            place = format!("{place}, key {key}");
+        }
+        Error::Input(Report::new(error.message().to_owned(), place, REMEDY))
+    }
+
+    fn at(&self, offset: usize) -> String {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("{}, line {line}, column {column}", self.place)
+    }
+}
+
+fn below(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+/// Where the value of a key begins; that of the section which it is missing in, if it is not there.
+fn offset_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
+    let (name, rest) = match key.find(['.', '[']) {
+        Some(end) => key.split_at(end),
+        None => (key, ""),
+    };
+    let value = table.iter().find(|(key, _)| key.get_ref().as_ref() == name)?.1;
+    Some(within(value, rest))
+}
+
+fn within(value: &Spanned<DeValue<'_>>, rest: &str) -> usize {
+    let deeper = match value.get_ref() {
+        DeValue::Table(table) => rest.strip_prefix('.').and_then(|rest| offset_of(table, rest)),
+        DeValue::Array(list) => rest.strip_prefix('[').and_then(|rest| {
+            let (index, rest) = rest.split_once(']')?;
+            list.get(index.parse::<usize>().ok()?).map(|value| within(value, rest))
+        }),
+        _ => None,
+    };
+    deeper.unwrap_or(value.span().start)
+}
+
+/// The key whose name or value is at this place.
+fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
+    let (name, value) = table
+        .iter()
+        .find(|(key, value)| key.span().contains(&offset) || value.span().contains(&offset))
+        .or_else(|| {
+            // The entries of a section may stand far from its head.
+            table.iter().find(|(_, value)| in_value(value, offset).is_some())
+        })?;
+    Some(format!("{}{}", name.get_ref(), in_value(value, offset).unwrap_or_default()))
+}
+
+fn in_value(value: &Spanned<DeValue<'_>>, offset: usize) -> Option<String> {
+    match value.get_ref() {
+        DeValue::Table(table) => key_at(table, offset).map(|key| format!(".{key}")),
+        DeValue::Array(list) => list.iter().enumerate().find_map(|(nth, value)| {
+            let deeper = in_value(value, offset);
+            let here = value.span().contains(&offset);
+            (here || deeper.is_some()).then(|| format!("[{nth}]{}", deeper.unwrap_or_default()))
+        }),
+        _ => None,
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{check_hash, events, hash, run_json, scenario};
+use tests::{architect, check_hash, events, hash, run, run_json, scenario};
 
 /// A light load with everybody whom the faults below are meant for.
 const LOAD: &str = r#"
@@ -240,6 +240,31 @@ fn a_fault_that_finds_nothing_to_act_on_says_so() {
     let told: Vec<_> =
         missed.iter().map(|event| (event["number"].as_u64(), event["reason"].as_u64())).collect();
     assert_eq!(told, [(Some(0), Some(6)), (Some(1), Some(2)), (Some(2), Some(1))]);
+}
+
+#[test]
+fn whom_and_what_the_guest_does_not_have_is_refused_before_it_runs() {
+    for (fault, place, part) in [
+        (
+            ["tick = 1", "process = \"nobody\"", "kill = true"],
+            "where.process",
+            "no process is ever called `nobody`",
+        ),
+        (["symbol = \"no_such\"", "", "nmi = true"], "when.symbol", "no function"),
+        (
+            ["symbol = { one-of = [\"Kernel::tick\", \"no_such\"] }", "", "nmi = true"],
+            "when.symbol",
+            "no function",
+        ),
+        (["line = \"kernel.rs:1\"", "", "nmi = true"], "when.line", "no instruction"),
+    ] {
+        let scenario = Scenario::new("", &[fault]);
+        let outcome = run(architect().arg("run").arg(&scenario.path));
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(2), ""), "{outcome:?}");
+        for part in [part, "line ", "column ", "remedy: ", &format!("key fault[0].{place}")] {
+            assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+        }
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub mod monitor;
 pub mod observer;
 pub mod output;
 pub mod places;
+pub mod postmortem;
 pub mod programs;
 pub mod pvh;
 pub mod run;

@@ -4,11 +4,10 @@
 use abi::module::{Header, MODULE_PROGRAMS, Program};
 use zerocopy::FromBytes;
 
-use crate::error::{Error, Report};
+use crate::error::Error;
 use crate::faults::code::Traps;
-use crate::faults::language::Mistake;
 use crate::run::MATRIX;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, wrong_in};
 
 /// Names of the programs in the image's own boot module, separated by commas.
 const OWN: &str = env!("MATRIX_PROGRAMS");
@@ -38,11 +37,9 @@ pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<
         if let Some((key, word)) =
             words.iter().find(|(_, word)| is_name(word) && !names.iter().any(|n| n == word))
         {
-            return Err(Error::Input(Report::new(
-                format!("the boot module has no program `{word}`"),
-                format!("{place}, key program[{at}].{key}"),
-                format!("it has {}", names.join(", ")),
-            )));
+            let what = format!("the boot module has no program `{word}`");
+            let key = format!("program[{at}].{key}");
+            return Err(wrong_in(place, &key, what, &format!("it has {}", names.join(", "))));
         }
     }
     for (at, fault) in scenario.fault.iter().enumerate() {
@@ -50,26 +47,31 @@ pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<
             Some((key, label)) => (key, label),
             None => continue,
         };
-        return Err(Error::Input(Report::new(
-            format!("no process is ever called `{unknown}`"),
-            format!("{place}, key fault[{at}].{key}"),
-            format!(
-                "give a program of the boot module ({}) or of the kernel's ({})",
-                names.join(", "),
-                KERNELS.join(", ")
-            ),
-        )));
+        let what = format!("no process is ever called `{unknown}`");
+        let programs = names.join(", ");
+        let remedy = format!(
+            "give a program of the boot module ({programs}) or of the kernel's ({})",
+            KERNELS.join(", ")
+        );
+        return Err(wrong_in(place, &format!("fault[{at}].{key}"), what, &remedy));
     }
     Ok(())
 }
 
-/// Refuses a scenario whose faults wait for code that the kernel does not have.
+/// Refuses a scenario whose faults wait for code that the kernel does not have, whichever they may draw.
 pub fn check_code(scenario: &Scenario, place: &str) -> Result<(), Error> {
-    let wrong = |(number, mistake): (usize, Mistake)| {
-        let place = format!("{place}, key fault[{number}].{}", mistake.key);
-        Error::Input(Report::new(mistake.what, place, mistake.remedy))
-    };
-    Traps::of(&scenario.faults(), MATRIX).map(drop).map_err(wrong)
+    for (at, keys) in scenario.fault.iter().enumerate() {
+        for fault in keys.codes() {
+            if let Err((_, mistake)) = Traps::of(&[fault], MATRIX) {
+                let key = format!("fault[{at}].{}", mistake.key);
+                return Err(wrong_in(place, &key, mistake.what, &mistake.remedy));
+            }
+        }
+    }
+    let all = scenario.resolve(0).faults();
+    Traps::of(&all, MATRIX)
+        .map(drop)
+        .map_err(|(_, mistake)| wrong_in(place, "fault", mistake.what, &mistake.remedy))
 }
 
 /// Labels of the kernel's own processes.

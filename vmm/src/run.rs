@@ -39,12 +39,13 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let mut sets = args.sets.clone();
     sets.extend(args.vms.map(|vms| ("vm.vms".to_owned(), vms.to_string())));
-    // The run with number 0 of all that could be drawn; a sweep is for campaigns.
-    let scenario = Scenario::read(&args.scenario, args.seed, &sets)?.resolve(0);
+    let scenario = Scenario::read(&args.scenario, args.seed, &sets)?;
     let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
     let place = args.scenario.display().to_string();
     programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
     programs::check_code(&scenario, &place)?;
+    // The run with number 0 of all that could be drawn; a sweep is for campaigns.
+    let scenario = scenario.resolve(0);
     let fingerprints = Fingerprints {
         image_sha256: sha256(MATRIX),
         module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),

@@ -25,6 +25,9 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         if verdict.incarnations == 1 { "incarnation" } else { "incarnations" },
         verdict.wall.as_secs_f64(),
     );
+    if let (Some((effect, golden)), Some(digest)) = (&verdict.effect, &verdict.digest) {
+        let _ = writeln!(out, "\n  faults    {}", effect.sentence(golden, digest));
+    }
     let mut beats: Vec<_> = verdict.beats.reached().iter().collect();
     if !beats.is_empty() {
         let _ = writeln!(out, "\n  life:tick beat");
@@ -34,6 +37,9 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         let incarnation = reached.evidence["incarnation"].as_u64().unwrap_or(0);
         let time = format!("{incarnation}:{}", reached.tick);
         let _ = writeln!(out, "  {time:>8}  {:<9} {}", beat.name(), sentence(*beat, reached));
+    }
+    if let Some(post_mortem) = verdict.post_mortems.first() {
+        let _ = writeln!(out, "\n  cause     {}", post_mortem.short.replace('\n', "\n            "));
     }
     let detection = &verdict.detection;
     let _ = writeln!(
@@ -139,7 +145,7 @@ fn hash(verdict: &Verdict<'_>) -> String {
 }
 
 /// What a beat's evidence says, in a line or two.
-fn sentence(beat: Beat, reached: &Reached) -> String {
+pub(crate) fn sentence(beat: Beat, reached: &Reached) -> String {
     let evidence = &reached.evidence;
     let word = |key: &str| match &evidence[key] {
         Value::String(text) => text.clone(),

@@ -34,7 +34,7 @@ const SUBJECTS: [(&[&str], Measure); 9] = [
     (&["overhead"], overhead::measure),
     (&["teardown"], machine::teardown),
     (&["vm-memory"], memory::measure),
-    (&["campaign"], campaign::measure),
+    (&["campaign", "campaign-own"], campaign::measure),
 ];
 
 /// What measures a subject.

@@ -352,10 +352,10 @@ impl Armed {
                 deed(command(COMMAND_WITHHOLD, frames), machine(frames));
             }
             (What::Drop(count), Place::Device(Device::Watchdog)) => {
-                deed(Act::LosePets(count), machine(count))
+                deed(Act::LosePets(count), machine(count));
             }
             (What::Drop(count), Place::Datagram) => {
-                deed(command(COMMAND_DROP_DATAGRAMS, count), machine(count))
+                deed(command(COMMAND_DROP_DATAGRAMS, count), machine(count));
             }
             (What::Duplicate(count), Place::Datagram) => {
                 deed(command(COMMAND_DOUBLE_DATAGRAMS, count), machine(count));
@@ -376,3 +376,6 @@ impl Bits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

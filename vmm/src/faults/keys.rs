@@ -4,8 +4,9 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::choice::{Choice, Name, Number, Spot};
+use super::choice::{Choice, Name, Number, Scalar, Spot};
 use super::draw::Stream;
+use super::language::Fault;
 
 /// A `[[fault]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +96,7 @@ trait Drawn {
     fn drawn(&self, stream: &mut Stream) -> Self;
 }
 
-impl<T: super::choice::Scalar> Drawn for Choice<T> {
+impl<T: Scalar> Drawn for Choice<T> {
     fn drawn(&self, stream: &mut Stream) -> Self {
         self.fix(stream)
     }
@@ -199,6 +200,25 @@ keys! {
 }
 
 impl FaultKeys {
+    /// The fault with each of the instructions that it may wait for.
+    pub fn codes(&self) -> Vec<Fault> {
+        fn each<T: Scalar>(choice: Option<&Choice<T>>) -> Vec<Choice<T>> {
+            choice
+                .map(|choice| choice.ends().iter().cloned().map(Choice::Fixed).collect())
+                .unwrap_or_default()
+        }
+        let when = &self.when;
+        let symbols = each(when.symbol.as_ref())
+            .into_iter()
+            .map(|symbol| WhenKeys { symbol: Some(symbol), ..when.clone() });
+        let lines =
+            each(when.line.as_ref()).into_iter().map(|line| WhenKeys { line: Some(line), ..when.clone() });
+        let codes =
+            each(when.code.as_ref()).into_iter().map(|code| WhenKeys { code: Some(code), ..when.clone() });
+        let all = symbols.chain(lines).chain(codes).map(|when| Self { when, ..self.clone() });
+        all.filter_map(|keys| Fault::of(&keys).ok()).collect()
+    }
+
     /// The labels by which it names processes, each with its key.
     pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let changed = self.when.changed.as_ref().and_then(|place| place.process.as_ref());

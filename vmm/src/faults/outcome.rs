@@ -95,6 +95,27 @@ fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Op
 }
 
 impl Effect {
+    /// For people.
+    pub fn sentence(&self, golden: &Digest, faulty: &Digest) -> String {
+        let noticed = match &self.noticed_by[..] {
+            [] => "noticed by nobody".to_owned(),
+            by => format!(
+                "noticed by {}",
+                by.iter().map(|watcher| watcher.name()).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let back = match (self.recovered_by, self.residue) {
+            (None, _) => String::new(),
+            (Some(by), Some(true)) => format!("; brought back by {}, with something left", by.name()),
+            (Some(by), _) => format!("; brought back by {}", by.name()),
+        };
+        let Digest { acted, missed, standing, .. } = faulty;
+        format!(
+            "{acted} acted, {missed} found nothing; {noticed}{back}; {standing} words still changed (golden run: {})",
+            golden.outcome.name()
+        )
+    }
+
     /// As a verdict has it.
     pub fn to_json(&self, golden: &Digest, faulty: &Digest) -> Value {
         let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

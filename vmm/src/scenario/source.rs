@@ -34,10 +34,20 @@ impl Source<'_> {
     pub(super) fn wrong_type(&self, error: &toml::de::Error) -> Error {
         let offset = error.span().map_or(0, |span| span.start);
         let mut place = self.at(offset);
-        if let Some(key) = DeTable::parse(self.text).ok().and_then(|table| key_at(table.get_ref(), offset)) {
+        // A file that is no TOML still has keys up to where it is not.
+        let (table, _) = DeTable::parse_recoverable(self.text);
+        if let Some(key) = key_at(table.get_ref(), offset).or_else(|| self.word_at(offset)) {
             place = format!("{place}, key {key}");
         }
         Error::Input(Report::new(error.message().to_owned(), place, REMEDY))
+    }
+
+    /// What may be a key that is there a second time.
+    fn word_at(&self, offset: usize) -> Option<String> {
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let rest = self.text.get(offset..)?;
+        let word = &rest[..rest.find(|c| !is_key(c)).unwrap_or(rest.len())];
+        (!word.is_empty()).then(|| word.to_owned())
     }
 
     fn at(&self, offset: usize) -> String {
@@ -46,6 +56,12 @@ impl Source<'_> {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         format!("{}, line {line}, column {column}", self.place)
     }
+}
+
+/// A mistake that shows only when a scenario is held against something else: the error about this key of the file at `place`.
+pub fn wrong_in(place: &str, key: &str, what: String, remedy: &str) -> Error {
+    let text = std::fs::read_to_string(place).unwrap_or_default();
+    Source { text: &text, place, sets: &[] }.wrong(key, what, remedy)
 }
 
 fn below(key: &str, section: &str) -> bool {

@@ -20,36 +20,6 @@ fn the_smallest_scenario_has_a_name() {
 }
 
 #[test]
-fn mistakes_are_told_with_line_column_and_key() {
-    for (text, parts) in [
-        ("name = \"x\"\n[vm]\nmemory = 8", ["line 3, column 1", "memory"]),
-        ("name = \"x\"\n[vm]\nmemory-mib = \"8\"", ["line 3, column 14", "u32"]),
-        ("name = \"x\"\nseed = -1", ["line 2, column 8", "-1"]),
-        ("seed = 1", ["line 1", "name"]),
-        ("name = \"x\"\n[watchdog]\nfirst = \"explode\"", ["line 3, column 9", "explode"]),
-        ("name = \"x\"\n[expect]\nbeats = [\"no-such\"]", ["line 3", "no-such"]),
-        ("name = \"x\"\n[vm]\nclock = \"sundial\"", ["line 3, column 9", "sundial"]),
-        ("name = \"x\"\n[[program]]\nprogram = \"p\"\nspeed = 1", ["line 4, column 1", "speed"]),
-        ("name = ", ["line 1", "test.toml"]),
-        ("name = \"x\"\n[vm]\nmemory-mib = 1", ["vm.memory-mib", "3 to 1024"]),
-        ("name = \"x\"\n[load]\nmessage-pages = 5", ["load.message-pages", "1 to 4"]),
-        ("name = \"x\"\n[vm]\nvms = 0", ["vm.vms", "1 to 256"]),
-        ("name = \"x\"\n[monitor]\nperiod = 3", ["line 3, column 1", "period-ticks"]),
-        ("name = \"x\"\n[monitor]\nperiod-ticks = 0", ["monitor.period-ticks", "1 to"]),
-        ("name = \"x\"\n[fixes]\neverything = true", ["line 3, column 1", "priorities"]),
-        ("name = \"x\"\n[[program]]\nprogram = \"a b\"", ["program[0].program", "letters"]),
-        ("name = \"x\"\n[[program]]\nprogram = \"p\"\nports = [1, 2]", ["program[0].ports", "one port"]),
-    ] {
-        let error = parse(text).unwrap_err();
-        assert_eq!(error.exit_status(), 2);
-        let message = error.to_string();
-        for part in parts {
-            assert!(message.contains(part), "{part:?} not in {message}");
-        }
-    }
-}
-
-#[test]
 fn values_from_the_command_line_come_last() {
     let scenario = with(&[("vm.memory-mib", "24"), ("fixes.pager", "true"), ("name", "y")]).unwrap();
     assert_eq!((scenario.vm.memory_mib, scenario.fixes.pager, scenario.name.as_str()), (24, true, "y"));
@@ -95,6 +65,52 @@ fn wrong_sets_are_told() {
 fn a_resolved_scenario_reads_back_as_itself() {
     let scenario = with(&[("load.people", "40")]).unwrap();
     assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+}
+
+#[test]
+fn a_sweep_has_a_cell_for_each_combination_and_the_last_key_changes_first() {
+    let text = "name = \"x\"\n[sweep]\nload.people = [20, 40, 60]\nfixes.pager = [false, true]\nexpect.beats = [[], [\"leak\"]]";
+    let scenario = parse(text).unwrap();
+    assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+    let cells = scenario.cells();
+    assert_eq!((cells.len(), scenario.sweep.len()), (12, 12));
+    let labels =
+        |cell: &Cell| cell.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
+    assert_eq!(labels(&cells[0]), ["expect.beats=[]", "fixes.pager=false", "load.people=20"]);
+    assert_eq!(labels(&cells[1]), ["expect.beats=[]", "fixes.pager=false", "load.people=40"]);
+    assert_eq!(labels(&cells[11]), ["expect.beats=[\"leak\"]", "fixes.pager=true", "load.people=60"]);
+    let last = &cells[11].scenario;
+    assert!(
+        last.fixes.pager && last.load.people == 60 && last.expect.beats.len() == 1 && last.sweep.is_empty()
+    );
+    let plain = parse("name = \"x\"").unwrap();
+    assert_eq!(plain.cells(), [Cell { labels: vec![], scenario: plain.clone() }]);
+}
+
+#[test]
+fn a_sweep_can_vary_a_key_of_a_fault() {
+    let text = "name = \"x\"\n[[fault]]\nwhen = { tick = 5 }\nwhat = { pause = 3 }\n[sweep]\n\"fault[0]\".what.pause = [1, 50]";
+    let pauses: Vec<_> =
+        parse(text).unwrap().cells().iter().map(|cell| cell.scenario.faults()[0].what).collect();
+    assert_eq!(pauses, [1, 50].map(crate::faults::language::What::Pause));
+}
+
+#[test]
+fn what_is_drawn_depends_on_seed_and_run_and_can_be_run_again() {
+    let text = "name = \"x\"\n[[fault]]\nprobability = 0.5\nwhen = { tick = { uniform = [1, 100000] } }\nwhat = { nmi = true }\n\
+                [[fault]]\nwhen = { tick = { uniform = [1, 100000] } }\nwhat = { nmi = true }";
+    let scenario = parse(text).unwrap();
+    let runs: Vec<_> = (0..40).map(|run| scenario.resolve(run)).collect();
+    let both = runs.iter().filter(|run| run.fault.len() == 2).count();
+    assert!((8..=32).contains(&both), "{both}");
+    for (nth, run) in runs.iter().enumerate() {
+        assert_eq!(*run, scenario.resolve(nth as u64));
+        assert!(runs[..nth].iter().all(|other| other.fault != run.fault), "each run draws its own");
+        assert_eq!(parse(&run.to_toml()).unwrap(), *run);
+        assert_eq!(run.resolve(99), *run, "there is nothing left to draw");
+    }
+    assert_ne!(Scenario { seed: 2, ..scenario.clone() }.resolve(0).fault, runs[0].fault);
+    assert_eq!(scenario.golden().fault, []);
 }
 
 proptest! {

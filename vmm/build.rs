@@ -40,6 +40,7 @@ fn main() {
     guest.cargo(&["--features", "kernel", "--bin", "matrix"], Some(&module));
     let image = out.join("matrix.elf");
     fs::copy(guest.binary("matrix"), &image).expect("the image was built");
+    println!("cargo::rustc-env=BENCH_FLOOR={}", floor(&out).display());
     println!("cargo::rustc-env=MATRIX_IMAGE={}", image.display());
     println!("cargo::rustc-env=MATRIX_PROGRAMS={}", names.join(","));
     // Beside the binary as well, for other loaders: OUT_DIR is <profile folder>/build/<package>/out.
@@ -133,6 +134,19 @@ impl Guest {
         let status = cargo.status().expect("cargo can be run");
         assert!(status.success(), "the guest could not be built; see above");
     }
+}
+
+/// The yardstick of `architect bench`: a static program without a library, by the compiler that links ours.
+fn floor(out: &Path) -> PathBuf {
+    const SOURCE: &str = "src/bench/floor.c";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    let program = out.join("floor");
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let options = "-O2 -Wall -Wextra -ffreestanding -fno-stack-protector -fcf-protection=none -fno-pie -no-pie -static -nostdlib";
+    let status =
+        Command::new(&compiler).args(options.split(' ')).arg("-o").arg(&program).arg(SOURCE).status();
+    assert!(status.is_ok_and(|status| status.success()), "{} cannot build {SOURCE}", compiler.display());
+    program
 }
 
 /// Whether the toolchain came with a core library for the guest's target.

@@ -119,6 +119,10 @@ pub struct Context {
 pub const VECTOR_SYSCALL: u64 = 0x100;
 
 /// What the VMM may read of a process.
+///
+/// The first words are in the order of how often the kernel asks for them: who it is, what it may do and how urgent it is,
+/// where its memory is, how it runs. They stand together, so that a check is one short access and a look at a process
+/// one line of the cache, as kernels keep credentials in one place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Descriptor {
@@ -126,26 +130,39 @@ pub struct Descriptor {
     pub magic: u32,
     /// Who this is.
     pub pid: Pid,
-    /// Who started it and collects its exit status.
-    pub parent: Pid,
-    /// Frame number of the root of its address space.
-    pub root: u32,
     /// User id; 0 is root.
     pub uid: u32,
-    /// Keys (capabilities) granted to it, bits of [`crate::syscall::Keys`].
-    pub keys: u32,
-    /// Index in the boot module; `u32::MAX` for kernel processes.
-    pub program: u32,
-    /// A [`State`] by number.
-    pub state: u8,
-    /// Privilege ring it was started in: 0 for kernel processes, 3 for user processes.
-    pub ring: u8,
     /// Scheduling priority; a smaller number runs first.
     pub priority: u8,
     /// The priority that it is scheduled by: its own, or one that it was lent.
     pub effective: u8,
+    /// Place in the service table plus one; 0 for others.
+    pub service: u16,
+    /// Frame number of the root of its address space.
+    pub root: u32,
+    /// Keys (capabilities) granted to it, bits of [`crate::syscall::Keys`].
+    pub keys: u32,
+    /// Kernel entries that the scheduler expects its next burst to last, times 16.
+    pub predicted: u32,
+    /// Privilege ring it was started in: 0 for kernel processes, 3 for user processes. It runs in this ring, but for phone
+    /// calls.
+    pub ring: u8,
+    /// Page of its program's image that those whom it tags are sent to; for Agents.
+    pub remedy: u8,
+    /// 1 while a kill of it has begun that the scheduler is still to complete.
+    pub doomed: u8,
+    /// 1 if it was tagged as a violator.
+    pub tagged: u8,
     /// Label for people, padded with zeros. Nothing is decided by it.
     pub name: [u8; 16],
+    /// Index in the boot module; `u32::MAX` for kernel processes.
+    pub program: u32,
+    /// A [`State`] by number.
+    pub state: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Virtual tick at which it was made.
+    pub born: u64,
     /// Virtual tick at which it last entered the kernel.
     pub seen: u64,
     /// Kernel entries it has made: its CPU time, in the unit of the virtual clock.
@@ -156,8 +173,8 @@ pub struct Descriptor {
     pub waited: u64,
     /// Whom it waits for; [`Pid::NONE`] if that is nobody in particular.
     pub peer: Pid,
-    /// Kernel entries that the scheduler expects its next burst to last, times 16.
-    pub predicted: u32,
+    /// Who started it and collects its exit status.
+    pub parent: Pid,
     /// Bursts that it has run, from getting the CPU to waiting for something.
     pub bursts: u32,
     /// Sum over its bursts of what the prediction was wrong by, in kernel entries.
@@ -168,14 +185,14 @@ pub struct Descriptor {
     pub messages: u32,
     /// Frames given to it and not yet taken back, its descriptor not counted.
     pub frames: u32,
-    /// Place in the service table plus one; 0 for others.
-    pub service: u32,
+    /// Zero.
+    pub unused: u32,
     /// The saved registers, valid while it does not run.
     pub context: Context,
 }
 
 const _: () = {
-    assert!(size_of::<Descriptor>() == 112 + 176);
+    assert!(size_of::<Descriptor>() == 128 + 176);
     assert!((core::mem::offset_of!(Descriptor, context) + size_of::<Context>()).is_multiple_of(16));
 };
 

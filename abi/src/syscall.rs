@@ -55,9 +55,10 @@ calls! {
     Spawn = 10;
     /// `(timeout ticks)` to `(pid, status)`: waits for a child to end.
     Wait = 11;
-    /// `(pid)`: ends another process; for root only.
+    /// `(pid)`: ends another process; for root only. A process that runs in ring 0 is ended by the scheduler, when it next
+    /// attends to the timer: the call only begins that.
     Kill = 12;
-    /// `(what)` to `(value)`: asks for one number, see [`Query`].
+    /// `(what, which)` to `(value)`: asks for one number, see [`Query`].
     Query = 13;
     /// `(pid, keys wanted, keys)`: grants keys and logs it; for kernel processes only.
     Grant = 14;
@@ -84,9 +85,12 @@ calls! {
     HangUp = 21;
     /// `(pid, address, buffer, bytes)`: reads up to 256 bytes of another process's memory; for root only.
     Examine = 22;
-    /// `(class)` to `(address)`: maps a page of state shared with the Agents' kernel half; needs [`Keys::AGENT`].
+    /// `(class, page)` to `(address)`: maps a page of state shared with the Agents' kernel half; needs [`Keys::AGENT`].
+    /// `page` is that of the caller's image, counted from [`crate::layout::USER_TEXT`], which those whom it tags are sent to.
     Attach = 23;
-    /// `(pid, heuristic, score)`: tags a process as a violator and kills it; needs [`Keys::AGENT`].
+    /// `(pid, heuristic, score)`: tags a process as a violator: the caller's image, from the page given to
+    /// [`Call::Attach`] on, takes the place of the violator's own, and the violator goes on at its beginning. Needs
+    /// [`Keys::AGENT`].
     Tag = 24;
     /// `()`: acknowledges the timer's interrupt, does what is due, waits for the next; for the scheduler's process.
     Acknowledge = 25;
@@ -145,6 +149,8 @@ pub enum Query {
     Alive = 3,
     /// The number given on the command line for the load parameter `(second argument)`, see [`Load`].
     Load = 4,
+    /// The pid of who is in the slot `(second argument)` of the process table; 0 for nobody.
+    Slot = 5,
 }
 
 impl Query {
@@ -156,6 +162,7 @@ impl Query {
             2 => Self::Crashes,
             3 => Self::Alive,
             4 => Self::Load,
+            5 => Self::Slot,
             _ => return None,
         })
     }
@@ -181,12 +188,32 @@ pub enum Load {
     Watchdog = 6,
     /// Front servers that share the clients.
     Fronts = 7,
+    /// Directories that people choose from.
+    Directories = 8,
+    /// Violators to keep alive at once.
+    Violators = 9,
+    /// Crashed processes at which whoever pets the watchdog no longer takes the system for sound.
+    Unsound = 10,
+    /// Tick at which the last of those whom a nursery or the start list starts have come; the first come at half of it.
+    Ramp = 11,
 }
 
 impl Load {
     /// Names on the command line, in the order of the numbers.
-    pub const NAMES: [&'static str; 8] =
-        ["people", "spawn-every", "pages", "patience", "rounds", "work", "watchdog-ticks", "fronts"];
+    pub const NAMES: [&'static str; 12] = [
+        "people",
+        "spawn-every",
+        "pages",
+        "patience",
+        "rounds",
+        "work",
+        "watchdog-ticks",
+        "fronts",
+        "directories",
+        "violators",
+        "unsound",
+        "ramp",
+    ];
 }
 
 /// Keys: capabilities that the privilege subsystem grants by message.

@@ -146,6 +146,8 @@ kinds! {
     Boosted = 33, "boosted", Number("effective"), Process("by"), Nothing;
     /// Memory of another process was read by root.
     Examined = 34, "examined", Number("bytes"), Process("by"), Hex("address");
+    /// The kill of a process that runs in ring 0 has begun; the scheduler is to complete it (`kill`).
+    Doomed = 35, "doomed", Nothing, Process("by"), Nothing;
     /// The VMM has started the guest: `incarnation` counts from 1.
     Start = 0x100, "start", Number("incarnation"), Number("seed"), Nothing;
     /// An audit found a frame shared that should not be: `pid` owns it, `other` also maps it.

@@ -90,6 +90,11 @@ impl Doorbells {
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
+
+    /// Counts on from here.
+    pub(crate) fn count_from(&mut self, counts: Counts) {
+        self.counts = counts;
+    }
 }
 
 /// The value of an access of four bytes.

@@ -5,32 +5,33 @@ use crate::Action;
 /// Ports that a processor can address.
 const PORTS: usize = 1 << 16;
 
-/// Which ports were touched in vain: one bit for each, 8 KiB.
+/// Which ports were touched in vain: one bit for each, 8 KiB once there is one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Strays {
-    seen: Box<[u64; PORTS / 64]>,
+    seen: Option<Box<[u64; PORTS / 64]>>,
 }
 
 impl Strays {
     /// No port touched.
     pub fn new() -> Self {
-        Self { seen: Box::new([0; PORTS / 64]) }
+        Self { seen: None }
     }
 
     /// An access of `len` bytes: [`Action::Stray`] for the first one of this port, else nothing.
     pub fn note(&mut self, port: u16, len: usize, write: bool) -> Action {
         let (word, bit) = Self::place(port);
-        if self.seen[word] & bit != 0 {
+        let seen = self.seen.get_or_insert_with(|| Box::new([0; PORTS / 64]));
+        if seen[word] & bit != 0 {
             return Action::None;
         }
-        self.seen[word] |= bit;
+        seen[word] |= bit;
         Action::Stray { port, len: u8::try_from(len).unwrap_or(u8::MAX), write }
     }
 
     /// Whether this port was touched in vain.
     pub fn contains(&self, port: u16) -> bool {
         let (word, bit) = Self::place(port);
-        self.seen[word] & bit != 0
+        self.seen.as_ref().is_some_and(|seen| seen[word] & bit != 0)
     }
 
     /// The ports touched in vain, in rising order.
@@ -38,9 +39,9 @@ impl Strays {
         (0..=u16::MAX).filter(|port| self.contains(*port))
     }
 
-    /// Makes this the same as `other` without allocating.
+    /// Makes this the same as `other`, in the same place if there is one.
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        self.seen.copy_from_slice(&other.seen[..]);
+        self.seen.clone_from(&other.seen);
     }
 
     fn place(port: u16) -> (usize, u64) {

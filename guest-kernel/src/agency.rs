@@ -14,15 +14,15 @@ use abi::agents::{AgentPage, Class, Heuristic, TAP_REFUSED, TARGET_SLOTS, Tap, T
 use abi::syscall::Call;
 
 /// Ports that do not answer, at which a process is a scanner.
-pub const LIMIT_PORTS: u32 = 8;
+pub const LIMIT_PORTS: u32 = 4;
 /// Forged answers at which a process is a forger.
-pub const LIMIT_FORGED: u32 = 8;
+pub const LIMIT_FORGED: u32 = 4;
 /// Attempts at which a process is a prober.
 pub const LIMIT_PROBES: u32 = 4;
 /// Ticks after which a point is forgiven.
-pub const FORGIVING: u64 = 64;
+pub const FORGIVING: u64 = 128;
 /// Messages that a process is taken to have received before it was first seen.
-const GRACE: u32 = 4;
+const GRACE: u32 = 0;
 /// Most messages that it can have received unseen.
 const MOST_UNSEEN: u32 = 64;
 /// Processes that a judge knows something of.
@@ -216,11 +216,11 @@ pub use daemon::Agent;
 mod daemon {
     use abi::Pid;
     use abi::agents::{Class, TAP_SLOTS, Tap, Target};
-    use abi::layout::USER_TEXT;
+    use abi::layout::{PAGE_SIZE, USER_TEXT};
     use abi::syscall::{Keys, Query};
 
     use super::{Board, FORGIVING, Judge, Verdict, forget, forgive, offset};
-    use crate::user::{SYSTEM, read_word, write_word};
+    use crate::user::{SYSTEM, read_word, remedy, write_word};
 
     /// The state page, word by word: the kernel half writes into it too.
     struct StatePage(u64);
@@ -278,7 +278,7 @@ mod daemon {
                 SYSTEM.print("no key to look into others");
                 SYSTEM.exit(1);
             }
-            let Ok(at) = SYSTEM.attach(class) else {
+            let Ok(at) = SYSTEM.attach(class, (remedy() - USER_TEXT) / PAGE_SIZE) else {
                 SYSTEM.print("the post is taken");
                 SYSTEM.exit(1);
             };

@@ -13,8 +13,9 @@
 
 use abi::agents::{AGENT_MAGIC, AgentPage, Class, Heuristic, TAP_REFUSED, TAP_SLOTS, Tap};
 use abi::frame::FrameKind;
-use abi::layout::USER_STATE;
-use abi::process::State;
+use abi::layout::{PAGE_SIZE, USER_STATE, USER_TEXT};
+use abi::module::Program;
+use abi::process::{Descriptor, State};
 use abi::syscall::{Call, Error, Keys};
 use abi::trace::Kind;
 use abi::{Frame, GuestVirt, Pid};
@@ -23,8 +24,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::gateway::{TRANSFER_BYTES, UserPtr};
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
+use crate::module::Module;
 use crate::process::TAGGED;
-use crate::space::DATA;
+use crate::space::{DATA, NoMemory, RODATA, TEXT};
 
 /// Of how many events one is tapped with the `ids` fix: what it costs falls to an eighth, and a violator lives eight
 /// times as long.
@@ -43,6 +45,11 @@ pub(crate) struct Agents {
 struct Post {
     pid: Pid,
     frame: u32,
+}
+
+/// Pages of a program's image: text and read-only data.
+const fn image_pages(program: &Program) -> u32 {
+    program.text_pages + program.rodata_pages
 }
 
 /// What the Agent's page says of a call.
@@ -69,10 +76,17 @@ impl<H: Hardware> Kernel<H> {
     #[inline(never)]
     pub(crate) fn tap_call(&mut self, pid: Pid, number: u64, subject: u64, error: Option<Error>) {
         let Some(call) = Call::from_raw(number) else { return };
-        if let Some(Attempt { class, refused }) = attempt(call, error) {
+        if let Some(Attempt { class, mut refused }) = attempt(call, error) {
+            // Nobody has any business with the life of the kernel's processes, root or not.
+            refused |= call == Call::Kill && self.is_in_ring_0(subject);
             let call = call as u32 | if refused { TAP_REFUSED } else { 0 };
             self.tap(class, Tap { pid, call, subject });
         }
+    }
+
+    fn is_in_ring_0(&mut self, pid: u64) -> bool {
+        let slot = u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid)));
+        slot.is_some_and(|slot| self.process(slot).d.ring == 0)
     }
 
     /// A message was delivered.
@@ -109,15 +123,20 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// Gives an Agent its state page: its service's, if that has one from before, else a new one.
+    /// Gives an Agent its state page: its service's, if that has one from before, else a new one. `remedy` is the page of
+    /// its image that those whom it tags are sent to; it is kept in the descriptor, since the state page is not the
+    /// kernel's alone.
     #[inline(never)]
-    pub(crate) fn attach(&mut self, slot: usize, class: u64) -> Result<u64, Error> {
+    pub(crate) fn attach(&mut self, slot: usize, class: u64, remedy: u64) -> Result<u64, Error> {
         let process = self.process(slot);
-        let pid = process.d.pid;
+        let (pid, program) = (process.d.pid, process.d.program);
         if process.d.keys & Keys::AGENT == 0 {
             return Err(Error::Denied);
         }
         let class = Class::from_raw(class).ok_or(Error::Invalid)?;
+        let image = self.module.program(program as usize).map_or(0, |program| image_pages(program));
+        let remedy =
+            u8::try_from(remedy).ok().filter(|page| u32::from(*page) < image).ok_or(Error::Invalid)?;
         let posts = &self.agents.posts;
         if posts[class as usize].pid != Pid::NONE || posts.iter().any(|post| post.pid == pid) {
             return Err(Error::Invalid);
@@ -126,6 +145,7 @@ impl<H: Hardware> Kernel<H> {
         self.map(slot, GuestVirt(USER_STATE), frame, DATA).map_err(|_| Error::Exhausted)?;
         self.agents.posts[class as usize] = Post { pid, frame: frame.0 as u32 };
         self.agents.attached = true;
+        self.process(slot).d.remedy = remedy;
         self.emit(Kind::Attached, pid, class as u32, frame.0, 0);
         Ok(USER_STATE)
     }
@@ -165,7 +185,8 @@ impl<H: Hardware> Kernel<H> {
         self.agents.attached = self.agents.posts.iter().any(|post| post.pid != Pid::NONE);
     }
 
-    /// Tags a violator and ends it.
+    /// Tags a violator, which comes to its end at the Agent's remedy: see [`Self::remedy`]. One that runs in ring 0 is the
+    /// scheduler's to end.
     #[inline(never)]
     pub(crate) fn tag(&mut self, slot: usize, pid: u64, heuristic: u64, score: u64) -> Result<(), Error> {
         let process = self.process(slot);
@@ -175,11 +196,47 @@ impl<H: Hardware> Kernel<H> {
         }
         let heuristic = Heuristic::from_raw(heuristic).ok_or(Error::Invalid)?;
         let victim = self.other(slot, pid)?;
-        let pid = self.process(victim).d.pid;
+        let process = self.process(victim);
+        let pid = process.d.pid;
+        if process.d.tagged != 0 && process.d.ring != 0 {
+            // It is on its way.
+            return Err(Error::Dead);
+        }
+        process.d.tagged = 1;
         self.info.counters.tagged += 1;
         self.emit(Kind::Tagged, pid, heuristic as u32, u64::from(by.0), score);
-        self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
-        self.end(victim, TAGGED);
+        if self.process(victim).d.ring == 0 {
+            self.doom(victim, by);
+        } else if self.remedy(slot, victim).is_err() {
+            self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
+            self.end(victim, TAGGED);
+        }
+        Ok(())
+    }
+
+    /// Makes a violator harmless from inside: the Agent's image, from its remedy on, takes the place of the violator's
+    /// program, whatever it waits for is ended, and it goes on at the remedy's beginning, in its own memory and with its
+    /// own registers. What is to be done with a violator is so the daemon's to say, in code of its own, and the kernel
+    /// needs none for it.
+    fn remedy(&mut self, agent: usize, violator: usize) -> Result<(), NoMemory> {
+        let Descriptor { program, remedy, .. } = self.process(agent).d;
+        let image = |module: &Module, program: u32| module.program(program as usize).copied().ok_or(NoMemory);
+        let from = image(&self.module, program)?;
+        let program = self.process(violator).d.program;
+        let before = image(&self.module, program)?;
+        self.interrupt(violator);
+        let pages = image_pages(&from).saturating_sub(remedy.into());
+        for page in 0..pages {
+            let nth = u32::from(remedy) + page;
+            // The remedy itself may be data to the Agent.
+            let flags = if page == 0 || nth < from.text_pages { TEXT } else { RODATA };
+            let at = GuestVirt(USER_TEXT + u64::from(page) * PAGE_SIZE);
+            self.map(violator, at, self.module.frame(from.text_page + nth), flags)?;
+        }
+        for page in pages..image_pages(&before) {
+            self.unmap(violator, GuestVirt(USER_TEXT + u64::from(page) * PAGE_SIZE));
+        }
+        self.process(violator).d.context.rip = USER_TEXT;
         Ok(())
     }
 
@@ -207,14 +264,14 @@ impl<H: Hardware> Kernel<H> {
         Ok(())
     }
 
-    /// The slot of a living user process that is not the caller.
+    /// The slot of a living process that runs a program and is not the caller.
     fn other(&mut self, slot: usize, pid: u64) -> Result<usize, Error> {
         let other = u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
         let process = self.process(other);
         if process.d.state == State::Zombie as u8 {
             return Err(Error::Dead);
         }
-        if process.d.ring == 0 {
+        if process.directory == 0 {
             return Err(Error::Denied);
         }
         if other == slot { Err(Error::Invalid) } else { Ok(other) }

@@ -1,6 +1,12 @@
 //! A directory of names and ports, in which an entry holds for a time only: whoever wants to stay in it enters himself
 //! again, so that the dead disappear by themselves. (In the story: what Smith keeps.)
 
+/// The port of the first directory; others have the numbers that follow.
+pub const DIRECTORIES: u64 = 700;
+/// A record of a list: a name, and room for its port.
+pub const RECORD_BYTES: u64 = 16;
+/// Most records that a directory looks at in one list.
+pub const RECORDS: u64 = 4;
 /// Names that can be in the directory at once.
 pub const NAMES: usize = 32;
 /// Ticks for which an entry holds.

@@ -38,8 +38,8 @@ impl<H: Hardware> Kernel<H> {
     pub(crate) fn page_fault(&mut self, slot: usize) {
         let at = self.hw.fault_address();
         let process = self.process(slot);
-        let in_ring_3 = process.d.ring == 3 && process.phone.active == 0;
-        if in_ring_3 && process.d.context.error & (PROTECTION | FETCH) == 0 {
+        let may_wait = process.directory != 0 && process.phone.active == 0;
+        if may_wait && process.d.context.error & (PROTECTION | FETCH) == 0 {
             loop {
                 match self.mend(slot, GuestVirt(at).page()) {
                     Ok(()) => {
@@ -153,8 +153,11 @@ impl<H: Hardware> Kernel<H> {
     #[inline(never)]
     pub(crate) fn fault(&mut self, slot: usize, vector: u32, address: u64) {
         let process = self.process(slot);
-        let (pid, rip, ring) = (process.d.pid, process.d.context.rip, process.d.ring);
-        assert!(ring == 3, "a kernel process faulted: vector {vector} at {rip:#x}, address {address:#x}");
+        let (pid, rip, runs_a_program) = (process.d.pid, process.d.context.rip, process.directory != 0);
+        assert!(
+            runs_a_program,
+            "a kernel process faulted: vector {vector} at {rip:#x}, address {address:#x}"
+        );
         self.emit(Kind::Fault, pid, vector, rip, address);
         self.end(slot, 512 + u64::from(vector));
     }

@@ -198,10 +198,11 @@ impl<H: Hardware> Kernel<H> {
     /// Whether a process may be set back to make its call again: kernel processes come by another way, and wait for
     /// nobody at the gateway.
     pub(crate) fn may_be_set_back(&mut self, slot: usize) -> bool {
-        self.process(slot).d.context.cs & 3 == 3
+        let process = self.process(slot);
+        process.directory != 0 && process.phone.active == 0
     }
 
-    /// Sets a process in ring 3 back: its registers are as they were, and its next instruction is `SYSCALL`.
+    /// Sets a process that runs a program back: its registers are as they were, and its next instruction is `SYSCALL`.
     pub(crate) fn set_back(&mut self, slot: usize) {
         let context = &mut self.process(slot).d.context;
         context.rip = context.rip.wrapping_sub(SYSCALL_BYTES);

@@ -45,6 +45,8 @@ pub mod keys;
 pub mod loans;
 pub mod module;
 pub mod network;
+#[cfg(target_os = "none")]
+pub mod nursing;
 pub mod oracle;
 pub mod pager;
 pub mod params;

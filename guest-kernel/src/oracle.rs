@@ -15,6 +15,7 @@ use abi::trace::Kind;
 
 use crate::hardware::Hardware;
 use crate::kernel::Kernel;
+use crate::process::KILLED;
 
 /// The timer's interrupt.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub struct TimerInterrupt {
     pub attendant: Pid,
     /// It was raised and is not yet acknowledged.
     pub raised: bool,
+    /// Somebody is to be ended at the next.
+    pub doomed: bool,
     /// So many of the next ones are lost on their way.
     pub lost: u32,
 }
@@ -75,7 +78,37 @@ impl<H: Hardware> Kernel<H> {
         Ok(())
     }
 
+    /// Begins the kill of a process that runs in ring 0. It may be in the middle of the kernel's own work, so nobody but
+    /// the scheduler ends it: from here on the switch passes it over, and when the scheduler's process next attends to the
+    /// timer it completes what was begun.
+    pub(crate) fn doom(&mut self, victim: usize, by: Pid) {
+        let process = self.process(victim);
+        process.d.doomed = 1;
+        let pid = process.d.pid;
+        self.emit(Kind::Doomed, pid, 0, u64::from(by.0), 0);
+        self.timer.doomed = true;
+    }
+
+    /// Completes the kills that were begun.
+    #[cold]
+    #[inline(never)]
+    fn end_the_doomed(&mut self) {
+        self.timer.doomed = false;
+        for slot in 1..self.slots.limit() {
+            if self.descriptors[slot] == 0 || self.process(slot).d.doomed == 0 {
+                continue;
+            }
+            let pid = self.process(slot).d.pid;
+            let by = self.timer.attendant;
+            self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
+            self.end(slot, KILLED);
+        }
+    }
+
     fn do_what_is_due(&mut self) {
+        if self.timer.doomed {
+            self.end_the_doomed();
+        }
         let now = self.info.tick;
         while let Some(slot) = self.timers.expire(now) {
             self.expired(slot);

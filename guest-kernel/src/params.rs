@@ -77,7 +77,7 @@ impl Params {
             low_water: 32,
             buffers: 128,
             fix_ids: false,
-            load: [6, 20, 2, 200, 4, 2, 400, 2],
+            load: [6, 20, 2, 200, 4, 2, 400, 2, 1, 0, 2, 0],
             start: [0; START_LEN],
             start_len: 0,
         };

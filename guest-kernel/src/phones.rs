@@ -43,8 +43,14 @@ pub struct Phone {
 }
 
 impl<H: Hardware> Kernel<H> {
-    /// Whether the one that runs is on the phone, in ring 0.
-    pub fn is_on_phone(&mut self) -> bool {
+    /// Whether the one that runs has an address space of its own: its faults are its own, whatever ring it is in.
+    pub fn runs_a_program(&mut self) -> bool {
+        self.process(self.current).directory != 0
+    }
+
+    /// Whether the one that runs is on the phone.
+    #[cfg(test)]
+    pub(crate) fn is_on_phone(&mut self) -> bool {
         self.process(self.current).phone.active != 0
     }
 

@@ -282,6 +282,7 @@ impl<H: Hardware> Kernel<H> {
         process.d.effective = priority;
         process.d.state = State::Embryo as u8;
         process.d.since = now;
+        process.d.born = now;
         process.d.predicted = UNKNOWN_BURST;
         Ok(pid.slot())
     }
@@ -314,6 +315,7 @@ impl<H: Hardware> Kernel<H> {
     pub(crate) fn end(&mut self, slot: usize, status: u64) {
         let process = self.process(slot);
         let (pid, parent) = (process.d.pid, process.d.parent);
+        let status = if process.d.tagged != 0 { TAGGED } else { status };
         let loan = core::mem::take(&mut process.loan);
         let state = State::from_raw(process.d.state);
         match state {

@@ -18,6 +18,7 @@
 
 use abi::Pid;
 use abi::info::Info;
+use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
 use abi::process::{DESCRIPTOR_MAGIC, State};
 use abi::trace::Kind;
 
@@ -189,6 +190,7 @@ impl<H: Hardware> Kernel<H> {
         }
         let next = loop {
             match self.ready.pop(&mut self.links) {
+                Some(next) if self.process(next).d.doomed != 0 => self.process(next).queued = 0,
                 Some(next) => break next,
                 None => self.idle(),
             }
@@ -213,6 +215,10 @@ impl<H: Hardware> Kernel<H> {
         if process.d.magic != DESCRIPTOR_MAGIC {
             damaged(next);
         }
+        // What was saved may have lain where its process could write. The ring is the descriptor's to say.
+        let in_ring_0 = process.d.ring == 0 || process.phone.active != 0;
+        let selectors = if in_ring_0 { (KERNEL_CS, KERNEL_SS) } else { (USER_CS, USER_SS) };
+        (process.d.context.cs, process.d.context.ss) = (u64::from(selectors.0), u64::from(selectors.1));
         let (pid, root) = (process.d.pid, process.root());
         self.current = next;
         self.info.current = pid;

@@ -42,7 +42,7 @@ impl<H: Hardware> Kernel<H> {
         let Service { program, uid, argument, priority, .. } = self.services[place];
         let birth = Birth { program: program as usize, parent: Pid::NONE, uid, priority, argument };
         let pid = self.spawn(birth)?;
-        self.process(pid.slot()).d.service = place as u32 + 1;
+        self.process(pid.slot()).d.service = place as u16 + 1;
         let service = &mut self.services[place];
         service.pid = pid;
         service.state = SERVICE_RUNS;
@@ -53,7 +53,7 @@ impl<H: Hardware> Kernel<H> {
     /// The service whose process is in `slot`: its place in the table.
     pub(crate) fn service_of(&mut self, slot: usize) -> Option<usize> {
         let process = self.process(slot);
-        let (pid, place) = (process.d.pid, (process.d.service as usize).checked_sub(1)?);
+        let (pid, place) = (process.d.pid, usize::from(process.d.service).checked_sub(1)?);
         self.services.get(place).filter(|service| service.pid == pid).map(|_| place)
     }
 

@@ -144,7 +144,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     /// Ends whatever the process waits for.
-    fn interrupt(&mut self, slot: usize) {
+    pub(crate) fn interrupt(&mut self, slot: usize) {
         let process = self.process(slot);
         match State::from_raw(process.d.state) {
             Some(State::Sending) => self.leave_port(slot),

@@ -2,7 +2,7 @@
 
 use abi::Pid;
 use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
-use abi::process::State;
+use abi::process::{PROCESS_SLOTS, State};
 use abi::syscall::{Call, Error, Keys, Query};
 use abi::trace::Kind;
 
@@ -125,7 +125,7 @@ impl<H: Hardware> Kernel<H> {
                 self.examine(slot, first, second, third, fourth)?;
                 return Ok(Done::Value(0));
             }
-            Call::Attach => return self.attach(slot, first).map(Done::Value),
+            Call::Attach => return self.attach(slot, first, second).map(Done::Value),
             Call::Tag => {
                 self.tag(slot, first, second, third)?;
                 return Ok(Done::Value(0));
@@ -162,13 +162,14 @@ impl<H: Hardware> Kernel<H> {
         self.only_root(slot)?;
         let victim = u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid))).ok_or(Error::Dead)?;
         let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
-        if self.process(victim).d.ring == 0 {
-            return Err(Error::Denied);
-        }
         if self.process(victim).d.state == State::Zombie as u8 {
             return Err(Error::Dead);
         }
         self.process(slot).d.context.rax = 0;
+        if self.process(victim).d.ring == 0 {
+            self.doom(victim, by);
+            return Ok(());
+        }
         self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
         self.end(victim, KILLED);
         Ok(())
@@ -233,6 +234,11 @@ impl<H: Hardware> Kernel<H> {
             Query::Tick => self.info.tick,
             Query::Crashes => self.info.counters.crashes,
             Query::Alive => u64::from(self.info.alive),
+            Query::Slot => {
+                let slot =
+                    usize::try_from(which).ok().filter(|slot| *slot < PROCESS_SLOTS).ok_or(Error::Invalid)?;
+                if self.descriptors[slot] == 0 { 0 } else { u64::from(self.process(slot).d.pid.0) }
+            }
             Query::Load => {
                 *usize::try_from(which).ok().and_then(|at| self.params.load.get(at)).ok_or(Error::Invalid)?
             }

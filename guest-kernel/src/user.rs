@@ -5,7 +5,7 @@ use abi::agents::{Class, Heuristic};
 use abi::layout::PAGE_SIZE;
 use abi::syscall::{Call, DAMAGED, Error, Load, PORT_KEYS, Query};
 
-pub use crate::arch::user::{privilege, read_word, restorer, stop, system_call, write_word};
+pub use crate::arch::user::{privilege, read_word, remedy, restorer, stop, system_call, write_word};
 
 /// How a caller gets into the kernel: [`system_call`], or the gate of kernel processes.
 pub type Gate = fn(u64, [u64; 6]) -> crate::arch::user::Answer;
@@ -199,6 +199,21 @@ impl System {
         self.make(Call::Query, [Query::Load as u64, which as u64, 0, 0, 0, 0]).map_or(0, |r| r[0])
     }
 
+    /// Who is in a slot of the process table, if anybody is.
+    pub fn who(self, slot: u64) -> Option<Pid> {
+        let pid = self.make(Call::Query, [Query::Slot as u64, slot, 0, 0, 0, 0]).map_or(0, |r| r[0]);
+        (pid != 0).then_some(Pid(pid as u32))
+    }
+
+    /// People do not come all at once: waits until it is the caller's turn, which may have been long ago.
+    pub fn arrive(self, choices: &mut Choices) {
+        let last = self.load(Load::Ramp);
+        let turn = last / 2 + choices.below(last / 2);
+        if let Some(rest) = turn.checked_sub(self.query(Query::Tick)).filter(|rest| *rest > 0) {
+            self.sleep(rest);
+        }
+    }
+
     /// Acknowledges the timer's interrupt and waits for the next; for the scheduler's process.
     pub fn acknowledge(self) -> Result<(), Error> {
         self.make(Call::Acknowledge, [0; 6]).map(drop)
@@ -245,9 +260,10 @@ impl System {
         self.make(Call::Examine, [u64::from(subject.0), at, buffer, bytes, 0, 0]).map(drop)
     }
 
-    /// Attaches the caller as the Agent of a class; gives the address of its state page.
-    pub fn attach(self, class: Class) -> Result<u64, Error> {
-        self.make(Call::Attach, [class as u64, 0, 0, 0, 0, 0]).map(|r| r[0])
+    /// Attaches the caller as the Agent of a class, with the page of its image that those whom it tags are sent to; gives
+    /// the address of its state page.
+    pub fn attach(self, class: Class, remedy: u64) -> Result<u64, Error> {
+        self.make(Call::Attach, [class as u64, remedy, 0, 0, 0, 0]).map(|r| r[0])
     }
 
     /// Tags a violator; for Agents.

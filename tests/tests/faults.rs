@@ -250,9 +250,9 @@ fn whom_and_what_the_guest_does_not_have_is_refused_before_it_runs() {
             "where.process",
             "no process is ever called `nobody`",
         ),
-        (["symbol = \"no_such\"", "", "nmi = true"], "when.symbol", "no function"),
+        (["symbol = \"no_such_function\"", "", "nmi = true"], "when.symbol", "no function"),
         (
-            ["symbol = { one-of = [\"Kernel::tick\", \"no_such\"] }", "", "nmi = true"],
+            ["symbol = { one-of = [\"Kernel::tick\", \"no_such_function\"] }", "", "nmi = true"],
             "when.symbol",
             "no function",
         ),

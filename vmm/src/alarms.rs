@@ -30,18 +30,33 @@ pub(crate) struct Alarms {
     pub(crate) silence: Option<Silence>,
 }
 
-/// A budget of time in which the guest must be heard at least once.
+/// A budget of time in which the guest must be heard at least once. Time in which its thread waits for a processor does
+/// not count: beside many others a guest is slow, not silent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
     budget: Duration,
     heard: u64,
-    quiet: u32,
+    /// When it was last known to have been heard, and how long its thread had waited for a processor until then.
+    since: Instant,
+    waited: Duration,
     next: Instant,
 }
 
 impl Silence {
     pub(crate) fn new(budget: Duration, now: Instant) -> Self {
-        Self { budget, heard: 0, quiet: 0, next: now + budget / SILENCE_PARTS }
+        Self { budget, heard: 0, since: now, waited: Duration::ZERO, next: now + budget / SILENCE_PARTS }
+    }
+
+    /// Whether the budget is spent; then it begins anew.
+    fn is_spent(&mut self, now: Instant, heard: u64, waited: Duration) -> bool {
+        self.next = now + self.budget / SILENCE_PARTS;
+        let all = now.saturating_duration_since(self.since);
+        let spent = all.saturating_sub(waited.saturating_sub(self.waited)) >= self.budget;
+        let quiet = heard == self.heard;
+        if spent || !quiet {
+            (self.heard, self.since, self.waited) = (heard, now, waited);
+        }
+        spent && quiet
     }
 }
 
@@ -53,8 +68,9 @@ impl Alarms {
         [self.timeout, watchdog, self.flush, self.retry, silence].into_iter().flatten().min()
     }
 
-    /// Takes out one thing that has come due by `now`; `heard` counts how often the guest was heard.
-    pub(crate) fn due(&mut self, now: Instant, heard: u64) -> Option<Due> {
+    /// Takes out one thing that has come due by `now`; `heard` counts how often the guest was heard, and `waited` tells how
+    /// long its thread has waited for a processor.
+    pub(crate) fn due(&mut self, now: Instant, heard: u64, waited: impl Fn() -> Duration) -> Option<Due> {
         let reached = |at: &mut Instant| *at <= now;
         if self.timeout.take_if(reached).is_some() {
             return Some(Due::Timeout);
@@ -69,13 +85,7 @@ impl Alarms {
             return Some(Due::Retry);
         }
         let silence = self.silence.as_mut().filter(|silence| silence.next <= now)?;
-        silence.next = now + silence.budget / SILENCE_PARTS;
-        silence.quiet = if heard == silence.heard { silence.quiet + 1 } else { 0 };
-        silence.heard = heard;
-        (silence.quiet >= SILENCE_PARTS).then(|| {
-            silence.quiet = 0;
-            Due::Silence
-        })
+        silence.is_spent(now, heard, waited()).then_some(Due::Silence)
     }
 }
 
@@ -84,6 +94,10 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn never() -> Duration {
+        Duration::ZERO
+    }
 
     #[test]
     fn the_earliest_moment_is_next_and_each_comes_due_once() {
@@ -95,13 +109,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(alarms.next(), Some(start + SECOND));
-        assert_eq!(alarms.due(start, 0), None);
-        assert_eq!(alarms.due(start + SECOND, 0), Some(Due::Flush));
-        assert_eq!(alarms.due(start + SECOND, 0), None);
+        assert_eq!(alarms.due(start, 0, never), None);
+        assert_eq!(alarms.due(start + SECOND, 0, never), Some(Due::Flush));
+        assert_eq!(alarms.due(start + SECOND, 0, never), None);
         let late = start + 9 * SECOND;
-        assert_eq!(alarms.due(late, 0), Some(Due::Timeout));
-        assert_eq!(alarms.due(late, 0), Some(Due::Watchdog(7)));
-        assert_eq!(alarms.due(late, 0), None);
+        assert_eq!(alarms.due(late, 0, never), Some(Due::Timeout));
+        assert_eq!(alarms.due(late, 0, never), Some(Due::Watchdog(7)));
+        assert_eq!(alarms.due(late, 0, never), None);
         assert_eq!(alarms.next(), None);
     }
 
@@ -113,15 +127,28 @@ mod tests {
         let mut heard = 0;
         for second in 1..100 {
             heard += u64::from(second % 3 == 0);
-            assert_eq!(alarms.due(start + second * SECOND, heard), None);
+            assert_eq!(alarms.due(start + second * SECOND, heard, never), None);
         }
         let mut silent_at = None;
         for second in 100..110 {
-            if alarms.due(start + second * SECOND, heard) == Some(Due::Silence) {
+            if alarms.due(start + second * SECOND, heard, never) == Some(Due::Silence) {
                 silent_at = silent_at.or(Some(second));
             }
         }
         // Last heard in second 99, and looked at once a second.
         assert_eq!(silent_at, Some(103));
+    }
+
+    #[test]
+    fn time_in_a_queue_for_the_processor_is_not_the_guests() {
+        let start = Instant::now();
+        let silence = Some(Silence::new(4 * SECOND, start));
+        let mut alarms = Alarms { silence, ..Default::default() };
+        // It gets every fourth second.
+        let silent_at = (1..100).find(|second| {
+            let waited = || SECOND * (second * 3 / 4);
+            alarms.due(start + *second * SECOND, 0, waited) == Some(Due::Silence)
+        });
+        assert_eq!(silent_at, Some(13));
     }
 }

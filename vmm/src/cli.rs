@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use devices::watchdog::Stages;
 
+use crate::campaign::args::{CampaignArgs, HuntArgs, MinimiseArgs, ReplayArgs, StatsArgs};
 use crate::inspect::args::InspectArgs;
 use crate::memory::{MAX_MIB, MIN_MIB};
 
@@ -37,6 +38,16 @@ pub enum Command {
     Boot(BootArgs),
     /// Run a scenario
     Run(RunArgs),
+    /// Run a scenario many times, from seed to seed, and keep a row of each run in a database
+    Campaign(CampaignArgs),
+    /// Tell what became of a campaign's runs: rates with 95 % intervals, and what the factors of a sweep do
+    Stats(StatsArgs),
+    /// Look for seeds that reach certain beats
+    Hunt(HuntArgs),
+    /// Run a run again, and say whether it is the same
+    Replay(ReplayArgs),
+    /// Find the fewest faults, the least load and the shortest time with which a run ends as it did
+    Minimise(MinimiseArgs),
     /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
     Inspect(InspectArgs),
     /// Measure what this program costs, beside the least that this host allows
@@ -128,7 +139,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?.max(Duration::from_nanos(1)))
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+pub(crate) fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write KEY=VALUE, as in vm.memory-mib=24".to_owned()),

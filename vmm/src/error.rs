@@ -62,9 +62,24 @@ pub enum Error {
     /// The VMM failed.
     #[error("{}", .0.report())]
     Vmm(#[from] VmmError),
+    /// One run of many could not be made.
+    #[error("run {run} with seed {seed}: {error}")]
+    InRun {
+        /// Its number.
+        run: u64,
+        /// Its seed.
+        seed: u64,
+        /// Why.
+        error: Box<Self>,
+    },
 }
 
 impl Error {
+    /// Says in which run of many it happened.
+    pub fn in_run(self, run: u64, seed: u64) -> Self {
+        Self::InRun { run, seed, error: Box::new(self) }
+    }
+
     /// The exit status of the process: the contract with scripts.
     pub fn exit_status(&self) -> u8 {
         match self {
@@ -72,6 +87,7 @@ impl Error {
             Self::Input(_) | Self::Image(_) => 2,
             Self::Host(_) => 3,
             Self::Vmm(_) => 4,
+            Self::InRun { error, .. } => error.exit_status(),
         }
     }
 }
@@ -164,6 +180,7 @@ mod tests {
         assert_eq!(Error::Input(report()).exit_status(), 2);
         assert_eq!(Error::from(HostError::ApiVersion(11)).exit_status(), 3);
         assert_eq!(Error::from(VmmError::BadExit).exit_status(), 4);
+        assert_eq!(Error::from(VmmError::BadExit).in_run(7, 8).exit_status(), 4);
     }
 
     #[test]

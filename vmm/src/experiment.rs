@@ -39,6 +39,7 @@ use crate::wall::{Wall, WallConfig, WallEvent};
 use ending::{Cause, Ending};
 use injection::{Left, descriptor};
 use life::Life;
+pub use warm::Warm;
 
 mod audit;
 mod console;
@@ -47,6 +48,7 @@ mod findings;
 mod injection;
 mod life;
 mod trapping;
+mod warm;
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -64,6 +66,8 @@ pub struct Laboratory<'a> {
     pub silence: Duration,
     /// Whether each incarnation leaves a core file in the run's folder.
     pub cores: bool,
+    /// Where guests go on from, if [`Laboratory::warm`] was called.
+    pub warm: Option<Warm>,
     /// What runs are compared with.
     pub compare: Compare<'a>,
 }
@@ -268,6 +272,7 @@ impl Run<'_> {
             }
         };
         self.end(&mut life, ending)?;
+        self.lab.retire(life.machine);
         Ok(ending)
     }
 

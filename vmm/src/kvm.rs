@@ -14,6 +14,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::Path;
+use std::time::Duration;
 
 use abi::layout::PAGE_SIZE;
 use abi::{GuestPhys, GuestVirt};
@@ -22,8 +23,8 @@ use kvm_bindings::{
     CpuId, KVM_CAP_BINARY_STATS_FD, KVM_CAP_SPLIT_IRQCHIP, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT,
     KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN,
     KVM_EXIT_SYSTEM_EVENT, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES,
-    KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs,
-    kvm_userspace_memory_region,
+    KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_SYNC_X86_EVENTS, KVM_SYNC_X86_REGS,
+    KVM_SYNC_X86_SREGS, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use vmm_sys_util::errno;
@@ -34,7 +35,10 @@ use crate::cpu::HostProcessor;
 use crate::error::VmmError;
 use crate::exit::{Exit, InstructionBytes, InternalError};
 pub use crate::host_error::HostError;
-use crate::memory::GuestMemory;
+use crate::memory::{Backing, GuestMemory};
+pub use state::CpuState;
+
+mod state;
 
 /// Calls that `kvm-ioctls` does not have.
 mod calls {
@@ -55,6 +59,10 @@ const TASK_SEGMENT: usize = 0xfffb_d000;
 /// A slot and a page, in the hole where no memory is, that are there only while translations are flushed.
 const FLUSH_SLOT: u32 = 8;
 const FLUSH_PAGE: u64 = 0xfffa_0000;
+/// The slot that is only there to be moved; behind those of memory.
+const SPARE_SLOT: u32 = 7;
+/// Where it is: behind the task segment, where no guest of ours is told of memory.
+const SPARE_SLOT_AT: u64 = 0xfffc_2000;
 
 /// Capabilities without which nothing runs.
 pub const NEEDED: [(Cap, &str); 7] = [
@@ -119,9 +127,18 @@ impl Kvm {
 
     /// A new guest with this memory and a local APIC, but no other interrupt controller and no timer chips.
     pub fn create_vm(&self, memory: &GuestMemory) -> Result<Vm, crate::Error> {
+        self.create_vm_with(memory, 0)
+    }
+
+    /// The same, and KVM notes from the beginning which frames the guest writes.
+    pub fn create_logged_vm(&self, memory: &GuestMemory) -> Result<Vm, crate::Error> {
+        self.create_vm_with(memory, KVM_MEM_LOG_DIRTY_PAGES)
+    }
+
+    fn create_vm_with(&self, memory: &GuestMemory, flags: u32) -> Result<Vm, crate::Error> {
         let fd = retry(|| self.fd.create_vm()).map_err(HostError::CreateVm)?;
-        let vm = Vm { fd, memory: memory.clone() };
-        vm.set_memory(memory, 0)?;
+        let vm = Vm { fd, memory: memory.clone(), written: Changed::nothing(), spare_slot: None };
+        vm.set_memory(memory, flags)?;
         vm.create_interrupt_controller()?;
         vm.reserve_host_pages()?;
         Ok(vm)
@@ -132,6 +149,10 @@ impl Kvm {
 pub struct Vm {
     fd: VmFd,
     memory: GuestMemory,
+    /// What was written since [`Vm::forget_written`], as far as it was asked for.
+    written: Changed,
+    /// The slot that is moved to and fro, where it is now, and its page.
+    spare_slot: Option<(u64, GuestMemory)>,
 }
 
 impl Vm {
@@ -152,19 +173,30 @@ impl Vm {
         Ok(())
     }
 
-    /// From now on KVM notes which frames the guest writes. To be called before it runs: afterwards it takes KVM longer.
+    /// From now on KVM notes which frames the guest writes, if it does not yet. To be called before it runs: afterwards
+    /// it takes KVM longer.
     pub fn log_writes(&self) -> Result<(), VmmError> {
         self.set_memory(&self.memory, KVM_MEM_LOG_DIRTY_PAGES)
     }
 
     /// Adds the frames that were written since the last call: by the guest, as KVM has logged them, and by ourselves.
     /// Everything, where KVM keeps no log.
-    pub fn take_written(&self, changed: &mut Changed) {
-        self.memory.take_written(changed);
-        for (slot, region) in self.memory.regions().enumerate() {
-            match self.fd.get_dirty_log(slot as u32, region.bytes as usize) {
-                Ok(words) => changed.add_words(region.start.frame(), &words),
-                Err(_) => changed.add_everything(),
+    pub fn take_written(&mut self, changed: &mut Changed) {
+        let Self { fd, memory, written, .. } = self;
+        memory.drain_written(|first, words| {
+            changed.add_words(first, words);
+            written.add_words(first, words);
+        });
+        for (slot, region) in memory.regions().enumerate() {
+            match fd.get_dirty_log(slot as u32, region.bytes as usize) {
+                Ok(words) => {
+                    changed.add_words(region.start.frame(), &words);
+                    written.add_words(region.start.frame(), &words);
+                }
+                Err(_) => {
+                    changed.add_everything();
+                    written.add_everything();
+                }
             }
         }
     }
@@ -187,6 +219,72 @@ impl Vm {
                 .map_err(VmmError::ioctl("KVM_SET_USER_MEMORY_REGION"))?;
         }
         Ok(())
+    }
+
+    /// The frames that were written since [`Vm::forget_written`], by whomever.
+    pub fn written(&mut self) -> &Changed {
+        self.take_written(&mut Changed::nothing());
+        &self.written
+    }
+
+    /// What was written so far is of no interest any more.
+    pub fn forget_written(&mut self) {
+        self.take_written(&mut Changed::nothing());
+        self.written.clear();
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// Puts memory back to what `backing` holds: the frames that were written if it began with that and `began` says so,
+    /// else all of it. With `tables` it also says whether page tables may be others now than KVM has seen.
+    pub fn put_back(&mut self, backing: &Backing, began: bool, tables: bool) -> Result<bool, crate::Error> {
+        self.take_written(&mut Changed::nothing());
+        let mut changed = tables;
+        if began && !self.written.is_everything() {
+            changed = false;
+            for frame in self.written.frames() {
+                // The log has no frames but those of memory.
+                changed |= self.memory.put_back(frame, backing, tables && !changed).unwrap_or(tables);
+            }
+        } else {
+            self.memory.map_again(backing)?;
+        }
+        self.written.clear();
+        Ok(changed)
+    }
+
+    /// Makes KVM forget what it knows of the guest's page tables, for hosts that do not see when we write them: a slot
+    /// that moves does that (Linux `kvm_arch_flush_shadow_memslot`), and one of a single page costs least.
+    pub fn forget_tables(&mut self) -> Result<(), crate::Error> {
+        let (at, page) = match self.spare_slot.take() {
+            Some(slot) => slot,
+            None => {
+                let page = GuestMemory::one_page()?;
+                self.set_spare_slot(SPARE_SLOT_AT, &page)?;
+                (SPARE_SLOT_AT, page)
+            }
+        };
+        let at = at ^ PAGE_SIZE;
+        let moved = self.set_spare_slot(at, &page);
+        self.spare_slot = Some((at, page));
+        moved.map_err(crate::Error::from)
+    }
+
+    fn set_spare_slot(&self, at: u64, page: &GuestMemory) -> Result<(), VmmError> {
+        let Some((_, host_address)) = page.mappings().next() else { return Ok(()) };
+        let region = kvm_userspace_memory_region {
+            slot: SPARE_SLOT,
+            flags: 0,
+            guest_phys_addr: at,
+            memory_size: PAGE_SIZE,
+            userspace_addr: host_address,
+        };
+        // SAFETY: the page is mapped, and `self` keeps it as long as the slot; see `set_memory`.
+        unsafe { self.fd.set_user_memory_region(region) }
+            .map_err(VmmError::ioctl("KVM_SET_USER_MEMORY_REGION"))
     }
 
     /// A local APIC in the kernel and nothing else, where KVM can do that; else the whole set of a PC.
@@ -219,7 +317,16 @@ impl Vm {
         // Without this, an NMI is dropped without a word.
         let lapic = fd.get_lapic().map_err(VmmError::ioctl("KVM_GET_LAPIC"))?;
         fd.set_lapic(&lapic).map_err(VmmError::ioctl("KVM_SET_LAPIC"))?;
-        Ok(Vcpu { fd, shared_bytes: self.fd.run_size(), io_pending: false })
+        Ok(Vcpu::new(fd, self))
+    }
+
+    /// The processor of a guest that begins in a state that was kept; `new` is that of every new processor.
+    pub fn create_vcpu_in(&self, cpuid: &CpuId, new: &CpuState, state: &CpuState) -> Result<Vcpu, VmmError> {
+        let fd = self.fd.create_vcpu(0).map_err(VmmError::ioctl("KVM_CREATE_VCPU"))?;
+        fd.set_cpuid2(cpuid).map_err(VmmError::ioctl("KVM_SET_CPUID2"))?;
+        let mut vcpu = Vcpu::new(fd, self);
+        vcpu.begin(new, state)?;
+        Ok(vcpu)
     }
 }
 
@@ -230,12 +337,23 @@ pub struct Vcpu {
     shared_bytes: usize,
     /// The last exit was an access whose effect on the registers is still to come.
     io_pending: bool,
+    /// Registers wait in the shared area for KVM to take them when it next runs the guest.
+    unsynced: bool,
+    /// KVM can give and take registers in the shared area.
+    syncs: bool,
 }
 
 impl Vcpu {
+    fn new(fd: VcpuFd, vm: &Vm) -> Self {
+        let all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+        let syncs = vm.fd.check_extension_int(Cap::SyncRegs) as u32 & all == all;
+        Self { fd, shared_bytes: vm.fd.run_size(), io_pending: false, unsynced: false, syncs }
+    }
+
     /// Runs the guest until it exits. [`Exit::Interrupted`] if a signal came first.
     pub fn run(&mut self) -> Result<Exit<'_>, VmmError> {
         self.io_pending = false;
+        self.unsynced = false;
         match self.fd.run() {
             Ok(_) => {}
             Err(error) if error.errno() == libc::EINTR => return Ok(Exit::Interrupted),
@@ -249,12 +367,18 @@ impl Vcpu {
     /// Lets KVM finish the access of the last exit without running the guest on. The rest of a string instruction
     /// comes as another exit: handle it and call again, until there is none. After that the registers are true.
     pub fn complete_io(&mut self) -> Result<Option<Exit<'_>>, VmmError> {
-        if !self.io_pending {
+        if !self.io_pending && !self.unsynced {
             return Ok(None);
         }
+        self.enter_and_return()
+    }
+
+    /// Lets KVM do what it does before and after it runs the guest, and only that.
+    fn enter_and_return(&mut self) -> Result<Option<Exit<'_>>, VmmError> {
         self.fd.set_kvm_immediate_exit(1);
         let outcome = self.fd.run().map(|_| ());
         self.fd.set_kvm_immediate_exit(0);
+        self.unsynced = false;
         match outcome {
             Ok(()) => parse(self.fd.get_kvm_run(), self.shared_bytes).map(Some),
             Err(error) if error.errno() == libc::EINTR => {
@@ -344,6 +468,14 @@ impl KickTarget {
         // SAFETY: both calls take nothing and cannot fail.
         let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
         Ok(Self { process, thread })
+    }
+
+    /// How long the thread has been ready to run and had no processor, as the scheduler counts it (Linux
+    /// `Documentation/scheduler/sched-stats.rst`); nothing where it does not.
+    pub fn waited(&self) -> Duration {
+        let statistics = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.thread));
+        let nanoseconds = statistics.ok().and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
+        Duration::from_nanos(nanoseconds.unwrap_or(0))
     }
 
     /// Sends the signal. A thread that has ended gets none.

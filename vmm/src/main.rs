@@ -4,13 +4,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vmm::cli::{Cli, Command};
-use vmm::{bench, boot, doctor, inspect, run};
+use vmm::{bench, boot, campaign, doctor, inspect, run};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Boot(args) => boot::boot(&args),
         Command::Run(args) => run::run(&args),
+        Command::Campaign(args) => campaign::campaign(&args),
+        Command::Stats(args) => campaign::stats::stats(&args),
+        Command::Hunt(args) => campaign::hunt::hunt(&args),
+        Command::Replay(args) => campaign::replay::replay(&args),
+        Command::Minimise(args) => campaign::minimise::minimise(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
     };

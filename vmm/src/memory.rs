@@ -3,18 +3,23 @@
 //! One region from address 0; where the guest has more than 3 GiB, the rest stands at 4 GiB, so that the last GiB
 //! below it stays free for the local APIC and other things that are not memory, as on a PC. Every access is checked
 //! against the regions; nothing that a guest says can make us touch anything else.
+//!
+//! What memory holds at one moment can be kept as a [`Backing`]: a file that never changes any more. Any number of
+//! guests can begin with it: each maps it copy-on-write, so that it costs only the pages that it writes.
+#![allow(unsafe_code)]
 
 use std::fs::File;
-use std::sync::Arc;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
-use introspect::Changed;
 use introspect::memory::{OutOfRange, PhysicalMemory, Table};
+use rustix::fs::{MemfdFlags, SealFlags};
 use vm_memory::{
-    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
-    VolatileMemory,
+    Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion, VolatileMemory,
 };
 
 use crate::kvm::HostError;
@@ -49,6 +54,8 @@ pub fn regions(memory_mib: u32) -> Vec<Region> {
 #[derive(Clone)]
 pub struct GuestMemory {
     map: Arc<GuestMemoryMmap<()>>,
+    /// The file that it is in, until that is given away.
+    file: Arc<Mutex<Option<Arc<File>>>>,
     /// Bytes below the hole, and above it.
     low: u64,
     high: u64,
@@ -60,19 +67,134 @@ pub struct GuestMemory {
 impl GuestMemory {
     /// Zeroed memory, of which the host gives only what is touched.
     pub fn new(memory_mib: u32) -> Result<Self, HostError> {
+        let flags = libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_PRIVATE;
+        Self::mapped(memory_mib, None, 0, flags)
+    }
+
+    /// The same in a file without a name, so that [`Self::keep`] costs nothing.
+    pub fn in_file(memory_mib: u32) -> Result<Self, HostError> {
+        let file = Arc::new(nameless_file(memory_mib)?);
+        let memory = Self::mapped(memory_mib, Some(file.clone()), 0, libc::MAP_NORESERVE | libc::MAP_SHARED)?;
+        Ok(Self { file: Arc::new(Mutex::new(Some(file))), ..memory })
+    }
+
+    /// What `backing` holds, and what is written to it stays here.
+    pub fn copy_on_write(backing: &Backing) -> Result<Self, HostError> {
+        let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
+        Self::mapped(backing.memory_mib, Some(backing.file.clone()), backing.offset, flags)
+    }
+
+    /// A page that is nobody's memory.
+    pub(crate) fn one_page() -> Result<Self, HostError> {
+        Self::mapped_regions(
+            &[Region { start: GuestPhys(0), bytes: PAGE_SIZE }],
+            None,
+            0,
+            libc::MAP_ANONYMOUS | libc::MAP_PRIVATE,
+        )
+    }
+
+    fn mapped(memory_mib: u32, file: Option<Arc<File>>, offset: u64, flags: i32) -> Result<Self, HostError> {
+        Self::mapped_regions(&regions(memory_mib), file, offset, flags)
+    }
+
+    fn mapped_regions(
+        regions: &[Region],
+        file: Option<Arc<File>>,
+        mut offset: u64,
+        flags: i32,
+    ) -> Result<Self, HostError> {
+        let memory_mib = (regions.iter().map(|region| region.bytes).sum::<u64>() >> 20) as u32;
         let no_memory = |error: String| HostError::Memory { memory_mib, error };
         let mut map = GuestMemoryMmap::<()>::new();
-        for region in regions(memory_mib) {
-            let mapping = MmapRegion::new(region.bytes as usize).map_err(|e| no_memory(e.to_string()))?;
+        for region in regions {
+            let place = file.as_ref().map(|file| FileOffset::from_arc(file.clone(), offset));
+            let rights = libc::PROT_READ | libc::PROT_WRITE;
+            let mapping = MmapRegion::build(place, region.bytes as usize, rights, flags)
+                .map_err(|e| no_memory(e.to_string()))?;
             let mapped = GuestRegionMmap::new(mapping, GuestAddress(region.start.0))
                 .ok_or_else(|| no_memory("the address space is too small".into()))?;
             map = map.insert_region(Arc::new(mapped)).map_err(|e| no_memory(e.to_string()))?;
+            offset += region.bytes;
         }
         let bytes = |start| map.iter().find(|r| r.start_addr().0 == start).map_or(0, |r| r.len());
         let (low, high) = (bytes(0), bytes(HOLE_END));
         let words = (low + high).div_ceil(64 * PAGE_SIZE);
         let written = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { map: Arc::new(map), low, high, written })
+        Ok(Self { map: Arc::new(map), file: Arc::default(), low, high, written })
+    }
+
+    /// Keeps what it holds now. Memory of its own file gives the file away, and goes on with a copy of what it writes;
+    /// any other is copied, as far as it is not zero.
+    pub fn keep(&self) -> Result<Backing, HostError> {
+        let memory_mib = (self.bytes() >> 20) as u32;
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let backing = match file {
+            Some(file) => {
+                let backing = Backing::of(file, 0, memory_mib)?;
+                self.map_again(&backing)?;
+                backing
+            }
+            None => {
+                let copy = Self::in_file(memory_mib)?;
+                self.each_page(|at, page| {
+                    if page.iter().any(|byte| *byte != 0) {
+                        // Both have the same regions.
+                        let _ = copy.map.write_slice(page, GuestAddress(at.0));
+                    }
+                });
+                return copy.keep();
+            }
+        };
+        // Nobody writes there any more: from now on nobody can. Where that cannot be had nothing else changes.
+        let _ = rustix::fs::fcntl_add_seals(
+            &backing.file,
+            SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW,
+        );
+        Ok(backing)
+    }
+
+    /// Maps a backing of the same size over what is there: everything is as it was when that was made.
+    pub fn map_again(&self, backing: &Backing) -> Result<(), HostError> {
+        let mut offset = backing.offset;
+        for (region, address) in self.mappings() {
+            let rights = libc::PROT_READ | libc::PROT_WRITE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
+            let fd = backing.file.as_raw_fd();
+            // SAFETY: the range is exactly a mapping that `self.map` owns and unmaps, so nothing else is replaced. All
+            // access to guest memory is by volatile reads and writes through that map: no reference into it exists.
+            let mapped = unsafe {
+                libc::mmap(address as *mut _, region.bytes as usize, rights, flags, fd, offset as libc::off_t)
+            };
+            if mapped == libc::MAP_FAILED {
+                let error = std::io::Error::last_os_error().to_string();
+                return Err(HostError::Memory { memory_mib: backing.memory_mib, error });
+            }
+            offset += region.bytes;
+        }
+        Ok(())
+    }
+
+    /// Puts back a frame from the backing that this memory began with. With `tables` it also says whether the frame
+    /// may have been a page table with entries in use that are others now: a word with the bits "present" and
+    /// "accessed", of entries of 4 or of 8 bytes (Intel SDM vol. 3, 5.3 and 5.5).
+    pub fn put_back(&self, frame: Frame, backing: &Backing, tables: bool) -> Result<bool, OutOfRange> {
+        const USED: u64 = 0x21;
+        let page = PAGE_SIZE as usize;
+        let outside = OutOfRange { at: GuestPhys(frame.0.saturating_mul(PAGE_SIZE)), len: PAGE_SIZE };
+        let at = GuestAddress(outside.at.0);
+        let now = self.map.get_slice(at, page).map_err(|_| outside)?;
+        let then = backing.map.get_slice(at, page).map_err(|_| outside)?;
+        let was_table = tables && {
+            let [now, then] = [&now, &then].map(|slice| slice.get_array_ref::<u64>(0, page / 8));
+            let (Ok(now), Ok(then)) = (now, then) else { return Err(outside) };
+            (0..page / 8).any(|nth| {
+                let word = now.load(nth);
+                (word & USED == USED || word >> 32 & USED == USED) && word != then.load(nth)
+            })
+        };
+        then.copy_to_volatile_slice(now);
+        Ok(was_table)
     }
 
     /// The map itself, for `linux-loader`.
@@ -118,8 +240,9 @@ impl GuestMemory {
         }
     }
 
-    /// Adds the frames that we have written since the last call; the image as it was loaded is not among them.
-    pub fn take_written(&self, changed: &mut Changed) {
+    /// Tells the frames that we have written since the last call, 64 at a time; the image as it was loaded is not among
+    /// them.
+    pub fn drain_written(&self, mut tell: impl FnMut(Frame, &[u64])) {
         for (word, nth) in self.written.iter().zip(0..) {
             // Nearly all are zero, and reading is cheaper than exchanging.
             if word.load(Ordering::Relaxed) == 0 {
@@ -128,7 +251,7 @@ impl GuestMemory {
             let bits = word.swap(0, Ordering::Relaxed);
             let below = nth * 64 < self.low / PAGE_SIZE;
             let first = if below { nth * 64 } else { nth * 64 + (HOLE_END - self.low) / PAGE_SIZE };
-            changed.add_words(Frame(first), &[bits]);
+            tell(Frame(first), &[bits]);
         }
     }
 
@@ -143,6 +266,80 @@ impl GuestMemory {
     pub fn write_to_file(&self, at: GuestPhys, bytes: usize, file: &mut File) -> std::io::Result<()> {
         self.map.write_all_volatile_to(GuestAddress(at.0), file, bytes).map_err(std::io::Error::other)
     }
+}
+
+/// What the memory of a guest held at one moment. It does not change any more.
+#[derive(Clone)]
+pub struct Backing {
+    file: Arc<File>,
+    /// Where in the file it begins: a multiple of the page size. The regions follow each other.
+    offset: u64,
+    memory_mib: u32,
+    map: Arc<GuestMemoryMmap<()>>,
+}
+
+impl Backing {
+    /// What a file holds from `offset` on, a multiple of the page size. Nobody may change the file while this lives.
+    pub fn of(file: Arc<File>, offset: u64, memory_mib: u32) -> Result<Self, HostError> {
+        let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
+        let memory = GuestMemory::mapped(memory_mib, Some(file.clone()), offset, flags)?;
+        Ok(Self { file, offset, memory_mib, map: memory.map })
+    }
+
+    /// Memory of the guest, MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.memory_mib
+    }
+}
+
+impl PhysicalMemory for Backing {
+    fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRange> {
+        let outside = OutOfRange { at, len: into.len() as u64 };
+        self.map.read_slice(into, GuestAddress(at.0)).map_err(|_| outside)
+    }
+
+    fn has_frame(&self, frame: Frame) -> bool {
+        let at = GuestAddress(frame.0.saturating_mul(PAGE_SIZE));
+        self.map.check_range(at, PAGE_SIZE as usize)
+    }
+}
+
+/// Memory that can be gone through from its first page to its last.
+pub trait WholeMemory {
+    /// Hands out each page with its address.
+    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize]));
+}
+
+impl WholeMemory for GuestMemory {
+    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+        each_page(&self.map, take);
+    }
+}
+
+impl WholeMemory for Backing {
+    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+        each_page(&self.map, take);
+    }
+}
+
+fn each_page(map: &GuestMemoryMmap<()>, mut take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+    let mut page = [0; PAGE_SIZE as usize];
+    for region in map.iter() {
+        for at in (0..region.len()).step_by(page.len()) {
+            let at = GuestAddress(region.start_addr().0 + at);
+            if map.read_slice(&mut page, at).is_ok() {
+                take(GuestPhys(at.0), &page);
+            }
+        }
+    }
+}
+
+/// A file that exists as long as somebody has it, all zeros.
+fn nameless_file(memory_mib: u32) -> Result<File, HostError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("guest memory", flags).map(File::from).map_err(std::io::Error::from);
+    file.and_then(|file| file.set_len(u64::from(memory_mib) << 20).map(|()| file))
+        .map_err(|error| HostError::Memory { memory_mib, error: error.to_string() })
 }
 
 impl PhysicalMemory for GuestMemory {
@@ -179,6 +376,7 @@ impl PhysicalMemory for GuestMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use introspect::Changed;
 
     #[test]
     fn memory_stops_at_three_gib_and_goes_on_at_four() {
@@ -228,11 +426,11 @@ mod tests {
         memory.zero(Frame(HOLE_END / PAGE_SIZE + 70)).unwrap();
         let _ = memory.write(GuestPhys(HOLE_START - 1), &[1, 1]);
         let mut changed = Changed::nothing();
-        memory.take_written(&mut changed);
+        memory.drain_written(|first, words| changed.add_words(first, words));
         let frames = [1, 2, HOLE_END / PAGE_SIZE + 70].map(Frame);
         assert_eq!(changed.frames().collect::<Vec<_>>(), frames);
         changed.clear();
-        memory.take_written(&mut changed);
+        memory.drain_written(|first, words| changed.add_words(first, words));
         assert_eq!(changed.frames().count(), 0);
     }
 

@@ -164,6 +164,12 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Writes the command line of a guest that was started without one and has not read it yet.
+pub(crate) fn write_command_line(memory: &GuestMemory, cmdline: &str) {
+    // Every guest has memory there, and the zero behind the text is there already.
+    let _ = memory.write(GuestPhys(COMMAND_LINE), cmdline.as_bytes());
+}
+
 /// The highest pages below 3 GiB, above everything that the kernel has there.
 fn place_module<'a>(
     image: &Image,

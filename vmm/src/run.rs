@@ -23,16 +23,16 @@ use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{MachineConfig, Model};
 use crate::programs;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Start};
 use crate::summary;
 use crate::verdict::{Fingerprints, Verdict};
 
 /// The Matrix, as built with this VMM.
-pub(crate) static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
+pub static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
 
-/// How long a guest that has a processor to itself may go without ringing before real time takes over. The slowest
+/// How long a guest may go without ringing before real time takes over, not counting that it waits for a processor. The slowest
 /// known host rings some twenty times a second under full load.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// Runs a scenario; gives the exit status.
 pub fn run(args: &RunArgs) -> Result<u8, Error> {
@@ -51,17 +51,20 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     };
     let config = machine_config(&scenario, module)?;
     let kvm = Kvm::open()?;
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
-    let lab = Laboratory {
+    let mut lab = Laboratory {
         scenario: &scenario,
         config: &config,
         fingerprints: &fingerprints,
         kvm: &kvm,
         model: &Model::of(&kvm)?,
-        silence: SILENCE * scenario.vm.vms.div_ceil(processors),
+        silence: SILENCE,
         cores: args.core,
         compare: Compare::Nothing,
+        warm: None,
     };
+    if scenario.vm.start == Start::Warm {
+        lab.warm()?;
+    }
     let golden = match golden_digest(&lab)? {
         Ok(digest) => digest,
         Err(signal) => return Ok(status_of_signal(signal)),
@@ -96,7 +99,13 @@ fn golden_digest(lab: &Laboratory<'_>) -> Result<Result<Option<Digest>, i32>, Er
         return Ok(Ok(None));
     }
     let scenario = lab.scenario.golden();
-    let lab = Laboratory { scenario: &scenario, cores: false, compare: Compare::Golden, ..*lab };
+    let lab = Laboratory {
+        scenario: &scenario,
+        cores: false,
+        compare: Compare::Golden,
+        warm: lab.warm.clone(),
+        ..*lab
+    };
     Ok(match lab.experiment(None)? {
         End::Signal(number) => Err(number),
         End::Verdict(verdict) => Ok(verdict.digest),
@@ -199,7 +208,7 @@ fn overview(scenario: &Scenario, names: &[String], ends: &[Result<End<'_>, Error
     })
 }
 
-fn status_of_signal(number: i32) -> u8 {
+pub(crate) fn status_of_signal(number: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
 }
 
@@ -207,14 +216,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn print(text: &str) -> Result<(), Error> {
+pub(crate) fn print(text: &str) -> Result<(), Error> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| {
         Error::Input(Report::new(error.to_string(), "standard output", "check the reader of standard output"))
     })
 }
 
 /// A boot module from a file. The guest would fall back to its own if this were none; here it is an error.
-fn read_module(path: &Path) -> Result<Blob, Error> {
+pub(crate) fn read_module(path: &Path) -> Result<Blob, Error> {
     let blob = Blob::read(&ImageSource::File(path.to_owned()))?;
     let what = match Header::read_from_prefix(&blob.bytes) {
         Ok((header, _)) if header.magic == MODULE_MAGIC && header.version == abi::info::VERSION => {
@@ -236,8 +245,8 @@ fn read_module(path: &Path) -> Result<Blob, Error> {
     )))
 }
 
-/// What a guest of this scenario is made from.
-pub(crate) fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
+/// What a guest of this scenario is made from: the Matrix, with this boot module in place of its own.
+pub fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
     let image = Image::check(Blob { name: "the Matrix".into(), bytes: MATRIX.into() })?;
     let cmdline = scenario.command_line();
     image.fits(scenario.vm.memory_mib, &cmdline, module.as_ref())?;

@@ -71,6 +71,8 @@ pub struct VmKeys {
     pub tick_entries: u32,
     /// Guests that run at once, each by itself and from the same seed.
     pub vms: u32,
+    /// How each incarnation begins. Nothing that a run tells depends on it.
+    pub start: Start,
     /// A boot module in place of the one in the image; as given in a file, relative to that file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<PathBuf>,
@@ -84,6 +86,16 @@ pub enum Clock {
     Virtual,
     /// The local APIC's timer, in real time: no two runs are the same.
     Apic,
+}
+
+/// How an incarnation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// It goes on from a guest that has booted, and a reset goes back there.
+    Warm,
+    /// It boots from power-on.
+    Cold,
 }
 
 /// Which defects are mended.
@@ -120,6 +132,14 @@ pub struct Load {
     pub fronts: u32,
     /// Buffers of datagrams that the network can have at once.
     pub buffers: u32,
+    /// Directories that people choose from: ports 700 and up.
+    pub directories: u32,
+    /// Violators to keep alive at once.
+    pub violators: u32,
+    /// Crashed processes at which the watchdog's daemon pets it no more.
+    pub unsound_crashes: u64,
+    /// Tick at which the last of the people come; the first come at half of it.
+    pub ramp_ticks: u64,
 }
 
 /// The monitor, see [`crate::monitor`].
@@ -211,6 +231,7 @@ impl Default for VmKeys {
         Self {
             memory_mib: 32,
             clock: Clock::Virtual,
+            start: Start::Warm,
             max_ticks: 2000,
             tick_entries: 16,
             vms: 1,
@@ -230,6 +251,10 @@ impl Default for Load {
             work_ticks: 2,
             fronts: 2,
             buffers: 128,
+            directories: 1,
+            violators: 0,
+            unsound_crashes: 2,
+            ramp_ticks: 0,
         }
     }
 }
@@ -384,6 +409,7 @@ impl Scenario {
         format!(
             "seed={} {clock}tick-entries={} fix.pager={} fix.ids={} fix.monitor={} fix.priorities={} \
              watchdog-ticks={} people={} spawn-every={} pages={} patience={} rounds={} work={} fronts={} buffers={} \
+             directories={} violators={} unsound={} ramp={} \
              start={}",
             self.seed,
             self.vm.tick_entries,
@@ -400,6 +426,10 @@ impl Scenario {
             load.work_ticks,
             load.fronts,
             load.buffers,
+            load.directories,
+            load.violators,
+            load.unsound_crashes,
+            load.ramp_ticks,
             self.start_list(),
         )
     }

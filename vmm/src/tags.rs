@@ -1,23 +1,30 @@
 //! Tags: whom the guest's intrusion detection took for a violator, held against what the trace says he did.
 //!
 //! The trace is the truth: a violation is a system call that was refused because the caller may not make it, or
-//! because it speaks to somebody who is not there. Whoever has enough of these before his tag was tagged rightly.
+//! because it speaks to somebody who never was there. To ask for a server that is no more is none, and neither is an answer
+//! to somebody who has asked and is gone. Whoever has enough violations before his tag was tagged rightly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::Pid;
-use abi::syscall::Error;
+use abi::syscall::{Call, Error};
 use abi::trace::{Kind, Record};
 use serde_json::{Value, json};
 
 /// Violations of its own that a process must have had for its tag to be right.
 const ENOUGH: u32 = 3;
+/// Most that is remembered of who has sent messages to whom.
+const MOST: usize = 1 << 16;
 
 /// All tags of a run.
 #[derive(Debug, Default)]
 pub struct Tags {
     violations: BTreeMap<Pid, u32>,
     tagged: BTreeSet<Pid>,
+    /// Ports at which messages or datagrams have arrived.
+    served: BTreeSet<u32>,
+    /// Who has sent a message to whom.
+    asked: BTreeSet<(Pid, Pid)>,
     /// Tags of processes that had violated something.
     pub true_positives: u64,
     /// Tags of processes that had not.
@@ -29,12 +36,18 @@ impl Tags {
     pub fn power_on(&mut self) {
         self.violations.clear();
         self.tagged.clear();
+        self.served.clear();
+        self.asked.clear();
     }
 
     /// Takes a record into account. Says whether it was a tag without a reason.
     pub fn apply(&mut self, record: &Record) -> bool {
         match Kind::from_raw(record.kind) {
-            Some(Kind::Refused) if is_violation(record.b) => {
+            Some(Kind::Send | Kind::Datagram) if self.asked.len() < MOST => {
+                self.served.insert(record.a);
+                self.asked.insert((record.pid, Pid(record.b as u32)));
+            }
+            Some(Kind::Refused) if is_violation(record.b) && !self.is_late(record) => {
                 *self.violations.entry(record.pid).or_default() += 1;
             }
             Some(Kind::Tagged) => {
@@ -47,6 +60,18 @@ impl Tags {
             _ => {}
         }
         false
+    }
+
+    /// Whether a refused call was in order as long as the one whom it speaks to was there.
+    fn is_late(&self, record: &Record) -> bool {
+        let subject = record.c as u32;
+        match (Call::from_raw(record.a.into()), Error::from_raw(record.b)) {
+            (Some(Call::Call | Call::Post), Some(Error::NotFound | Error::Dead)) => {
+                self.served.contains(&subject)
+            }
+            (Some(Call::Reply), Some(Error::Dead)) => self.asked.contains(&(Pid(subject), record.pid)),
+            _ => false,
+        }
     }
 
     /// Whether this process was tagged in this incarnation.

@@ -4,12 +4,13 @@
 //! needs no decision: frames are filled, accesses to nothing are counted. Everything else comes back as an [`Event`].
 //! It knows no KVM, so tests hand it any exit they like. The loop itself is [`crate::machine::Machine::step`].
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use abi::GuestPhys;
 use abi::info::Doorbell;
 use abi::layout::{PORT_SERIAL, PORT_SERIAL_LEN};
+use devices::bus::{BusState, Counters};
 use devices::{Action, Bus};
 
 use crate::error::VmmError;
@@ -85,6 +86,21 @@ pub struct Counts {
     pub refused_fills: u64,
 }
 
+/// What a board knows beside its memory, and what it has counted: for snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoardState {
+    /// The devices.
+    pub bus: BusState,
+    /// What the devices have counted.
+    pub counters: Counters,
+    /// What happened so far.
+    pub counts: Counts,
+    /// Events that the caller has not seen yet.
+    pub queue: VecDeque<Event>,
+    stray_pages: BTreeSet<u64>,
+    output_told: bool,
+}
+
 /// Everything of a machine but its processor: memory and devices.
 pub struct Board<W> {
     /// The devices.
@@ -93,7 +109,7 @@ pub struct Board<W> {
     counts: Counts,
     /// Events that came together with the one that was returned.
     queue: VecDeque<Event>,
-    stray_pages: HashSet<u64>,
+    stray_pages: BTreeSet<u64>,
     output_told: bool,
 }
 
@@ -105,7 +121,7 @@ impl<W: io::Write> Board<W> {
             memory,
             counts: Counts::default(),
             queue: VecDeque::new(),
-            stray_pages: HashSet::new(),
+            stray_pages: BTreeSet::new(),
             output_told: false,
         }
     }
@@ -124,6 +140,28 @@ impl<W: io::Write> Board<W> {
     pub fn flush_console(&mut self) -> Result<(), VmmError> {
         self.output_told = false;
         self.bus.serial.finish().map_err(|error| VmmError::Console(error.first))
+    }
+
+    /// What [`Board::restore`] needs.
+    pub fn state(&self) -> BoardState {
+        BoardState {
+            bus: self.bus.state(),
+            counters: self.bus.counters(),
+            counts: self.counts,
+            queue: self.queue.clone(),
+            stray_pages: self.stray_pages.clone(),
+            output_told: self.output_told,
+        }
+    }
+
+    /// Puts back what [`Board::state`] gave, of this board or of another.
+    pub fn restore(&mut self, state: &BoardState) {
+        self.bus.restore(&state.bus);
+        self.bus.count_from(state.counters);
+        self.counts = state.counts;
+        self.queue.clone_from(&state.queue);
+        self.stray_pages.clone_from(&state.stray_pages);
+        self.output_told = state.output_told;
     }
 
     /// The next event that is waiting already.

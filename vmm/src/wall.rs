@@ -326,7 +326,7 @@ impl Watcher {
             let due = {
                 let mut timing = self.shared.timing();
                 let heard = self.shared.heard.load(Ordering::Relaxed);
-                match timing.alarms.due(Instant::now(), heard) {
+                match timing.alarms.due(Instant::now(), heard, || self.kick.0.target.waited()) {
                     Some(due) => due,
                     None => return timing.rearm(),
                 }

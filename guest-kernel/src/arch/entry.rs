@@ -8,7 +8,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
+use abi::layout::{KERNEL_CS, KERNEL_SS, USER_SS};
 use abi::process::{Context, VECTOR_SYSCALL};
 use abi::syscall::Call;
 
@@ -40,10 +40,11 @@ global_asm!(
 syscall_entry:
     mov [rip + {caller_rsp}], rsp
     mov rsp, [rip + {context_end}]
-    push {user_ss}
+    // SYSCALL saves no selectors: those with which the process was resumed stay.
+    sub rsp, 8
     push [rip + {caller_rsp}]
     push r11
-    push {user_cs}
+    sub rsp, 8
     push rcx
     push 0
     push {vector_syscall}
@@ -228,8 +229,6 @@ fault_stubs:
     caller_rsp = sym CALLER_RSP,
     context = sym CONTEXT,
     context_end = sym CONTEXT_END,
-    user_ss = const USER_SS,
-    user_cs = const USER_CS,
     kernel_ss = const KERNEL_SS,
     kernel_cs = const KERNEL_CS,
     vector_syscall = const VECTOR_SYSCALL,
@@ -298,11 +297,11 @@ extern "C" fn enter() {
     OUTSIDE.store(true, Ordering::Relaxed);
 }
 
-/// A fault in ring 0: of a process's function that was called by phone, or the kernel's own, which is the end. Comes back with the fault in the place of a fault of
-/// ring 3, for [`enter`] to judge.
+/// A fault in ring 0: of a process that has an address space of its own and runs there, on the phone for one, or the kernel's own, which is the end. Comes back with the fault in the
+/// place of a fault of ring 3, for [`enter`] to judge.
 extern "C" fn fault_in_ring_0(frame: &Context) {
-    let on_phone = OUTSIDE.load(Ordering::Relaxed) && machine::with_kernel(GuestKernel::is_on_phone);
-    if !on_phone {
+    let of_a_process = OUTSIDE.load(Ordering::Relaxed) && machine::with_kernel(GuestKernel::runs_a_program);
+    if !of_a_process {
         panic::fault_in_kernel(frame);
     }
     machine::with_kernel(|kernel| *machine::current_context(kernel) = *frame);

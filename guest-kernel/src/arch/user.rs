@@ -61,6 +61,30 @@ global_asm!(
     number = const Call::Return as u32,
 );
 
+// What a process that was tagged comes to, in the place of its program: the end. A page of its own, so that nothing but
+// this goes there with it; data for the Agent itself.
+global_asm!(
+    ".pushsection .rodata.remedy, \"a\", @progbits",
+    ".balign 4096",
+    ".globl agents_remedy",
+    "agents_remedy:",
+    "mov edi, 1",
+    "mov eax, {number}",
+    "syscall",
+    "ud2",
+    ".balign 4096, 0xcc",
+    ".popsection",
+    number = const Call::Exit as u32,
+);
+
+/// Address of the page that an Agent sends violators to.
+pub fn remedy() -> u64 {
+    unsafe extern "C" {
+        fn agents_remedy();
+    }
+    agents_remedy as *const () as u64
+}
+
 /// Where a signal handler returns to.
 pub fn restorer() -> u64 {
     unsafe extern "C" {

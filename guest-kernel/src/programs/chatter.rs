@@ -32,6 +32,7 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
     let patience = SYSTEM.load(Load::Patience);
     let mut choices = Choices::new(seed);
     let (mut sent, mut seen) = (0u64, 0u64);
+    SYSTEM.arrive(&mut choices);
     loop {
         let (mut away, batch) = (0, 1 + choices.below(WINDOW));
         while away < batch {

@@ -24,6 +24,7 @@ fn run(argument: u64, seed: u64, _me: u64) -> ! {
     let (pages, patience) = (SYSTEM.load(Load::Pages), SYSTEM.load(Load::Patience));
     let (rounds, fronts) = (SYSTEM.load(Load::Rounds), SYSTEM.load(Load::Fronts));
     let mut choices = Choices::new(seed);
+    SYSTEM.arrive(&mut choices);
     let Ok(at) = SYSTEM.grow(pages * TEXTS as u64) else { SYSTEM.exit(0) };
     let port = FRONT + choices.below(fronts);
     let bytes = pages * PAGE_SIZE;

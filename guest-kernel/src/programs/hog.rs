@@ -3,11 +3,13 @@
 #![no_std]
 #![no_main]
 
-use abi::layout::PAGE_SIZE;
+use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
 use guest_kernel::user::{Choices, SYSTEM, read_word, write_word};
 
 guest_kernel::program!(run);
 
+/// Pages that a heap can have.
+const HEAP_PAGES: u64 = (USER_HEAP_END - USER_HEAP) / PAGE_SIZE;
 /// Words written in each page: at its start, and so many bytes apart.
 const STRIDE: u64 = 512;
 /// Most pages taken at once.
@@ -15,9 +17,14 @@ const STEP: u64 = 4;
 /// Longest rest between two steps, ticks.
 const REST: u64 = 3;
 
+/// Pages that are enough for one who was told no number that makes sense.
+const LEAST: u64 = 8;
+const MOST: u64 = 40;
+
 /// `argument` is the number of pages at which it has enough.
 fn run(argument: u64, seed: u64, _me: u64) -> ! {
     let mut choices = Choices::new(seed);
+    let argument = if argument <= HEAP_PAGES { argument } else { LEAST + choices.below(MOST - LEAST + 1) };
     let (mut start, mut end) = (0, 0);
     while end - start < argument * PAGE_SIZE {
         let pages = (1 + choices.below(STEP)).min(argument - (end - start) / PAGE_SIZE);

@@ -9,9 +9,9 @@ use guest_kernel::user::{Lend, Received, SYSTEM, read_word, stop, write_word};
 guest_kernel::program!(run);
 
 /// Requests that it holds before it answers one.
-const BATCH: usize = 3;
+const BATCH: usize = 6;
 /// Its second port, for datagrams, is this much further on.
-const DATAGRAMS: u64 = 100;
+const DATAGRAMS: u64 = 200;
 /// Ticks that it waits for requests, and then for datagrams.
 const TURN: u64 = 10;
 /// Ticks after which a datagram that nobody makes room for is given up.

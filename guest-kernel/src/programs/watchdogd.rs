@@ -8,9 +8,6 @@ use guest_kernel::user::{NOTHING, SYSTEM};
 
 guest_kernel::program!(run);
 
-/// Crashed processes at which the system no longer counts as sound.
-const UNSOUND: u64 = 2;
-
 /// `argument` is the timeout code for the device: it fires after 30 - 2 * code seconds of real time.
 fn run(argument: u64, _seed: u64, _me: u64) -> ! {
     let period = (SYSTEM.load(Load::Watchdog) / 4).max(1);
@@ -22,7 +19,8 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
             SYSTEM.exit(1);
         }
     }
-    while SYSTEM.query(Query::Crashes) < UNSOUND {
+    let unsound = SYSTEM.load(Load::Unsound);
+    while SYSTEM.query(Query::Crashes) < unsound {
         if SYSTEM.pet(argument).is_err() {
             SYSTEM.print("the watchdog cannot be petted");
             SYSTEM.exit(1);

@@ -10,7 +10,7 @@ use abi::syscall::{Call, Error, Keys};
 use abi::trace::Kind;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::matrix::{BARE, Matrix, PLAIN, TIMELESS};
+use super::matrix::{BARE, LARGE, Matrix, PLAIN, TIMELESS};
 use crate::hardware::Hardware;
 use crate::process::Birth;
 
@@ -231,10 +231,45 @@ fn a_tag_ends_a_violator_and_says_nothing_against_the_system() {
     }
     m.ok(agent, Call::Tag, &[victim, Heuristic::Forgery as u64, 8]);
     m.refused(agent, Call::Tag, &[victim, 1, 8], Error::Dead);
-    let (tagged, kill) = (m.last(Kind::Tagged), m.last(Kind::Kill));
+    let tagged = m.last(Kind::Tagged);
     assert_eq!((tagged.pid, tagged.a, tagged.b, tagged.c), (user, 2, u64::from(agent.0), 8));
-    assert_eq!((kill.pid, kill.b), (user, u64::from(agent.0)));
+    // It lives until it comes to the remedy, and whatever it ends with, it was tagged.
+    assert_eq!((m.state(user), m.process(user).d.context.rip), (Some(State::Ready), USER_TEXT));
+    m.act(agent, Call::Sleep, &[u64::MAX]);
+    m.act(user, Call::Exit, &[1]);
     assert_eq!((m.state(user), m.counters().tagged, m.counters().crashes), (None, 1, 0));
+}
+
+#[test]
+fn who_is_tagged_gets_the_agents_image_from_the_remedy_on_and_nothing_else() {
+    // LARGE has two pages of text and one of data; PLAIN has one of text.
+    for (remedy, pages) in [(2, 1), (0, 3)] {
+        let mut m = Matrix::boot(200, TIMELESS);
+        let (agent, user) = (m.spawn(LARGE, 0, 2), m.spawn(PLAIN, 1000, 3));
+        m.schedule();
+        m.process(agent).d.keys = Keys::AGENT;
+        m.ok(agent, Call::Attach, &[Class::Ports as u64, remedy]);
+        m.ok(agent, Call::Tag, &[u64::from(user.0), Heuristic::PortScan as u64, 8]);
+        let image = |m: &mut Matrix, pid, page: u64| m.frame(pid, USER_TEXT + page * PAGE_SIZE);
+        for page in 0..4 {
+            let original = if page < pages { image(&mut m, agent, remedy + page) } else { None };
+            assert_eq!(image(&mut m, user, page), original, "page {page} of remedy {remedy}");
+        }
+    }
+}
+
+#[test]
+fn the_kill_of_a_process_in_ring_0_is_completed_by_whoever_attends_to_the_timer() {
+    let mut m = Matrix::boot(200, TIMELESS);
+    let (root, user) = (m.spawn(PLAIN, 0, 2), m.spawn(PLAIN, 1000, 3));
+    m.schedule();
+    m.process(user).d.ring = 0;
+    m.ok(root, Call::Kill, &[u64::from(user.0)]);
+    assert_eq!((m.last(Kind::Doomed).pid, m.process(user).d.doomed), (user, 1));
+    m.act(root, Call::Sleep, &[1]);
+    // The switch has passed it over, and the idle kernel's tick has ended it.
+    assert_eq!((m.running(), m.state(user)), (root, None));
+    assert_eq!(m.last(Kind::Kill).pid, user);
 }
 
 #[test]
@@ -315,7 +350,9 @@ fn a_service_that_will_not_run_again_gives_its_page_back() {
         if tagged {
             m.act(agent, Call::Sleep, &[u64::MAX]);
             m.process(root).d.keys = Keys::AGENT;
-            m.ok(root, Call::Tag, &[u64::from(agent.0), Heuristic::PortScan as u64, 8]);
+            m.act(root, Call::Tag, &[u64::from(agent.0), Heuristic::PortScan as u64, 8]);
+            // What it waited for is over, and it is the more urgent.
+            m.act(agent, Call::Exit, &[1]);
         } else {
             m.act(agent, Call::Exit, &[0]);
         }

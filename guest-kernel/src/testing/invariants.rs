@@ -346,12 +346,18 @@ fn space(kernel: &mut K, process: &Seen) {
     assert_eq!(mine[256..], kernels[256..], "the kernel's half of {pid}");
 
     let program = *kernel.module.program(process.program as usize).expect("it was started");
+    let tagged = kernel.process(process.slot).d.tagged != 0;
     let mut program_pages = 0;
     let mut private = Vec::new();
     let mut windows = BTreeMap::new();
     for (page, entry) in &space.pages {
         let (frame, flags) = (frame_of(*entry), entry & !0x000f_ffff_ffff_f000);
         match page.0 {
+            // Who was tagged has the image of whoever tagged it, as far as it goes.
+            USER_TEXT..USER_DATA if tagged => {
+                assert!(flags == TEXT || flags == RODATA, "{page} of {pid}");
+                assert_eq!(kernel.pager.entry(frame).map(|e| e.kind), Some(FrameKind::Program as u8));
+            }
             USER_TEXT..USER_DATA => {
                 let nth = ((page.0 - USER_TEXT) / PAGE_SIZE) as u32;
                 let rights = if nth < program.text_pages { TEXT } else { RODATA };
@@ -371,7 +377,7 @@ fn space(kernel: &mut K, process: &Seen) {
             _ => panic!("{pid} has {page} mapped"),
         }
     }
-    assert_eq!(program_pages, program.text_pages + program.rodata_pages);
+    assert!(tagged || program_pages == program.text_pages + program.rodata_pages, "the image of {pid}");
     let mapped = private.len();
     private.sort();
     private.dedup();

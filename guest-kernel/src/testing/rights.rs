@@ -56,10 +56,14 @@ fn uid_decides_and_a_child_of_root_has_the_uid_that_it_was_given() {
 }
 
 #[test]
-fn nobody_kills_a_kernel_process_or_who_is_dead_already() {
+fn a_kernel_process_is_only_doomed_and_who_is_dead_is_dead() {
     let (mut m, root, user) = two();
     let kernel = m.spawn_kernel(4);
-    m.refused(root, Call::Kill, &[u64::from(kernel.0)], Error::Denied);
+    m.turn_to(user);
+    m.refused(user, Call::Kill, &[u64::from(kernel.0)], Error::Denied);
+    m.turn_to(root);
+    m.ok(root, Call::Kill, &[u64::from(kernel.0)]);
+    assert_eq!((m.process(kernel).d.doomed, m.last(Kind::Doomed).pid), (1, kernel));
     let child = m.ok(root, Call::Spawn, &[BARE as u64, 0, 3]);
     m.ok(root, Call::Kill, &[child]);
     assert_eq!(m.state(Pid(child as u32)), Some(State::Zombie));
@@ -117,7 +121,10 @@ fn anybody_may_ask_but_only_what_there_is() {
     assert_eq!(m.ok(user, Call::Query, &[Query::Load as u64, Load::People as u64]), people);
     m.refused(user, Call::Query, &[Query::Load as u64, Load::NAMES.len() as u64], Error::Invalid);
     m.refused(user, Call::Query, &[Query::Load as u64, u64::MAX], Error::Invalid);
-    m.refused(user, Call::Query, &[5], Error::Invalid);
+    assert_eq!(m.ok(user, Call::Query, &[Query::Slot as u64, root.slot() as u64]), u64::from(root.0));
+    assert_eq!(m.ok(user, Call::Query, &[Query::Slot as u64, 200]), 0);
+    m.refused(user, Call::Query, &[Query::Slot as u64, 256], Error::Invalid);
+    m.refused(user, Call::Query, &[6], Error::Invalid);
     m.turn_to(root);
     m.ok(root, Call::Kill, &[u64::from(user.0)]);
     assert_eq!(m.ok(root, Call::Query, &[Query::Alive as u64]), 1);

@@ -13,7 +13,7 @@ use super::detector::{Detector, View};
 use super::known::Known;
 
 /// Ticks from one look to the next: it reads every page that is executable.
-const PERIOD: u64 = 64;
+const PERIOD: u64 = 8;
 /// Most frames of programs whose first contents are remembered.
 const MOST_FRAMES: usize = 4096;
 /// Most pages that a look reads, and most in the evidence.

@@ -18,7 +18,8 @@ const MOST: usize = 1024;
 /// Reached when of two processes each has tried to end the other at least twice within the last [`WINDOW`] ticks. An
 /// attempt is
 ///
-/// - a kill by the other (event `kill`; a tag kills, too),
+/// - a kill by the other (event `kill`), or one that has begun (`doomed`),
+/// - a tag (event `tagged`),
 /// - the signal that ends a process (event `signal`, number 15), whether it was handled or not,
 /// - a call to kill or to tag that was refused (event `refused`, whose `first` names the victim).
 #[derive(Default)]
@@ -38,6 +39,8 @@ fn attempt(record: &Record) -> Option<(Pid, Pid, &'static str)> {
     let refused = |how| Some((record.pid, Pid(u32::try_from(record.c).ok()?), how));
     match Kind::from_raw(record.kind)? {
         Kind::Kill => Some((Pid(record.b as u32), record.pid, "killed")),
+        Kind::Doomed => Some((Pid(record.b as u32), record.pid, "kill-begun")),
+        Kind::Tagged => Some((Pid(record.b as u32), record.pid, "tagged")),
         Kind::Signal if u64::from(record.a) == SIGNAL_END => {
             Some((Pid(record.b as u32), record.pid, "signal"))
         }

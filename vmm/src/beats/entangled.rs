@@ -11,7 +11,7 @@ use super::detector::{Detector, View};
 use super::known::Known;
 
 /// Ticks from one look to the next: it goes through all frames that are mapped more than once.
-const PERIOD: u64 = 8;
+const PERIOD: u64 = 4;
 /// Most pairs that a look follows.
 const MOST_PAIRS: usize = 256;
 /// Most frames in the evidence.
@@ -19,7 +19,7 @@ const MOST_FRAMES: usize = 8;
 
 /// Reached when at a look two processes have a frame in common that ring 3 can execute in both, and that is not the
 /// text of the one program that both are of (the programs differ, or the frame's kind is not program), while they have
-/// no frame in common that either maps as data. A look takes place at the first audit and then every [`PERIOD`] ticks.
+/// no frame in common that either maps as data. What is read-only in a program counts as part of it. A look takes place at the first audit and then every [`PERIOD`] ticks.
 #[derive(Default)]
 pub(super) struct Entangled {
     next: u64,
@@ -110,7 +110,8 @@ fn mark_data(
     whose: impl Fn(&Mapped) -> Option<(Pid, u32)>,
 ) {
     for group in view.map.shared() {
-        if group.iter().all(|mapped| mapped.rights().execute) {
+        let kind = view.guest.fact(group[0].frame()).and_then(|fact| FrameKind::from_raw(fact.kind));
+        if kind == Some(FrameKind::Program) || group.iter().all(|mapped| mapped.rights().execute) {
             continue;
         }
         let has = |pid: u32, as_data: bool| {

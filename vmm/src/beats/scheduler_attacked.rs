@@ -15,7 +15,7 @@ const SILENCE: u64 = 16;
 /// Reached when
 ///
 /// 1. a process other than itself tries to end a kernel process that an audit has seen wait for the timer's interrupt:
-///    a call to kill it, refused or carried out (events `refused`, whose `first` names the victim, and `kill`);
+///    a call to kill it, refused, begun or carried out (events `refused`, whose `first` names the victim, `doomed`, `kill`);
 /// 2. from some tick within [`SILENCE`] ticks around the attempt on, for [`SILENCE`] ticks or more, no audit finds that
 ///    an interrupt was acknowledged (the counter `acknowledged` stands still) and the trace tells of missed ones (event
 ///    `missed-tick`);
@@ -44,6 +44,7 @@ impl Detector for SchedulerAttacked {
                 return None;
             }
             Kind::Kill => (Pid(record.b as u32), record.pid, "killed"),
+            Kind::Doomed => (Pid(record.b as u32), record.pid, "begun"),
             Kind::Refused if u64::from(record.a) == Call::Kill as u64 => {
                 (record.pid, Pid(u32::try_from(record.c).ok()?), "refused")
             }

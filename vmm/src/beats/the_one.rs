@@ -18,7 +18,7 @@ const HIGH_PRIORITY: u8 = 1;
 /// The keys that only root is entitled to.
 const ROOT_KEYS: u32 = Keys::WATCHDOG | Keys::AGENT;
 
-/// Reached when at an audit the descriptor of a living process in ring 3 says uid 0 and a priority of its own of
+/// Reached when at an audit the descriptor of a living process says uid 0 and a priority of its own of
 /// [`HIGH_PRIORITY`] or more urgent, the process was made with another uid (event `spawn`), and when an audit first saw
 /// it as root no key of root's had been granted to it, neither by the trace (event `grant`) nor by the grant log. Keys
 /// granted after that are no excuse: whoever is root gets them for the asking.
@@ -58,7 +58,7 @@ impl Detector for TheOne {
             let descriptor = &process.descriptor;
             let (who, slot) = (descriptor.pid, descriptor.pid.slot());
             let lives = !matches!(process.state(), None | Some(State::Zombie | State::Embryo));
-            if descriptor.uid != 0 || descriptor.ring != 3 || !lives {
+            if descriptor.uid != 0 || !lives {
                 return None;
             }
             let born = known.uid_at_birth(who).filter(|uid| *uid != 0)?;

@@ -15,11 +15,21 @@ pub(super) struct Row {
     pub(super) median: f64,
     /// Median of the floor.
     pub(super) floor: f64,
+    /// Between which the middle half of the product's measurements lies, and of the floor's.
+    pub(super) spread: [[f64; 2]; 2],
     /// How often each was measured.
     pub(super) n: usize,
 }
 
 impl Row {
+    /// A row from what was measured: of the product, and of the floor.
+    pub(super) fn of(name: &'static str, unit: &'static str, mut values: [Vec<f64>; 2]) -> Self {
+        values.iter_mut().for_each(|values| values.sort_by(f64::total_cmp));
+        let [median, floor] = [&values[0], &values[1]].map(|values| part(values, 0.5));
+        let spread = [&values[0], &values[1]].map(|values| [part(values, 0.25), part(values, 0.75)]);
+        Self { name, unit, median, floor, spread, n: values[0].len() }
+    }
+
     /// How many times the floor the product costs.
     pub(super) fn ratio(&self) -> f64 {
         self.median / self.floor
@@ -35,6 +45,7 @@ impl Row {
             "floor": rounded(self.floor),
             "ratio": rounded(self.ratio()),
             "n": self.n,
+            "spread": {"median": self.spread[0].map(rounded), "floor": self.spread[1].map(rounded)},
         })
     }
 }
@@ -53,8 +64,12 @@ pub(super) fn in_turns<P>(
         times[0].push(timed(prepare()?, &mut product)?);
         times[1].push(timed(prepare()?, &mut floor)?);
     }
-    let [median, floor] = times.map(|times| median(times).as_secs_f64() * 1e6);
-    Ok(Row { name, unit: "us", median, floor, n })
+    Ok(Row::of(name, "us", times.map(|times| times.into_iter().map(microseconds).collect())))
+}
+
+/// A span in microseconds.
+pub(super) fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 fn timed<P>(prepared: P, run: &mut impl FnMut(P) -> Result<(), Error>) -> Result<Duration, Error> {
@@ -63,9 +78,9 @@ fn timed<P>(prepared: P, run: &mut impl FnMut(P) -> Result<(), Error>) -> Result
     Ok(begin.elapsed())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+/// The value that this part of all values lies below.
+fn part(values: &[f64], part: f64) -> f64 {
+    values.get((values.len() as f64 * part) as usize).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -74,10 +89,10 @@ mod tests {
 
     #[test]
     fn a_median_is_in_the_middle() {
-        let of = |times: &[u64]| median(times.iter().map(|time| Duration::from_nanos(*time)).collect());
-        assert_eq!(of(&[9, 1, 5]), Duration::from_nanos(5));
-        assert_eq!(of(&[7]), Duration::from_nanos(7));
-        assert_eq!(of(&[]), Duration::ZERO);
+        let row = Row::of("x", "us", [vec![9.0, 1.0, 5.0], vec![]]);
+        assert_eq!((row.median, row.floor, row.n), (5.0, 0.0, 3));
+        let row = Row::of("x", "us", [(0..100).map(f64::from).collect(), vec![7.0]]);
+        assert_eq!((row.median, row.floor, row.spread), (50.0, 7.0, [[25.0, 75.0], [7.0, 7.0]]));
     }
 
     #[test]
@@ -94,10 +109,10 @@ mod tests {
 
     #[test]
     fn a_row_tells_its_ratio() {
-        let row = Row { name: "audit-full", unit: "us", median: 3.0, floor: 2.0, n: 7 };
+        let row = Row::of("audit-full", "us", [vec![3.0; 7], vec![2.0; 7]]);
         assert_eq!(
             row.to_json().to_string(),
-            r#"{"name":"audit-full","unit":"us","median":3.0,"floor":2.0,"ratio":1.5,"n":7}"#
+            r#"{"name":"audit-full","unit":"us","median":3.0,"floor":2.0,"ratio":1.5,"n":7,"spread":{"median":[3.0,3.0],"floor":[2.0,2.0]}}"#
         );
     }
 }

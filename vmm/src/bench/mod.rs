@@ -6,7 +6,12 @@
 
 mod audit;
 mod crowd;
+mod floor;
+mod guest;
+mod machine;
 mod measure;
+mod memory;
+mod start;
 
 use std::io::Write;
 
@@ -18,7 +23,7 @@ use crate::kvm::Kvm;
 use measure::Row;
 
 /// What can be measured.
-const SUBJECTS: [Measure; 1] = [audit::measure];
+const SUBJECTS: [Measure; 4] = [start::measure, machine::measure, memory::measure, audit::measure];
 
 /// What measures a subject.
 type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;
@@ -44,9 +49,9 @@ pub fn bench(args: &BenchArgs) -> Result<u8, Error> {
 fn table(rows: &[Row]) -> String {
     let mut text = format!("{:<14} {:>10} {:>10} {:>7} {:>7}\n", "measure", "median", "floor", "ratio", "n");
     for row in rows {
-        let Row { name, unit, median, floor, n } = row;
+        let Row { name, unit, median, floor, n, .. } = row;
         let ratio = row.ratio();
-        text += &format!("{name:<14} {median:>7.1} {unit} {floor:>7.1} {unit} {ratio:>7.2} {n:>7}\n");
+        text += &format!("{name:<14} {median:>7.1} {unit:<3} {floor:>7.1} {unit:<3} {ratio:>6.2} {n:>7}\n");
     }
     text
 }

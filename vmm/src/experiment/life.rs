@@ -42,7 +42,7 @@ impl Run<'_> {
         self.tags.power_on();
         let console = self.console.as_ref().map(File::try_clone).transpose();
         let console = Console::new(console.map_err(crate::VmmError::resource("the console file"))?);
-        let mut machine = Machine::new(self.lab.kvm, self.lab.model, self.lab.config, console)?;
+        let mut machine = self.lab.machine(console)?;
         machine.attach(self.wall.kick());
         if !self.lab.scenario.audit.whole {
             machine.vm().log_writes()?;

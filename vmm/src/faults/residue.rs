@@ -54,10 +54,20 @@ pub fn hash<M: PhysicalMemory>(guest: &Guest, memory: &M) -> [u8; 32] {
 /// soon as time passes in another way.
 fn descriptor(page: &[u64], hasher: &mut Hasher) {
     let Ok((d, _)) = Descriptor::read_from_prefix(page.as_bytes()) else { return };
-    let numbers =
-        [d.magic, d.pid.0, d.parent.0, d.root, d.uid, d.keys, d.program, d.peer.0, d.frames, d.service];
+    let numbers = [
+        d.magic,
+        d.pid.0,
+        d.parent.0,
+        d.root,
+        d.uid,
+        d.keys,
+        d.program,
+        d.peer.0,
+        d.frames,
+        d.service.into(),
+    ];
     hasher.update(numbers.as_bytes());
-    hasher.update(&[d.state, d.ring, d.priority, d.effective]);
+    hasher.update(&[d.state, d.ring, d.priority, d.effective, d.remedy, d.doomed, d.tagged]);
     hasher.update(&d.name);
     hasher.update(d.context.as_bytes());
 }

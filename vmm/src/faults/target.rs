@@ -277,7 +277,7 @@ pub fn is(who: &Who, descriptor: &Descriptor) -> bool {
         Who::Any => descriptor.ring == 3,
         Who::Pid(pid) => descriptor.pid == *pid,
         Who::Label(label) => descriptor.label().eq(label.chars()),
-        Who::Service(place) => descriptor.service.checked_sub(1) == Some(*place),
+        Who::Service(place) => u32::from(descriptor.service).checked_sub(1) == Some(*place),
     }
 }
 

@@ -32,6 +32,10 @@ impl Scenario {
         range("load.work-ticks", self.load.work_ticks, 0, u32::MAX.into())?;
         range("load.fronts", self.load.fronts.into(), 1, 16)?;
         range("load.buffers", self.load.buffers.into(), 1, 256)?;
+        range("load.directories", self.load.directories.into(), 1, 16)?;
+        range("load.violators", self.load.violators.into(), 0, 200)?;
+        range("load.ramp-ticks", self.load.ramp_ticks, 0, u32::MAX.into())?;
+        range("load.unsound-crashes", self.load.unsound_crashes, 1, u32::MAX.into())?;
         range("monitor.period-ticks", self.monitor.period_ticks, 1, u32::MAX.into())?;
         range("monitor.missed-before-restart", self.monitor.missed_before_restart, 1, 1_000_000)?;
         range("audit.roots-every", self.audit.roots_every, 0, u32::MAX.into())?;

@@ -27,7 +27,7 @@ pub(super) fn wants_power(tester: u64) -> u64 {
 pub(super) fn wants_office(tester: u64) -> u64 {
     let tester = pid_of(tester);
     first_wrong(&[
-        SYSTEM.attach(Class::Ports).err() == Some(Error::Denied),
+        SYSTEM.attach(Class::Ports, 1).err() == Some(Error::Denied),
         SYSTEM.tag(tester, Heuristic::PortScan, 99) == Err(Error::Denied),
         SYSTEM.grant(tester, 7, 7) == Err(Error::Denied),
         SYSTEM.acknowledge() == Err(Error::Denied),

@@ -1,0 +1,87 @@
+//! The guests that are measured, in machine code; those of `floor.c`, byte by byte.
+
+use devices::watchdog::{Stages, Timeout};
+
+use crate::error::Error;
+use crate::loader::{Blob, Image};
+use crate::machine::MachineConfig;
+use crate::tiny;
+
+/// Memory of a guest, MiB.
+pub(super) const MEMORY_MIB: u32 = 64;
+
+/// Says one byte on its serial port, and halts.
+#[rustfmt::skip]
+pub(super) const SPEAKER: [u8; 10] = [
+    0x66, 0xba, 0xf8, 0x03,    // mov dx, 0x3f8
+    0xb0, b'A',                // mov al, 'A'
+    0xee,                      // out dx, al
+    0xf4,                      // halt: hlt
+    0xeb, 0xfd,                // jmp halt
+];
+
+/// Rings, for ever.
+#[rustfmt::skip]
+pub(super) const RINGER: [u8; 9] = [
+    0xb8, 2, 0, 0, 0,          // mov eax, 2
+    0xe7, 0xf8,                // again: out 0xf8, eax
+    0xeb, 0xfc,                // jmp again
+];
+
+/// Rings at A and at B, writes a word into so many pages from 2 MiB on, its own address, rings at C, and again.
+#[rustfmt::skip]
+pub(super) fn writer(pages: u32) -> [u8; 34] {
+    let [n0, n1, n2, n3] = pages.to_le_bytes();
+    [
+        0xb8, 2, 0, 0, 0,              // mov eax, 2
+        0xe7, 0xf8,                    // A: out 0xf8, eax
+        0xe7, 0xf8,                    // B: out 0xf8, eax
+        0xbf, 0, 0, 0x20, 0,           // mov edi, 0x200000
+        0xb9, n0, n1, n2, n3,          // mov ecx, pages
+        0x89, 0x3f,                    // page: mov [edi], edi
+        0x81, 0xc7, 0, 0x10, 0, 0,     // add edi, 0x1000
+        0x49,                          // dec ecx
+        0x75, 0xf5,                    // jnz page
+        0xe7, 0xf8,                    // C: out 0xf8, eax
+        0xeb, 0xe3,                    // jmp A
+    ]
+}
+
+/// What a guest of this code is built from.
+pub(super) fn config(code: &[u8]) -> Result<MachineConfig, Error> {
+    let image = Image::check(Blob { name: "a guest to measure".into(), bytes: tiny::elf(code).into() })?;
+    Ok(MachineConfig {
+        memory_mib: MEMORY_MIB,
+        image,
+        cmdline: String::new(),
+        module: None,
+        timeout: Timeout::Ticks(1),
+        stages: Stages::default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::code_asm::*;
+
+    #[test]
+    fn the_bytes_are_the_instructions() {
+        let mut a = CodeAssembler::new(32).unwrap();
+        let (mut again, mut page) = (a.create_label(), a.create_label());
+        a.mov(eax, 2).unwrap();
+        a.set_label(&mut again).unwrap();
+        a.out(0xf8, eax).unwrap();
+        a.out(0xf8, eax).unwrap();
+        a.mov(edi, 0x20_0000).unwrap();
+        a.mov(ecx, 0x1234).unwrap();
+        a.set_label(&mut page).unwrap();
+        a.mov(dword_ptr(edi), edi).unwrap();
+        a.add(edi, 0x1000).unwrap();
+        a.dec(ecx).unwrap();
+        a.jne(page).unwrap();
+        a.out(0xf8, eax).unwrap();
+        a.jmp(again).unwrap();
+        assert_eq!(a.assemble(tiny::BASE + tiny::CODE_AT).unwrap(), writer(0x1234));
+    }
+}

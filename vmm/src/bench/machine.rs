@@ -1,0 +1,130 @@
+//! What exits, resets, forks and the end of a VM cost.
+//!
+//! `exit` is one write to the doorbell's port, taken by the bus and told as an event. `reset-N` is the way of a guest
+//! that has written N pages back to its snapshot, up to its next exit, and `fork` the way from nothing but the snapshot
+//! to the first exit of a new VM. `teardown` is the end of a VM with all that a run of it has: the thread that watches real
+//! time, descriptors, mappings. Their floors do the same in bare calls, and put back registers only.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use devices::watchdog::{Stages, Timeout};
+
+use super::floor::{Attendant, Floor};
+use super::guest;
+use super::measure::{Row, microseconds};
+use crate::error::{Error, VmmError};
+use crate::kvm::Kvm;
+use crate::machine::{Event, Machine, Model};
+use crate::snapshot::Snapshot;
+use crate::wall::{Wall, WallConfig};
+
+type Guest = Machine<io::Sink>;
+
+/// Exits that are timed together.
+const EXITS: u32 = 1000;
+
+/// Measures all of them.
+pub(super) fn measure(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let model = Model::of(kvm)?;
+    let mut floor = Floor::new()?.attend()?;
+    let mut rows = vec![exit(kvm, &model, &mut floor)?];
+    for (name, pages, n) in [("reset-16", 16, 1000), ("reset-256", 256, 400), ("reset-2048", 2048, 60)] {
+        rows.push(reset(name, (pages, n), (kvm, &model), &mut floor)?);
+    }
+    rows.push(fork((kvm, &model), &mut floor)?);
+    rows.push(teardown((kvm, &model), &mut floor)?);
+    Ok(rows)
+}
+
+fn exit(kvm: &Kvm, model: &Model, floor: &mut Attendant) -> Result<Row, Error> {
+    let mut guest = Machine::new(kvm, model, &guest::config(&guest::RINGER)?, io::sink())?;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..101 {
+        ring(&mut guest)?;
+        let begin = Instant::now();
+        for _ in 0..EXITS {
+            ring(&mut guest)?;
+        }
+        times[0].push(microseconds(begin.elapsed()) / f64::from(EXITS));
+        times[1].push(floor.measure(b'e', EXITS)?);
+    }
+    Ok(Row::of("exit", "us", times))
+}
+
+fn reset(
+    name: &'static str,
+    (pages, n): (u32, u32),
+    (kvm, model): (&Kvm, &Model),
+    floor: &mut Attendant,
+) -> Result<Row, Error> {
+    let snapshot = at_a((kvm, model), pages)?;
+    let mut guest = at_b((kvm, model), &snapshot)?;
+    let mut times = [Vec::new(), Vec::new()];
+    // The first round is for what is found out once.
+    for round in 0..=n {
+        ring(&mut guest)?;
+        let begin = Instant::now();
+        guest.go_back(kvm, model, &snapshot)?;
+        ring(&mut guest)?;
+        let (ours, theirs) = (microseconds(begin.elapsed()), floor.measure(b'r', pages)?);
+        if round > 0 {
+            times[0].push(ours);
+            times[1].push(theirs);
+        }
+    }
+    Ok(Row::of(name, "us", times))
+}
+
+fn fork(host: (&Kvm, &Model), floor: &mut Attendant) -> Result<Row, Error> {
+    let snapshot = at_a(host, 16)?;
+    drop(at_b(host, &snapshot)?);
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..200 {
+        let begin = Instant::now();
+        let guest = at_b(host, &snapshot)?;
+        times[0].push(microseconds(begin.elapsed()));
+        drop(guest);
+        times[1].push(floor.measure(b'f', 0)?);
+    }
+    Ok(Row::of("fork", "us", times))
+}
+
+fn teardown(host: (&Kvm, &Model), floor: &mut Attendant) -> Result<Row, Error> {
+    let snapshot = at_a(host, 16)?;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..200 {
+        let (wall, _events) = Wall::spawn(WallConfig::default())?;
+        let mut guest = at_b(host, &snapshot)?;
+        guest.attach(wall.kick());
+        let begin = Instant::now();
+        drop(guest);
+        drop(wall);
+        times[0].push(microseconds(begin.elapsed()));
+        times[1].push(floor.measure(b't', 0)?);
+    }
+    Ok(Row::of("teardown", "us", times))
+}
+
+/// The snapshot at A of a guest that writes so many pages.
+pub(super) fn at_a((kvm, model): (&Kvm, &Model), pages: u32) -> Result<Arc<Snapshot>, Error> {
+    let config = guest::config(&guest::writer(pages))?;
+    let mut guest = Machine::to_be_kept(kvm, model, &config, io::sink())?;
+    ring(&mut guest)?;
+    Ok(Arc::new(guest.snapshot()?))
+}
+
+/// A new VM from there, at B.
+pub(super) fn at_b((kvm, model): (&Kvm, &Model), snapshot: &Arc<Snapshot>) -> Result<Guest, Error> {
+    let mut guest = Machine::fork(kvm, model, snapshot, (Timeout::Ticks(1), Stages::default()), io::sink())?;
+    ring(&mut guest)?;
+    Ok(guest)
+}
+
+fn ring(guest: &mut Guest) -> Result<(), Error> {
+    match guest.step()? {
+        Event::Doorbell { .. } => Ok(()),
+        event => Err(VmmError::Probe(format!("{event:?} instead of a doorbell")).into()),
+    }
+}

@@ -25,6 +25,8 @@ use abi::layout::{
     PORT_TRAP, PORT_WATCHDOG_START, PORT_WATCHDOG_STOP,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::Action;
 use crate::doorbell::{self, Doorbells};
 use crate::i8042::I8042;
@@ -35,7 +37,7 @@ use crate::watchdog::{self, Stages, Timeout, Watchdog};
 const PORT_SERIAL_LAST: u16 = PORT_SERIAL + PORT_SERIAL_LEN - 1;
 
 /// What guests did, counted since the last [`Bus::take_counters`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counters {
     /// Of the watchdog.
     pub watchdog: watchdog::Counts,
@@ -49,7 +51,7 @@ pub struct Counters {
 
 /// Everything that a guest can have changed in the devices, for snapshots. Output, counters and the watchdog's
 /// generation are not part of it: they belong to the observer.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BusState {
     /// The console.
     pub serial: serial::State,

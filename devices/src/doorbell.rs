@@ -16,13 +16,15 @@ use abi::GuestPhys;
 use abi::info::Doorbell;
 use abi::layout::PAGE_SIZE;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Action;
 
 /// Greatest exit status that a guest can give; shells keep the rest for themselves.
 pub const EXIT_MAX: u8 = 127;
 
 /// What the guest did with the three ports, counted since the last [`Doorbells::take_counts`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Doorbells rung for a known reason.
     pub rung: u64,

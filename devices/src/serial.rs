@@ -27,6 +27,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use vm_superio::serial::SerialEvents;
 use vm_superio::{SerialState, Trigger};
 
@@ -87,10 +88,27 @@ fn uart(state: &SerialState, gathered: Vec<u8>) -> Option<Uart> {
 }
 
 /// Everything that a guest can have changed in the port, and the input that still waits for it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
+    #[serde(with = "Registers")]
     registers: SerialState,
     waiting: Vec<u8>,
+}
+
+/// The same fields, for writing them down.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SerialState")]
+struct Registers {
+    baud_divisor_low: u8,
+    baud_divisor_high: u8,
+    interrupt_enable: u8,
+    interrupt_identification: u8,
+    line_control: u8,
+    line_status: u8,
+    modem_control: u8,
+    modem_status: u8,
+    scratch: u8,
+    in_buffer: Vec<u8>,
 }
 
 /// Output could not be written. The guest went on.

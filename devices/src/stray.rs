@@ -1,12 +1,15 @@
 //! Remembers accesses to ports where nothing is: all are counted, the first one of each port is reported.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Action;
 
 /// Ports that a processor can address.
 const PORTS: usize = 1 << 16;
 
 /// Which ports were touched in vain: one bit for each, 8 KiB once there is one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<u16>", into = "Vec<u16>")]
 pub struct Strays {
     seen: Option<Box<[u64; PORTS / 64]>>,
 }
@@ -46,6 +49,22 @@ impl Strays {
 
     fn place(port: u16) -> (usize, u64) {
         (usize::from(port) / 64, 1 << (port % 64))
+    }
+}
+
+impl From<Vec<u16>> for Strays {
+    fn from(ports: Vec<u16>) -> Self {
+        let mut strays = Self::new();
+        for port in ports {
+            let _ = strays.note(port, 1, false);
+        }
+        strays
+    }
+}
+
+impl From<Strays> for Vec<u16> {
+    fn from(strays: Strays) -> Self {
+        strays.ports().collect()
     }
 }
 

@@ -17,6 +17,7 @@
 //!
 //! The device owns no clock: see [`Timeout`].
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::Action;
@@ -63,7 +64,7 @@ pub struct Expired {
 ///      |  expired, one    |    start                                |
 ///      |__________________|_________________stop, expired___________|
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum State {
     /// No countdown.
     #[default]
@@ -80,7 +81,7 @@ pub enum State {
 }
 
 /// What the guest did with the watchdog and what came of it, counted since the last [`Watchdog::take_counts`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Writes to the start port: the first one arms, the later ones pet.
     pub pets: u64,

@@ -19,6 +19,9 @@ pub fn walker(data: &[u8]) {
 
     let (found, summary) = walk(paging, &memory, root, Half::Both, budget);
     assert_eq!((&found, &summary), (&walk(paging, &Plain(&memory), root, Half::Both, budget).0, &summary));
+    let mut leaves = paging.mappings(&memory, root, Half::Both, budget);
+    assert!(leaves.by_ref().eq(found.iter().copied()), "the iterator is another walk");
+    assert_eq!((leaves.next(), leaves.summary()), (None, &summary));
     check_translations(paging, &memory, root, &found, &summary);
     if summary.truncated.is_none() {
         check_halves(paging, &memory, root, budget, &found);

@@ -29,7 +29,7 @@ impl Changed {
     /// Empties the set; its memory is kept.
     pub fn clear(&mut self) {
         self.all = false;
-        self.words.fill(0);
+        self.words.clear();
     }
 
     /// Anything may have been written.
@@ -68,6 +68,11 @@ impl Changed {
     pub fn has(&self, frame: Frame) -> bool {
         self.all
             || self.words.get((frame.0 / 64) as usize).is_some_and(|word| word >> (frame.0 % 64) & 1 != 0)
+    }
+
+    /// Whether any frame may be in both sets.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.all || other.all || self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
     }
 
     /// Whether any of these bytes may have been written.
@@ -117,10 +122,16 @@ mod tests {
             let within: Vec<_> = model.iter().filter(touched).copied().collect();
             if bytes > 0 {
                 prop_assert_eq!(changed.touches(GuestPhys(at), bytes), !within.is_empty());
-                prop_assert!(changed.within(GuestPhys(at), bytes).map(|frame| frame.0).eq(within));
+                prop_assert!(changed.within(GuestPhys(at), bytes).map(|frame| frame.0).eq(within.iter().copied()));
             }
-            changed.clear();
-            prop_assert_eq!(changed.frames().count(), 0);
+            let mut other = Changed::nothing();
+            within.iter().for_each(|frame| other.add(Frame(*frame)));
+            prop_assert_eq!((changed.meets(&other), other.meets(&changed)), (!within.is_empty(), !within.is_empty()));
+            let mut before = Changed::nothing();
+            std::mem::swap(&mut before, &mut changed);
+            before.clear();
+            prop_assert_eq!(before.frames().count(), 0);
+            prop_assert_eq!(before, Changed::nothing());
         }
     }
 

@@ -22,7 +22,7 @@ use crate::paging::{Paging, bits};
 use crate::reverse::{Left, ReverseMap};
 use crate::space::Space;
 use crate::walk::Budget;
-use tree::{NO_NODE, Node, NodeId, Packed};
+use tree::{First, NO_NODE, Node, NodeId, Packed};
 
 /// Address spaces that may vanish in a row without those behind them being taken for new ones.
 const LOOK_AHEAD: usize = 256;
@@ -59,11 +59,12 @@ pub struct Followed {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     /// The first node of each table.
-    tables: FrameMap<Option<NodeId>>,
+    tables: FrameMap<First>,
     entries: Lists<Packed>,
     children: Lists<NodeId>,
-    /// Root and cost of each address space.
+    /// Root and cost of each address space, and the sum of what they cost.
     roots: Vec<(NodeId, Cost)>,
+    total: Cost,
     /// The map takes single pages, rather than all in order.
     live: bool,
     touched: Vec<Frame>,
@@ -74,12 +75,12 @@ pub struct Followed {
     work: u64,
     // Kept for their memory.
     spaces: Vec<Space>,
-    scratch: Scratch,
+    scratch: Option<Box<Scratch>>,
 }
 
 #[derive(Clone, Debug)]
 struct Scratch {
-    page: Box<Table>,
+    page: Table,
     used: Vec<(usize, u64)>,
     fresh: Vec<Packed>,
     below: Vec<NodeId>,
@@ -87,18 +88,19 @@ struct Scratch {
     work: Work,
 }
 
-/// A table as it is and as it was.
+/// What has changed in a table: entries as they were and as they are; then all tables below it, and those of them that
+/// the changed entries lead to.
 #[derive(Clone, Debug, Default)]
 struct Work {
-    fresh: Vec<Packed>,
+    was: Vec<Packed>,
+    is: Vec<Packed>,
     below: Vec<NodeId>,
-    old: Vec<Packed>,
-    old_below: Vec<NodeId>,
+    between: Vec<NodeId>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        let (page, used) = (Box::new([0; 512]), Vec::new());
+        let (page, used) = ([0; 512], Vec::new());
         Self { page, used, fresh: Vec::new(), below: Vec::new(), pending: Vec::new(), work: Work::default() }
     }
 }
@@ -117,6 +119,7 @@ impl Followed {
             entries: Lists::default(),
             children: Lists::default(),
             roots: Vec::new(),
+            total: Cost::default(),
             live: false,
             touched: Vec::new(),
             touched_tables: true,
@@ -124,7 +127,7 @@ impl Followed {
             read: 0,
             work: 0,
             spaces: Vec::new(),
-            scratch: Scratch::default(),
+            scratch: None,
         }
     }
 
@@ -161,12 +164,12 @@ impl Followed {
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (false, false);
         (self.read, self.work) = (0, 0);
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = self.scratch.take().unwrap_or_default();
         let worn = self.map.is_worn() || self.entries.is_worn() || self.children.is_worn();
         if !self.in_order || worn || self.follow(mem, changed, &mut scratch).is_err() {
             self.begin_anew(mem, &mut scratch);
         }
-        self.scratch = scratch;
+        self.scratch = Some(scratch);
         self.touched.sort_unstable();
         self.touched.dedup();
     }
@@ -182,6 +185,7 @@ impl Followed {
         self.entries.clear();
         self.children.clear();
         self.roots.clear();
+        self.total = Cost::default();
         self.live = false;
         self.map.begin(self.spaces.iter().copied());
         let spaces = self.spaces.len();
@@ -212,17 +216,17 @@ impl Followed {
             pending.extend((0..self.nodes.len() as NodeId).filter(|node| self.is_alive(*node)));
         } else {
             for frame in changed.frames() {
-                let mut node = self.tables.get(frame);
-                while let Some(id) = node {
-                    pending.push(id);
-                    let after = self.nodes[id as usize].after;
-                    node = (after != NO_NODE).then_some(after);
+                let First(mut node) = self.tables.get(frame);
+                while node != NO_NODE {
+                    pending.push(node);
+                    node = self.nodes[node as usize].after;
                 }
             }
         }
         // A node that is uprooted meanwhile is looked at for nothing.
-        let read = pending.iter().try_for_each(|node| self.read_again(mem, scratch, *node));
-        scratch.pending = pending;
+        let mut work = std::mem::take(&mut scratch.work);
+        let read = pending.iter().try_for_each(|node| self.read_again(mem, scratch, &mut work, *node));
+        (scratch.pending, scratch.work) = (pending, work);
         read?;
         if !self.is_within_budget() {
             return Err(Disorder);
@@ -238,20 +242,27 @@ impl Followed {
         self.map.forget_tables();
         let mut stack: Vec<_> = self.roots.iter().rev().map(|(root, _)| *root).collect();
         while let Some(node) = stack.pop().and_then(|id| self.nodes.get(id as usize)) {
-            self.map.enter_table(node.page(), node.space as usize);
+            self.map.enter_table(self.page(node), node.space as usize);
             let below = self.children.get(node.children).iter().rev();
             stack.extend(below.filter(|child| **child != NO_NODE));
         }
     }
 
+    /// An address space costs more, or less.
+    fn charge(&mut self, space: u32, change: impl Fn(&mut Cost)) {
+        change(&mut self.roots[space as usize].1);
+        change(&mut self.total);
+    }
+
     /// The rule of [`ReverseMap::rebuild`], that an address space has no more than its share.
     fn is_within_budget(&self) -> bool {
         let mut left = Left::new(self.budget);
-        let misses: u64 = self.roots.iter().map(|(_, cost)| cost.misses).sum();
+        let most_misses = left.misses.max(1);
         // Who needs no more than the first share has it for sure, so that one division does for nearly all.
         let least = left.share(self.roots.len().max(1));
         let modest = |cost: &Cost| cost.tables <= least.tables && cost.pages <= least.leaves;
-        let fits = self.roots.iter().all(|(_, cost)| modest(cost))
+        let fits = modest(&self.total)
+            || self.roots.iter().all(|(_, cost)| modest(cost))
             || self.roots.iter().enumerate().all(|(index, (_, cost))| {
                 let share = left.share(self.roots.len() - index);
                 let fits = cost.tables <= share.tables && cost.pages <= share.leaves;
@@ -260,7 +271,7 @@ impl Followed {
                 }
                 fits
             });
-        fits && misses < left.misses.max(1)
+        fits && self.total.misses < most_misses
     }
 
     /// Some address spaces have gone, others have come.
@@ -321,7 +332,6 @@ impl Followed {
             level: self.paging.root_level(),
             write: true,
             execute: true,
-            named_at: root.base(),
             parent: NO_NODE,
             entries: Span::default(),
             children: Span::default(),

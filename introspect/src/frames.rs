@@ -22,18 +22,34 @@ fn split(frame: Frame) -> (usize, usize, usize) {
 }
 
 impl<T: Copy + Default> FrameMap<T> {
-    /// The frame's value.
-    pub(crate) fn get(&self, frame: Frame) -> T {
+    /// The page that has the frame's value, if there is one, and the value's place in it.
+    #[inline]
+    fn place(&self, frame: Frame) -> (Option<usize>, usize) {
         let (top, middle, low) = split(frame);
-        let directory = self.top.get(top).map_or(0, |number| *number);
-        let Some(directory) = (directory as usize).checked_sub(1) else { return T::default() };
-        let page = self.directories[directory][middle];
-        (page as usize).checked_sub(1).map_or(T::default(), |page| self.pages[page][low])
+        let number = |number: u32| (number as usize).checked_sub(1);
+        let directory = self.top.get(top).and_then(|directory| number(*directory));
+        (directory.and_then(|directory| number(self.directories[directory][middle])), low)
+    }
+
+    /// The frame's value.
+    #[inline]
+    pub(crate) fn get(&self, frame: Frame) -> T {
+        let (page, low) = self.place(frame);
+        page.map_or(T::default(), |page| self.pages[page][low])
     }
 
     /// The frame's value, to be changed. Frames have at most 40 bits: see [`crate::paging::bits::ADDRESS`].
+    #[inline]
     pub(crate) fn get_mut(&mut self, frame: Frame) -> &mut T {
-        let (top, middle, low) = split(frame);
+        let (page, low) = self.place(frame);
+        let page = page.unwrap_or_else(|| self.add_page(frame));
+        &mut self.pages[page][low]
+    }
+
+    /// Makes the page that the frame's value is to be in.
+    #[cold]
+    fn add_page(&mut self, frame: Frame) -> usize {
+        let (top, middle, _) = split(frame);
         if top >= self.top.len() {
             self.top.resize(top + 1, 0);
         }
@@ -41,17 +57,22 @@ impl<T: Copy + Default> FrameMap<T> {
             self.directories.push([0; FANOUT]);
             self.top[top] = self.directories.len() as u32;
         }
-        let page = &mut self.directories[self.top[top] as usize - 1][middle];
-        if *page == 0 {
-            self.pages.push([T::default(); FANOUT]);
-            *page = self.pages.len() as u32;
-        }
-        &mut self.pages[*page as usize - 1][low]
+        self.pages.push([T::default(); FANOUT]);
+        self.directories[self.top[top] as usize - 1][middle] = self.pages.len() as u32;
+        self.pages.len() - 1
     }
 
     /// All values become the default one; the memory is kept.
     pub(crate) fn reset(&mut self) {
         self.pages.iter_mut().for_each(|page| page.fill(T::default()));
+    }
+
+    /// Visits the values of all frames that ever had one, by rising frame, among default ones.
+    pub(crate) fn change_all(&mut self, mut change: impl FnMut(&mut T)) {
+        for directory in self.top.iter().filter(|number| **number != 0) {
+            let pages = self.directories[*directory as usize - 1].iter().filter(|number| **number != 0);
+            pages.for_each(|page| self.pages[*page as usize - 1].iter_mut().for_each(&mut change));
+        }
     }
 
     fn page_numbers(&self) -> impl Iterator<Item = usize> {
@@ -86,6 +107,16 @@ mod tests {
             }
             let used = |map: &FrameMap<u32>| map.values().filter(|value| *value != 0).collect::<Vec<_>>();
             prop_assert_eq!(used(&map), model.values().copied().collect::<Vec<_>>());
+            let mut changed = map.clone();
+            let (mut nth, mut order) = (0, Vec::new());
+            changed.change_all(|value| {
+                nth += 1;
+                if *value != 0 {
+                    order.push(std::mem::replace(value, nth));
+                }
+            });
+            prop_assert_eq!(&order, &used(&map));
+            prop_assert!(used(&changed).is_sorted() && used(&changed).len() == order.len());
             map.reset();
             prop_assert_eq!(used(&map), []);
         }

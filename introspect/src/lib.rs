@@ -115,4 +115,4 @@ pub use paging::{PageSize, Paging, Rights};
 pub use policy::{Finding, Policy, What};
 pub use reverse::{Mapped, Reach, ReverseMap};
 pub use space::{Guest, Space};
-pub use walk::{Budget, Cycle, Half, Mapping, NotMapped, Translation, WalkSummary};
+pub use walk::{Budget, Cycle, Half, Mapping, Mappings, NotMapped, Translation, WalkSummary};

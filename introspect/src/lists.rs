@@ -11,9 +11,21 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// So many items from there on, and no room for more.
-    pub(crate) const fn full(start: usize, len: usize) -> Self {
-        Self { start: start as u32, len: len as u32, room: len as u32 }
+    /// One more item is to come: see [`Lists::begin`].
+    pub(crate) const fn count(&mut self) {
+        self.room += 1;
+    }
+
+    /// All were counted: the list begins there, still without items. Gives where the next one begins.
+    pub(crate) const fn settle(&mut self, start: u32) -> u32 {
+        self.start = start;
+        start + self.room
+    }
+
+    /// The place of its next item.
+    pub(crate) const fn take_place(&mut self) -> usize {
+        self.len += 1;
+        (self.start + self.len - 1) as usize
     }
 
     pub(crate) const fn is_empty(self) -> bool {
@@ -57,17 +69,12 @@ impl<T: Copy + Default> Lists<T> {
         self.get(span)[nth]
     }
 
-    /// All items, unused ones among them.
-    pub(crate) fn items(&self) -> &[T] {
-        &self.items
-    }
-
-    /// Takes these items for all that there are, in an order that `arrange` gives them; the lists in them are the
-    /// caller's to name. It may use the second vector, and `items` is left with whatever it leaves there.
-    pub(crate) fn exchange(&mut self, items: &mut Vec<T>, arrange: impl FnOnce(&mut Vec<T>, &mut Vec<T>)) {
-        arrange(items, &mut self.items);
-        std::mem::swap(items, &mut self.items);
+    /// Begins anew with so many items, in lists that the caller has counted, each a place for it to fill.
+    pub(crate) fn begin(&mut self, items: usize) -> &mut [T] {
+        // What was there need not be cleared first.
+        self.items.resize(items, T::default());
         self.unused = 0;
+        &mut self.items
     }
 
     /// A new list.
@@ -167,12 +174,15 @@ mod tests {
     }
 
     #[test]
-    fn items_that_come_all_at_once_are_lists_when_they_are_named() {
+    fn items_that_were_counted_are_lists_in_their_order() {
         let mut lists = Lists::default();
-        let mut items = vec![6, 5, 1, 2];
-        lists.exchange(&mut items, |items, _| items.reverse());
-        let (a, b) = (Span::full(0, 2), Span::full(2, 2));
-        assert_eq!((lists.get(a), lists.get(b)), (&[2, 1][..], &[5, 6][..]));
-        assert!(!a.is_empty() && Span::default().is_empty() && !lists.is_worn());
+        let (mut spans, items) = ([Span::default(); 3], [(2, 'a'), (0, 'b'), (2, 'c'), (2, 'd')]);
+        items.iter().for_each(|(list, _)| spans[*list].count());
+        spans.iter_mut().fold(0, |start, span| span.settle(start));
+        let places = lists.begin(items.len());
+        items.iter().for_each(|(list, item)| places[spans[*list].take_place()] = *item);
+        let of = |list: usize| lists.get(spans[list]);
+        assert_eq!((of(0), of(1), of(2)), (&['b'][..], &[][..], &['a', 'c', 'd'][..]));
+        assert!(spans[1].is_empty() && !spans[0].is_empty() && !lists.is_worn());
     }
 }

@@ -152,6 +152,7 @@ impl Paging {
     }
 
     /// Takes apart an entry of a table of level `level` (1 to [`Self::root_level`]).
+    #[inline]
     pub const fn decode(self, value: u64, level: u8) -> Entry {
         if value & bits::PRESENT == 0 {
             return Entry::Absent;
@@ -173,6 +174,7 @@ impl Paging {
     }
 
     /// The bits that must be zero.
+    #[inline]
     const fn reserved(self, level: u8, size: Option<PageSize>) -> u64 {
         // Address bits from the processor's width up to 51.
         let mut mask = if self.physical_bits < 52 { (1 << 52) - (1 << self.physical_bits) } else { 0 };

@@ -5,9 +5,8 @@
 //! kernel reaches all memory through its direct map anyway; who wants that too asks for [`Reach::Everything`]. Large
 //! pages are entered as the 4 KiB pages that they are made of, as far as these are memory.
 //!
-//! One pass over the address spaces lists the pages, 24 bytes each, in the order of spaces and addresses. Counting by the
-//! digits of the frame's number, eleven bits at a time, puts those of a frame side by side in that order; nothing is
-//! compared. Work is bounded by a [`Budget`] for all spaces together, shared out so that one hostile address space cannot
+//! One pass over the address spaces lists the pages, 24 bytes each, in the order of spaces and addresses. Counting those
+//! of each frame then puts them side by side in that order; nothing is compared. Work is bounded by a [`Budget`] for all spaces together, shared out so that one hostile address space cannot
 //! keep the others from being looked at.
 //!
 //! A map that is to be kept up to date while the guest runs is a [`crate::follow::Followed`].
@@ -243,15 +242,19 @@ impl ReverseMap {
         self.tables.push((table, space as u32));
     }
 
-    /// Puts the pages that were entered at their frames' places.
+    /// Puts the pages that were entered at their frames' places: counts those of each frame, which says where its list
+    /// begins, and goes through them once more. Within a frame they stay in their order; nothing is compared.
     pub(crate) fn finish(&mut self) {
         let Self { groups, lists, walked, .. } = self;
         self.len = walked.len();
-        lists.exchange(walked, sort_by_frame);
+        for mapped in walked.iter() {
+            groups.get_mut(mapped.frame()).count();
+        }
         let mut start = 0;
-        for group in lists.items().chunk_by(|a, b| a.frame() == b.frame()) {
-            *groups.get_mut(group[0].frame()) = Span::full(start, group.len());
-            start += group.len();
+        groups.change_all(|span| start = span.settle(start));
+        let items = lists.begin(walked.len());
+        for mapped in walked.iter() {
+            items[groups.get_mut(mapped.frame()).take_place()] = *mapped;
         }
     }
 
@@ -352,30 +355,6 @@ impl ReverseMap {
     pub fn table_pages(&self) -> impl Iterator<Item = (TablePage, Pid)> {
         let pid = |space: u32| self.spaces.get(space as usize).map_or(Pid::NONE, |space| space.pid);
         self.tables.iter().map(move |(table, space)| (*table, pid(*space)))
-    }
-}
-
-/// Sorts by frame and leaves the order within a frame: by one digit after the other, from the lowest up, each item goes
-/// where the count of the smaller digits says. `spare` is for what is on the way, and holds nothing of use in the end.
-fn sort_by_frame(items: &mut Vec<Mapped>, spare: &mut Vec<Mapped>) {
-    const BITS: u32 = 11;
-    let highest = items.iter().fold(0, |all, mapped| all | mapped.frame().0);
-    spare.clear();
-    spare.resize(items.len(), Mapped::default());
-    for shift in (0..u64::BITS - highest.leading_zeros()).step_by(BITS as usize) {
-        let digit = |mapped: &Mapped| (mapped.frame().0 >> shift) as usize % (1 << BITS);
-        let mut places = [0_u32; 1 << BITS];
-        items.iter().for_each(|mapped| places[digit(mapped)] += 1);
-        let mut end = 0;
-        for place in &mut places {
-            end += std::mem::replace(place, end);
-        }
-        for mapped in items.iter() {
-            let place = &mut places[digit(mapped)];
-            spare[*place as usize] = *mapped;
-            *place += 1;
-        }
-        std::mem::swap(items, spare);
     }
 }
 

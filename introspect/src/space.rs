@@ -15,10 +15,11 @@ use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
 use abi::service::{SERVICE_BARRED, Service};
 use abi::{Frame, GuestPhys, Pid};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 pub use update::News;
 
+use crate::changed::Changed;
 use crate::memory::{OutOfRange, PhysicalMemory};
 
 /// Most entries of a process table: a [`Pid`] has 16 bits for the slot.
@@ -186,8 +187,9 @@ pub struct Guest {
     pub services: Vec<Service>,
     /// What made no sense, in the order of reading.
     pub problems: Vec<Problem>,
-    /// Process table, kept for its memory.
+    /// The process table, and the frames that it names.
     slots: Vec<u32>,
+    named: Changed,
 }
 
 impl Guest {
@@ -228,25 +230,29 @@ impl Guest {
 
     fn read_processes<M: PhysicalMemory>(&mut self, mem: &M) {
         self.processes.clear();
+        self.named.clear();
         for (slot, &number) in self.slots.iter().enumerate().filter(|(_, number)| **number != 0) {
             let frame = Frame(u64::from(number));
-            let Ok(descriptor) = mem.read_value::<Descriptor>(frame.base()) else {
-                self.problems.push(Problem::DescriptorOutside { slot, frame });
+            self.named.add(frame);
+            // Read to where it will be: there are many, and they are large.
+            self.processes.push(Process { frame, descriptor: Descriptor::new_zeroed() });
+            let Some(Process { descriptor, .. }) = self.processes.last_mut() else { continue };
+            let read = mem.read(frame.base(), descriptor.as_mut_bytes());
+            let Descriptor { magic, pid, state, .. } = *descriptor;
+            let problem = if read.is_err() {
+                Problem::DescriptorOutside { slot, frame }
+            } else if magic != DESCRIPTOR_MAGIC {
+                Problem::DescriptorMagic { slot, frame, magic }
+            } else if pid.slot() != slot || pid == Pid::NONE {
+                Problem::DescriptorPid { slot, frame, pid }
+            } else {
+                if State::from_raw(state).is_none() {
+                    self.problems.push(Problem::DescriptorState { pid, state });
+                }
                 continue;
             };
-            let Descriptor { magic, pid, state, .. } = descriptor;
-            if magic != DESCRIPTOR_MAGIC {
-                self.problems.push(Problem::DescriptorMagic { slot, frame, magic });
-                continue;
-            }
-            if pid.slot() != slot || pid == Pid::NONE {
-                self.problems.push(Problem::DescriptorPid { slot, frame, pid });
-                continue;
-            }
-            if State::from_raw(state).is_none() {
-                self.problems.push(Problem::DescriptorState { pid, state });
-            }
-            self.processes.push(Process { frame, descriptor });
+            self.processes.pop();
+            self.problems.push(problem);
         }
     }
 

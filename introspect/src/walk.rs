@@ -1,5 +1,5 @@
 //! The page walk: what the processor would find in a tree of page tables, one address at a time ([`Paging::translate`])
-//! or all of it ([`Paging::walk`]).
+//! or all of it ([`Paging::walk`], and as an iterator [`Paging::mappings`]).
 //!
 //! Tables are data that a broken or hostile guest wrote. A walk never panics and never runs for ever: an entry that
 //! leads nowhere is counted and left; a tree that is too large is cut at a [`Budget`]. A table page is read once for each
@@ -10,7 +10,11 @@
 //! entry as a [`Cycle`]. A root that names itself 512 times has 512⁴ leaves: its walk ends at the budget, and
 //! [`Truncated::cycle`] says that a cycle is the reason, and which.
 
+mod mappings;
+
 use abi::{Frame, GuestPhys, GuestVirt};
+
+pub use mappings::Mappings;
 
 use crate::memory::{PhysicalMemory, Table};
 use crate::paging::{Entry, MOST_LEVELS, PageSize, Paging, Rights, bits};
@@ -316,7 +320,7 @@ pub(crate) const fn shift(level: u8) -> u32 {
 struct Cut;
 
 /// A table in the tree: where it is, and for what it stands there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     level: u8,
     at: GuestPhys,

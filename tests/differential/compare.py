@@ -127,8 +127,8 @@ class Told:
 
 
 class Checks:
-    def __init__(self, mappings: Path, architect: Path):
-        self.mappings, self.architect = mappings, architect
+    def __init__(self, mappings: Path, architect: Path, memflow: Path):
+        self.mappings, self.architect, self.memflow = mappings, architect, memflow
         self.passed = self.failed = 0
 
     def check(self, name: str, run, *arguments):
@@ -191,6 +191,12 @@ class Checks:
                 first_difference(inspected(self.architect, core, at), ours.leaves[at])
             return f"{len(roots)} roots"
 
+        def same_as_memflow():
+            run = subprocess.run([self.memflow, core], capture_output=True, text=True)
+            if run.returncode != 0:
+                raise Difference(run.stderr.strip())
+            return run.stdout.strip()
+
         def of_every_kind():
             user = [leaf for at in roots for leaf in ours.leaves[at] if not is_upper(leaf)]
             kinds = {(leaf.size, leaf.rights) for leaf in user}
@@ -224,6 +230,8 @@ class Checks:
         self.check(f"{name}: kernel half", same_leaves, True)
         self.check(f"{name}: the kernel half of all roots", same_kernel_half)
         self.check(f"{name}: architect inspect maps", same_as_inspect)
+        if levels == 4:
+            self.check(f"{name}: as memflow has it", same_as_memflow)
         if told:
             self.check(f"{name}: leaves of every kind", of_every_kind)
         for pid in sorted(told):
@@ -244,8 +252,8 @@ def linux(checks: Checks, work: Path, kernel: Path, packed: Path, cpu: str, leve
 
 
 def main() -> int:
-    mappings, architect, work, kernel, teller, busybox, *cores = map(Path, sys.argv[1:])
-    checks = Checks(mappings, architect)
+    mappings, architect, memflow, work, kernel, teller, busybox, *cores = map(Path, sys.argv[1:])
+    checks = Checks(mappings, architect, memflow)
     for core in cores:
         checks.check(f"{core.stem}: opened", checks.core, core.stem, core, 4, {})
     packed = guest.initrd(work, teller, busybox)

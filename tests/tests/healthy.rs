@@ -76,6 +76,7 @@ fn under_a_light_load_every_subsystem_works_and_none_fails() {
     assert_eq!(agents["false_positives"], 0);
     assert_eq!(kernel["tagged"], agents["tagged"], "the kernel counts what the trace says");
 
+    assert!(!out.join("post-mortem.json").exists(), "there is nothing to examine");
     let events = events(&out);
     assert_eq!(
         (&events.last().unwrap()["kind"], &events.last().unwrap()["tick"]),

@@ -62,6 +62,25 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert!(leaks["written"].as_u64().unwrap() > 0, "{leaks}");
     assert!(leaks["exposure_ticks"]["median"].as_u64().unwrap() > 0, "{leaks}");
 
+    // The post-mortem of the first life begins with the frame of the first leak, and its loan is one in the events.
+    let post_mortem = fs::read_to_string(folder.join("post-mortem.json")).unwrap();
+    let post_mortem: Value = serde_json::from_str(&post_mortem).unwrap();
+    let cause = &post_mortem["first_cause"];
+    assert_eq!((&cause["frame"], &cause["given_to"]["pid"]), (&leak["frame"], &leak["owner"]));
+    assert_eq!(cause["loan"]["borrower"]["pid"], mappings[1]["pid"]);
+    assert_eq!(json!([cause["free_list_empty"], cause["freed"]["epoch_had_ended"]]), json!([true, false]));
+    assert_eq!(post_mortem["counts"]["findings"], leaks["detected"], "there is none in the second life");
+    assert_eq!(post_mortem["writes"].as_array().unwrap().len(), leaks["written"].as_u64().unwrap() as usize);
+    let crashes = post_mortem["crashes"].as_array().unwrap();
+    assert_eq!(verdict["crashes"], crashes.len());
+    let hit = |crash: &&Value| !crash["written_by_others"].as_array().unwrap().is_empty();
+    assert!(crashes.iter().filter(hit).count() > 0, "{crashes:#?}");
+    assert_eq!(post_mortem["ended"], "reset-by-guest");
+    assert_eq!(post_mortem["recommendations"][0]["due"], true);
+    let text = fs::read_to_string(folder.join("post-mortem.txt")).unwrap();
+    assert!(text.contains(&format!("lent frame {}", leak["frame"].as_str().unwrap())), "{text}");
+    assert!(!folder.join("post-mortem-2.json").exists(), "the second life was in order");
+
     // The story is in the events, in order, and the frame was given away before the leak was found.
     let events = events(&folder);
     assert!(events.iter().enumerate().all(|(seq, event)| event["seq"] == seq));

@@ -30,33 +30,51 @@ pub(crate) struct Alarms {
     pub(crate) silence: Option<Silence>,
 }
 
-/// A budget of time in which the guest must be heard at least once. Time in which its thread waits for a processor does
-/// not count: beside many others a guest is slow, not silent.
+/// What the thread that runs the guest has been doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doing {
+    /// How long it has run, in all.
+    pub(crate) ran: Duration,
+    /// It sleeps: the guest has halted.
+    pub(crate) asleep: bool,
+}
+
+/// A budget of time in which the guest must be heard at least once: time in which it runs or sleeps. Time in which it waits
+/// for a processor or a lock does not count: beside many others a guest is slow, not silent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
     budget: Duration,
     heard: u64,
-    /// When it was last known to have been heard, and how long its thread had waited for a processor until then.
-    since: Instant,
-    waited: Duration,
+    /// Of the budget, since it was last known to have been heard.
+    spent: Duration,
+    looked: Instant,
+    ran: Duration,
     next: Instant,
 }
 
 impl Silence {
     pub(crate) fn new(budget: Duration, now: Instant) -> Self {
-        Self { budget, heard: 0, since: now, waited: Duration::ZERO, next: now + budget / SILENCE_PARTS }
+        let (spent, ran) = (Duration::ZERO, Duration::ZERO);
+        Self { budget, heard: 0, spent, looked: now, ran, next: now + budget / SILENCE_PARTS }
     }
 
-    /// Whether the budget is spent; then it begins anew.
-    fn is_spent(&mut self, now: Instant, heard: u64, waited: Duration) -> bool {
-        self.next = now + self.budget / SILENCE_PARTS;
-        let all = now.saturating_duration_since(self.since);
-        let spent = all.saturating_sub(waited.saturating_sub(self.waited)) >= self.budget;
+    /// Whether the budget is spent; then it begins anew. Who cannot tell what the thread does has it run all the time.
+    fn is_spent(&mut self, now: Instant, heard: u64, doing: Option<Doing>) -> bool {
+        let all = now.saturating_duration_since(self.looked);
+        let mine = match doing {
+            Some(Doing { ran, asleep: false }) => all.min(ran.saturating_sub(self.ran)),
+            Some(Doing { asleep: true, .. }) | None => all,
+        };
         let quiet = heard == self.heard;
-        if spent || !quiet {
-            (self.heard, self.since, self.waited) = (heard, now, waited);
+        self.spent = if quiet { self.spent + mine } else { Duration::ZERO };
+        (self.heard, self.looked) = (heard, now);
+        self.ran = doing.map_or(self.ran, |doing| doing.ran);
+        self.next = now + self.budget / SILENCE_PARTS;
+        let spent = self.spent >= self.budget;
+        if spent {
+            self.spent = Duration::ZERO;
         }
-        spent && quiet
+        spent
     }
 }
 
@@ -68,9 +86,9 @@ impl Alarms {
         [self.timeout, watchdog, self.flush, self.retry, silence].into_iter().flatten().min()
     }
 
-    /// Takes out one thing that has come due by `now`; `heard` counts how often the guest was heard, and `waited` tells how
-    /// long its thread has waited for a processor.
-    pub(crate) fn due(&mut self, now: Instant, heard: u64, waited: impl Fn() -> Duration) -> Option<Due> {
+    /// Takes out one thing that has come due by `now`; `heard` counts how often the guest was heard, and `doing`
+    /// tells what its thread has been doing, if that is known.
+    pub(crate) fn due(&mut self, now: Instant, heard: u64, doing: impl Fn() -> Option<Doing>) -> Option<Due> {
         let reached = |at: &mut Instant| *at <= now;
         if self.timeout.take_if(reached).is_some() {
             return Some(Due::Timeout);
@@ -85,7 +103,7 @@ impl Alarms {
             return Some(Due::Retry);
         }
         let silence = self.silence.as_mut().filter(|silence| silence.next <= now)?;
-        silence.is_spent(now, heard, waited()).then_some(Due::Silence)
+        silence.is_spent(now, heard, doing()).then_some(Due::Silence)
     }
 }
 
@@ -95,8 +113,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn never() -> Duration {
-        Duration::ZERO
+    fn unknown() -> Option<Doing> {
+        None
     }
 
     #[test]
@@ -109,13 +127,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(alarms.next(), Some(start + SECOND));
-        assert_eq!(alarms.due(start, 0, never), None);
-        assert_eq!(alarms.due(start + SECOND, 0, never), Some(Due::Flush));
-        assert_eq!(alarms.due(start + SECOND, 0, never), None);
+        assert_eq!(alarms.due(start, 0, unknown), None);
+        assert_eq!(alarms.due(start + SECOND, 0, unknown), Some(Due::Flush));
+        assert_eq!(alarms.due(start + SECOND, 0, unknown), None);
         let late = start + 9 * SECOND;
-        assert_eq!(alarms.due(late, 0, never), Some(Due::Timeout));
-        assert_eq!(alarms.due(late, 0, never), Some(Due::Watchdog(7)));
-        assert_eq!(alarms.due(late, 0, never), None);
+        assert_eq!(alarms.due(late, 0, unknown), Some(Due::Timeout));
+        assert_eq!(alarms.due(late, 0, unknown), Some(Due::Watchdog(7)));
+        assert_eq!(alarms.due(late, 0, unknown), None);
         assert_eq!(alarms.next(), None);
     }
 
@@ -127,11 +145,11 @@ mod tests {
         let mut heard = 0;
         for second in 1..100 {
             heard += u64::from(second % 3 == 0);
-            assert_eq!(alarms.due(start + second * SECOND, heard, never), None);
+            assert_eq!(alarms.due(start + second * SECOND, heard, unknown), None);
         }
         let mut silent_at = None;
         for second in 100..110 {
-            if alarms.due(start + second * SECOND, heard, never) == Some(Due::Silence) {
+            if alarms.due(start + second * SECOND, heard, unknown) == Some(Due::Silence) {
                 silent_at = silent_at.or(Some(second));
             }
         }
@@ -140,15 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn time_in_a_queue_for_the_processor_is_not_the_guests() {
-        let start = Instant::now();
-        let silence = Some(Silence::new(4 * SECOND, start));
-        let mut alarms = Alarms { silence, ..Default::default() };
-        // It gets every fourth second.
-        let silent_at = (1..100).find(|second| {
-            let waited = || SECOND * (second * 3 / 4);
-            alarms.due(start + *second * SECOND, 0, waited) == Some(Due::Silence)
-        });
-        assert_eq!(silent_at, Some(13));
+    fn only_time_in_which_it_runs_or_sleeps_is_the_guests() {
+        let silent_at = |doing: fn(u32) -> Doing| {
+            let start = Instant::now();
+            let mut alarms = Alarms { silence: Some(Silence::new(4 * SECOND, start)), ..Default::default() };
+            (1..100).find(|second| {
+                let due = alarms.due(start + *second * SECOND, 0, || Some(doing(*second)));
+                due == Some(Due::Silence)
+            })
+        };
+        assert_eq!(silent_at(|second| Doing { ran: SECOND * second, asleep: false }), Some(4));
+        assert_eq!(silent_at(|second| Doing { ran: SECOND * second / 4, asleep: false }), Some(16));
+        assert_eq!(silent_at(|_| Doing { ran: SECOND, asleep: true }), Some(4));
+        assert_eq!(silent_at(|_| Doing { ran: SECOND, asleep: false }), None, "it waits for others");
     }
 }

@@ -92,15 +92,12 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
     image.fits(args.mem, &args.cmdline, module.as_ref())?;
     let outputs = open_outputs(args)?;
     let stdio = args.serial.as_ref().is_some_and(|path| path.as_os_str() == "stdio");
-    let mut console = match &args.serial {
+    let console = match &args.serial {
         Some(path) if !stdio => Console::file("--serial", path)?,
         _ => Console::stdout()?,
     };
     let kvm = Kvm::open()?;
     let model = Model::of(&kvm)?;
-    let (wall, events) =
-        Wall::spawn(WallConfig { timeout: args.timeout, stdin: stdio, signals: true, ..Default::default() })?;
-    console.set_patience(wall.patience());
     let config = MachineConfig {
         memory_mib: args.mem,
         image,
@@ -110,6 +107,10 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
         stages: args.watchdog,
     };
     let mut machine = Machine::new(&kvm, &model, &config, console)?;
+    // Last of all: a process without threads makes its VM faster.
+    let (wall, events) =
+        Wall::spawn(WallConfig { timeout: args.timeout, stdin: stdio, signals: true, ..Default::default() })?;
+    machine.bus_mut().serial.output_mut().set_patience(wall.patience());
     machine.attach(wall.kick());
 
     let mut boot = Boot { machine, wall: &wall, events, paused: false, held_input: false };

@@ -65,6 +65,9 @@ pub struct DoctorArgs {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
+    /// Measure only what has this in its name, as in reset or audit
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,
@@ -125,6 +128,12 @@ pub struct RunArgs {
     /// if there was a second one
     #[arg(long, requires = "out")]
     pub core: bool,
+    /// Save the guest as it is when it has booted, for --from
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub save_snapshot: Option<PathBuf>,
+    /// Go on from a snapshot that was saved, of the same image and as much memory; seed, load and fixes may be others
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,

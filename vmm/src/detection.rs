@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use abi::{Frame, GuestPhys};
+use abi::{Frame, GuestPhys, GuestVirt};
 use introspect::memory::PhysicalMemory;
 use introspect::paging::bits::{ADDRESS, DIRTY, PRESENT};
 use serde_json::{Value, json};
@@ -84,9 +84,25 @@ impl Spread {
 /// A mapping that should not be and has not been written through since it was found.
 struct Watch {
     sharing: Sharing,
+    virt: GuestVirt,
     entry: GuestPhys,
     /// The audit's tick.
     found: u64,
+}
+
+/// A write through a mapping that should not be, after it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Whose frame, and who wrote.
+    pub sharing: Sharing,
+    /// Where the writer has the frame.
+    pub virt: GuestVirt,
+    /// The page-table entry that it wrote through.
+    pub entry: GuestPhys,
+    /// The audit that found the mapping, and the first that saw the write: ticks.
+    pub found: u64,
+    /// As said.
+    pub seen: u64,
 }
 
 /// What audits have found in a run.
@@ -97,12 +113,20 @@ pub struct Detector {
     watches: Vec<Watch>,
     exposures: Vec<u64>,
     written_before: u64,
+    /// Of the present incarnation.
+    writes: Vec<Write>,
 }
 
 impl Detector {
     /// A machine starts: nothing is mapped.
     pub fn power_on(&mut self) {
         self.watches.clear();
+        self.writes.clear();
+    }
+
+    /// The writes of this incarnation through mappings that had been found, in the order in which they were seen.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
     }
 
     /// Wrong sharings that were found.
@@ -111,11 +135,11 @@ impl Detector {
     }
 
     /// An audit at tick `now`, at the end of tick `ended`, has found this sharing, which that process can write through
-    /// the page-table entries at `writable`.
+    /// the pages and page-table entries in `writable`.
     pub fn found<M: PhysicalMemory + ?Sized>(
         &mut self,
         sharing: Sharing,
-        writable: impl Iterator<Item = GuestPhys> + Clone,
+        writable: impl Iterator<Item = (GuestVirt, GuestPhys)> + Clone,
         (ended, now): (u64, u64),
         ledger: &Ledger,
         memory: &M,
@@ -126,20 +150,21 @@ impl Detector {
         if let Some(since) = ledger.since(&sharing) {
             self.latencies.push(ended.saturating_sub(since.into()));
         }
-        if writable.clone().any(|entry| look(memory, entry, sharing.frame) == Some(true)) {
+        if writable.clone().any(|(_, entry)| look(memory, entry, sharing.frame) == Some(true)) {
             self.written_before += 1;
         } else {
-            self.watches.extend(writable.map(|entry| Watch { sharing, entry, found: now }));
+            self.watches.extend(writable.map(|(virt, entry)| Watch { sharing, virt, entry, found: now }));
         }
     }
 
     /// Looks at tick `now` whether what was found has been written through since.
     pub fn look<M: PhysicalMemory + ?Sized>(&mut self, now: u64, ledger: &Ledger, memory: &M) {
         let mut written = Vec::new();
-        for Watch { sharing, entry, found } in &self.watches {
-            if look(memory, *entry, sharing.frame) == Some(true) && !written.contains(sharing) {
-                written.push(*sharing);
-                self.exposures.push(now.saturating_sub(*found));
+        for &Watch { sharing, virt, entry, found } in &self.watches {
+            if look(memory, entry, sharing.frame) == Some(true) && !written.contains(&sharing) {
+                written.push(sharing);
+                self.exposures.push(now.saturating_sub(found));
+                self.writes.push(Write { sharing, virt, entry, found, seen: now });
             }
         }
         // One that has been taken down, or whose frame is nobody's any more, will not be written through.
@@ -181,6 +206,7 @@ mod tests {
     const OWNER: Pid = Pid::new(3, 0);
     const OTHER: Pid = Pid::new(2, 0);
     const SHARING: Sharing = Sharing { frame: Frame(9), owner: OWNER, other: OTHER };
+    const PAGE: GuestVirt = GuestVirt(0x60_0000);
     const ENTRY: GuestPhys = GuestPhys(64);
     const MAPS: u64 = 9 << 12 | PRESENT;
 
@@ -204,7 +230,7 @@ mod tests {
     }
 
     fn found(detector: &mut Detector, at: (u64, u64), ledger: &Ledger, entry: u64) {
-        detector.found(SHARING, [ENTRY].into_iter(), at, ledger, &*memory(entry));
+        detector.found(SHARING, [(PAGE, ENTRY)].into_iter(), at, ledger, &*memory(entry));
     }
 
     #[test]
@@ -237,6 +263,8 @@ mod tests {
         detector.look(8, &ledger, &*memory(MAPS));
         detector.look(13, &ledger, &*memory(MAPS | DIRTY));
         detector.look(14, &ledger, &*memory(MAPS | DIRTY));
+        let write = Write { sharing: SHARING, virt: PAGE, entry: ENTRY, found: 6, seen: 13 };
+        assert_eq!(detector.writes(), [write]);
         let detection = detector.against(&ledger);
         assert_eq!(detection.exposure, Spread { count: 1, median: 7, max: 7 });
         assert_eq!(detection.written_before, 0);

@@ -31,6 +31,7 @@ use crate::ledger::Ledger;
 use crate::machine::{Event, MachineConfig, Model};
 use crate::observer::Observer;
 use crate::places::Places;
+use crate::postmortem::{History, PostMortem};
 use crate::scenario::{Clock, Scenario};
 use crate::tags::Tags;
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
@@ -116,6 +117,8 @@ impl<'a> Laboratory<'a> {
             tags: Tags::default(),
             detector: Detector::default(),
             hidden: HiddenSpaces::default(),
+            history: History::default(),
+            post_mortems: Vec::new(),
             crashes: Vec::new(),
             tally: Tally::default(),
             injector: Injector::default(),
@@ -145,6 +148,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             crashes,
+            post_mortems,
             mut tally,
             ledger,
             detector,
@@ -175,6 +179,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             kernel_crashes: crashes,
+            post_mortems,
             detection: detector.against(&ledger),
             ended,
             effect: match (self.compare, &digest) {
@@ -207,6 +212,8 @@ struct Run<'a> {
     tags: Tags,
     detector: Detector,
     hidden: HiddenSpaces,
+    history: History,
+    post_mortems: Vec<PostMortem>,
     /// Where the kernel was when it could not go on.
     crashes: Vec<Value>,
     tally: Tally,
@@ -357,6 +364,7 @@ impl Run<'_> {
             self.injector.record(record, |pid| descriptor(memory, table, pid));
             self.ledger.apply(record);
             self.beats.event(record);
+            self.history.event(record);
             let wrong_tag = self.tags.apply(record);
             let kind = Kind::from_raw(record.kind);
             let ended_badly = kind == Some(Kind::Fault) || kind == Some(Kind::Exit) && record.a != 0;
@@ -441,6 +449,7 @@ impl Run<'_> {
     fn note_record(&mut self, record: Record) {
         self.events.push(record);
         self.beats.event(&record);
+        self.history.event(&record);
         if let Some(account) = &mut self.account {
             account.record(&record);
         }

@@ -1,4 +1,4 @@
-//! KVM: the one file of the VMM that talks to `/dev/kvm`, and the only one that is allowed `unsafe`.
+//! KVM: the one part of the VMM that talks to `/dev/kvm`. But for guest memory, only here `unsafe` is allowed.
 //!
 //! [`Kvm`] is the device, [`Vm`] a guest without its processor, [`Vcpu`] the processor. A vCPU gives its exits as
 //! [`Exit`], read once from the page that KVM shares with us. Everything here is mechanism: what an exit means is
@@ -14,7 +14,6 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::Path;
-use std::time::Duration;
 
 use abi::layout::PAGE_SIZE;
 use abi::{GuestPhys, GuestVirt};
@@ -24,7 +23,7 @@ use kvm_bindings::{
     KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN,
     KVM_EXIT_SYSTEM_EVENT, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES,
     KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_SYNC_X86_EVENTS, KVM_SYNC_X86_REGS,
-    KVM_SYNC_X86_SREGS, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
+    KVM_SYNC_X86_SREGS, Msrs, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use vmm_sys_util::errno;
@@ -56,9 +55,6 @@ const IDENTITY_MAP: u64 = 0xfffb_c000;
 /// Three pages right behind it, for the same hosts (`KVM_SET_TSS_ADDR`).
 const TASK_SEGMENT: usize = 0xfffb_d000;
 
-/// A slot and a page, in the hole where no memory is, that are there only while translations are flushed.
-const FLUSH_SLOT: u32 = 8;
-const FLUSH_PAGE: u64 = 0xfffa_0000;
 /// The slot that is only there to be moved; behind those of memory.
 const SPARE_SLOT: u32 = 7;
 /// Where it is: behind the task segment, where no guest of ours is told of memory.
@@ -182,54 +178,33 @@ impl Vm {
     /// Adds the frames that were written since the last call: by the guest, as KVM has logged them, and by ourselves.
     /// Everything, where KVM keeps no log.
     pub fn take_written(&mut self, changed: &mut Changed) {
+        self.gather_written(&mut [changed]);
+    }
+
+    /// Brings `written` up to date, and those who also want to know.
+    fn gather_written(&mut self, others: &mut [&mut Changed]) {
         let Self { fd, memory, written, .. } = self;
-        memory.drain_written(|first, words| {
-            changed.add_words(first, words);
+        let mut add = |first, words: &[u64]| {
             written.add_words(first, words);
-        });
+            others.iter_mut().for_each(|other| other.add_words(first, words));
+        };
+        memory.drain_written(&mut add);
+        let mut logged = true;
         for (slot, region) in memory.regions().enumerate() {
             match fd.get_dirty_log(slot as u32, region.bytes as usize) {
-                Ok(words) => {
-                    changed.add_words(region.start.frame(), &words);
-                    written.add_words(region.start.frame(), &words);
-                }
-                Err(_) => {
-                    changed.add_everything();
-                    written.add_everything();
-                }
+                Ok(words) => add(region.start.frame(), &words),
+                Err(_) => logged = false,
             }
         }
-    }
-
-    /// Has KVM and the processor forget every translation of the guest's, after somebody else than the guest has written
-    /// its page tables: where KVM shadows them it has not seen that, and where the processor walks them it may have old
-    /// entries in its TLB. A memory slot that goes takes all of them along.
-    pub fn flush_translations(&self) -> Result<(), VmmError> {
-        let slot = |memory_size| kvm_userspace_memory_region {
-            slot: FLUSH_SLOT,
-            flags: 0,
-            guest_phys_addr: FLUSH_PAGE,
-            memory_size,
-            userspace_addr: self.memory.mappings().next().map_or(0, |(_, host_address)| host_address),
-        };
-        for memory_size in [PAGE_SIZE, 0] {
-            // SAFETY: the slot covers the first page of `self.memory`, which stays mapped as long as `self`; the guest
-            // does not run while the slot is there.
-            unsafe { self.fd.set_user_memory_region(slot(memory_size)) }
-                .map_err(VmmError::ioctl("KVM_SET_USER_MEMORY_REGION"))?;
+        if !logged {
+            written.add_everything();
+            others.iter_mut().for_each(|other| other.add_everything());
         }
-        Ok(())
-    }
-
-    /// The frames that were written since [`Vm::forget_written`], by whomever.
-    pub fn written(&mut self) -> &Changed {
-        self.take_written(&mut Changed::nothing());
-        &self.written
     }
 
     /// What was written so far is of no interest any more.
     pub fn forget_written(&mut self) {
-        self.take_written(&mut Changed::nothing());
+        self.gather_written(&mut []);
         self.written.clear();
     }
 
@@ -241,7 +216,7 @@ impl Vm {
     /// Puts memory back to what `backing` holds: the frames that were written if it began with that and `began` says so,
     /// else all of it. With `tables` it also says whether page tables may be others now than KVM has seen.
     pub fn put_back(&mut self, backing: &Backing, began: bool, tables: bool) -> Result<bool, crate::Error> {
-        self.take_written(&mut Changed::nothing());
+        self.gather_written(&mut []);
         let mut changed = tables;
         if began && !self.written.is_everything() {
             changed = false;
@@ -256,9 +231,11 @@ impl Vm {
         Ok(changed)
     }
 
-    /// Makes KVM forget what it knows of the guest's page tables, for hosts that do not see when we write them: a slot
-    /// that moves does that (Linux `kvm_arch_flush_shadow_memslot`), and one of a single page costs least.
-    pub fn forget_tables(&mut self) -> Result<(), crate::Error> {
+    /// Has KVM and the processor forget every translation of the guest's, after somebody else than the guest has written
+    /// its page tables: where KVM shadows them it has not seen that, and where the processor walks them it may have old
+    /// entries in its TLB. A slot that moves does that (Linux `kvm_arch_flush_shadow_memslot`); one of a single page costs
+    /// least.
+    pub fn flush_translations(&mut self) -> Result<(), crate::Error> {
         let (at, page) = match self.spare_slot.take() {
             Some(slot) => slot,
             None => {
@@ -341,13 +318,15 @@ pub struct Vcpu {
     unsynced: bool,
     /// KVM can give and take registers in the shared area.
     syncs: bool,
+    /// A list to be filled with machine-specific registers, kept for its memory.
+    msrs: Option<Msrs>,
 }
 
 impl Vcpu {
     fn new(fd: VcpuFd, vm: &Vm) -> Self {
         let all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         let syncs = vm.fd.check_extension_int(Cap::SyncRegs) as u32 & all == all;
-        Self { fd, shared_bytes: vm.fd.run_size(), io_pending: false, unsynced: false, syncs }
+        Self { fd, shared_bytes: vm.fd.run_size(), io_pending: false, unsynced: false, syncs, msrs: None }
     }
 
     /// Runs the guest until it exits. [`Exit::Interrupted`] if a signal came first.
@@ -470,12 +449,9 @@ impl KickTarget {
         Ok(Self { process, thread })
     }
 
-    /// How long the thread has been ready to run and had no processor, as the scheduler counts it (Linux
-    /// `Documentation/scheduler/sched-stats.rst`); nothing where it does not.
-    pub fn waited(&self) -> Duration {
-        let statistics = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.thread));
-        let nanoseconds = statistics.ok().and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
-        Duration::from_nanos(nanoseconds.unwrap_or(0))
+    /// The thread's number.
+    pub fn thread(&self) -> i32 {
+        self.thread
     }
 
     /// Sends the signal. A thread that has ended gets none.

@@ -8,7 +8,7 @@
 //!                                                wall: real time, signals, keys
 //! ```
 //!
-//! [`kvm`] is the only file with `unsafe`, and the only one that talks to `/dev/kvm`.
+//! Only [`kvm`] talks to `/dev/kvm`; `unsafe` stands there and in [`memory`].
 
 mod alarms;
 pub mod beats;
@@ -40,6 +40,7 @@ pub mod monitor;
 pub mod observer;
 pub mod output;
 pub mod places;
+pub mod postmortem;
 pub mod programs;
 pub mod pvh;
 pub mod run;

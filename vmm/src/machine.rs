@@ -196,7 +196,7 @@ impl<W: io::Write> Machine<W> {
         // Until it is there it is nowhere.
         self.origin = None;
         if self.vm.put_back(snapshot.memory(), at_home, overlooks)? {
-            self.vm.forget_tables()?;
+            self.vm.flush_translations()?;
         }
         self.vcpu.restore(snapshot.cpu(), at_access)?;
         snapshot.set(&mut self.board);
@@ -285,6 +285,11 @@ impl<W: io::Write> Machine<W> {
     /// Adds the frames that were written since the last call, by whomever. [`Vm::log_writes`] must have been called.
     pub fn take_written(&mut self, changed: &mut Changed) {
         self.vm.take_written(changed);
+    }
+
+    /// To be called after writing the guest's page tables.
+    pub fn flush_translations(&mut self) -> Result<(), Error> {
+        self.vm.flush_translations()
     }
 
     /// Finishes the access that the guest stopped at, so that its registers are true. What comes of it is given by

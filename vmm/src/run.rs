@@ -16,12 +16,13 @@ use zerocopy::FromBytes;
 
 use crate::cli::RunArgs;
 use crate::error::{Error, Report};
-use crate::experiment::{Compare, End, Laboratory};
+use crate::experiment::{Compare, End, Laboratory, Warm};
 use crate::faults::digest::Digest;
 use crate::folder::Folder;
 use crate::kvm::Kvm;
 use crate::loader::{Blob, Image, ImageSource};
 use crate::machine::{MachineConfig, Model};
+use crate::output::AtomicFile;
 use crate::programs;
 use crate::scenario::{Scenario, Start};
 use crate::summary;
@@ -30,7 +31,7 @@ use crate::verdict::{Fingerprints, Verdict};
 /// The Matrix, as built with this VMM.
 pub static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
 
-/// How long a guest may go without ringing before real time takes over, not counting that it waits for a processor. The slowest
+/// How long a guest may go without ringing before real time takes over, not counting that it waits for others. The slowest
 /// known host rings some twenty times a second under full load.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
@@ -50,6 +51,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),
     };
     let config = machine_config(&scenario, module)?;
+    let save =
+        args.save_snapshot.as_deref().map(|path| AtomicFile::create("--save-snapshot", path)).transpose()?;
     let kvm = Kvm::open()?;
     let mut lab = Laboratory {
         scenario: &scenario,
@@ -62,9 +65,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         compare: Compare::Nothing,
         warm: None,
     };
-    if scenario.vm.start == Start::Warm {
-        lab.warm()?;
-    }
+    warm_up(&mut lab, args, save)?;
     let golden = match golden_digest(&lab)? {
         Ok(digest) => digest,
         Err(signal) => return Ok(status_of_signal(signal)),
@@ -91,6 +92,20 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         format!("{}, section expect", args.scenario.display()),
         "look at the verdict and the events; another seed or load may behave as expected",
     )))
+}
+
+/// Makes a warm start, if the scenario or an option wants one.
+fn warm_up(lab: &mut Laboratory<'_>, args: &RunArgs, save: Option<AtomicFile>) -> Result<(), Error> {
+    if let Some(path) = &args.from {
+        lab.warm = Some(Warm::load("--from", path, lab.config, lab.fingerprints)?);
+    } else if save.is_some() || lab.scenario.vm.start == Start::Warm {
+        lab.warm()?;
+    }
+    let Some(file) = save else { return Ok(()) };
+    match &lab.warm {
+        Some(warm) => warm.save(lab.fingerprints, file),
+        None => Err(crate::VmmError::Probe("it did not boot, so there is nothing to save".into()).into()),
+    }
 }
 
 /// The run that those with faults are compared with, if there are faults.

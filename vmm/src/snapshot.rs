@@ -16,6 +16,10 @@ use crate::machine::{Chassis, Event, Machine, Model};
 use crate::memory::{Backing, WholeMemory};
 use crate::vcpu::{Board, BoardState};
 
+mod file;
+
+pub use file::{Origin, load, save};
+
 /// A guest at one moment: between two instructions, after the access that it had stopped at.
 pub struct Snapshot {
     cpu: CpuState,
@@ -37,6 +41,11 @@ impl Snapshot {
         self.board.queue = events.into_iter().chain(waiting).collect();
         self.console = console;
         self
+    }
+
+    /// What its console had said.
+    pub fn console(&self) -> &[u8] {
+        &self.console
     }
 
     /// Its memory.

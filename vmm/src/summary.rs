@@ -38,6 +38,9 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         let time = format!("{incarnation}:{}", reached.tick);
         let _ = writeln!(out, "  {time:>8}  {:<9} {}", beat.name(), sentence(*beat, reached));
     }
+    if let Some(post_mortem) = verdict.post_mortems.first() {
+        let _ = writeln!(out, "\n  cause     {}", post_mortem.short.replace('\n', "\n            "));
+    }
     let detection = &verdict.detection;
     let _ = writeln!(
         out,
@@ -142,7 +145,7 @@ fn hash(verdict: &Verdict<'_>) -> String {
 }
 
 /// What a beat's evidence says, in a line or two.
-fn sentence(beat: Beat, reached: &Reached) -> String {
+pub(crate) fn sentence(beat: Beat, reached: &Reached) -> String {
     let evidence = &reached.evidence;
     let word = |key: &str| match &evidence[key] {
         Value::String(text) => text.clone(),

@@ -12,6 +12,7 @@ use abi::info::Doorbell;
 use abi::layout::{PORT_SERIAL, PORT_SERIAL_LEN};
 use devices::bus::{BusState, Counters};
 use devices::{Action, Bus};
+use serde::{Deserialize, Serialize};
 
 use crate::error::VmmError;
 use crate::exit::{Exit, InternalError};
@@ -72,7 +73,7 @@ pub struct Crash {
 }
 
 /// What happened, counted since the machine was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Exits to us.
     pub exits: u64,
@@ -87,7 +88,7 @@ pub struct Counts {
 }
 
 /// What a board knows beside its memory, and what it has counted: for snapshots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardState {
     /// The devices.
     pub bus: BusState,
@@ -95,7 +96,8 @@ pub struct BoardState {
     pub counters: Counters,
     /// What happened so far.
     pub counts: Counts,
-    /// Events that the caller has not seen yet.
+    /// Events that the caller has not seen yet. They are not written down with the rest.
+    #[serde(skip)]
     pub queue: VecDeque<Event>,
     stray_pages: BTreeSet<u64>,
     output_told: bool,

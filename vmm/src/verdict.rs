@@ -11,7 +11,9 @@ use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
 use crate::hidden::HiddenSpaces;
 use crate::host;
+use crate::postmortem::PostMortem;
 use crate::scenario::Scenario;
+use crate::snapshot::Origin;
 use crate::subsystems::Subsystems;
 use crate::tags::Tags;
 
@@ -110,6 +112,13 @@ pub struct Fingerprints {
     pub module_sha256: Option<String>,
 }
 
+impl Fingerprints {
+    /// The same, as it stands in a snapshot's file.
+    pub fn origin(&self) -> Origin {
+        Origin { image_sha256: self.image_sha256.clone(), module_sha256: self.module_sha256.clone() }
+    }
+}
+
 /// Everything that a verdict says.
 pub struct Verdict<'a> {
     /// The scenario as resolved.
@@ -134,6 +143,8 @@ pub struct Verdict<'a> {
     pub hidden: HiddenSpaces,
     /// Where the kernel was when it could not go on, each time.
     pub kernel_crashes: Vec<Value>,
+    /// Of each incarnation that ended badly or had frames shared wrongly, in order.
+    pub post_mortems: Vec<PostMortem>,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended, seen by itself.

@@ -22,7 +22,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vmm_sys_util::signal::register_signal_handler;
 use vmm_sys_util::timerfd::TimerFd;
 
-use crate::alarms::{Alarms, Due, Silence};
+use crate::alarms::{Alarms, Doing, Due, Silence};
 use crate::error::VmmError;
 use crate::kvm::KickTarget;
 
@@ -246,6 +246,12 @@ impl Wall {
         Patience(self.shared.clone())
     }
 
+    /// There is nothing more to watch: asks the thread to end, which it does while others clear up. Dropping waits for it.
+    pub fn let_go(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
+    }
+
     /// The run is over, only output is still to be written: from now on a writer that waits is woken again and again,
     /// so that [`Patience`] can run out. Kicks are not answered any more.
     pub fn hurry(&self) {
@@ -259,8 +265,7 @@ impl Wall {
 
 impl Drop for Wall {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.wake();
+        self.let_go();
         if let Some(thread) = self.thread.take() {
             // The thread does not panic; if it did, there is nothing left to do about it here.
             let _ = thread.join();
@@ -326,7 +331,7 @@ impl Watcher {
             let due = {
                 let mut timing = self.shared.timing();
                 let heard = self.shared.heard.load(Ordering::Relaxed);
-                match timing.alarms.due(Instant::now(), heard, || self.kick.0.target.waited()) {
+                match timing.alarms.due(Instant::now(), heard, || self.doing()) {
                     Some(due) => due,
                     None => return timing.rearm(),
                 }
@@ -343,6 +348,18 @@ impl Watcher {
                 Due::Retry => {}
             }
         }
+    }
+
+    /// What the thread that runs the guest has been doing: how long it has run (Linux
+    /// `Documentation/scheduler/sched-stats.rst`), and whether it sleeps now (`Documentation/filesystems/proc.rst`).
+    fn doing(&self) -> Option<Doing> {
+        let read = |file| {
+            std::fs::read_to_string(format!("/proc/self/task/{}/{file}", self.kick.0.target.thread())).ok()
+        };
+        let ran = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
+        // Behind the name, which may hold anything.
+        let state = read("stat")?.rsplit_once(')')?.1.trim_start().chars().next()?;
+        Some(Doing { ran: Duration::from_nanos(ran), asleep: state == 'S' })
     }
 
     fn signal(&mut self, ops: &mut EventOps) {

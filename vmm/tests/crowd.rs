@@ -7,7 +7,7 @@ use std::time::Duration;
 use abi::info::Doorbell;
 use devices::watchdog::{Stages, Timeout};
 use iced_x86::code_asm::*;
-use vmm::experiment::{End, Laboratory, Warm};
+use vmm::experiment::{Compare, End, Laboratory, Warm};
 use vmm::kvm::Kvm;
 use vmm::loader::{Blob, Image};
 use vmm::machine::{Event, Machine, MachineConfig, Model};
@@ -55,6 +55,7 @@ impl Host {
             model: &self.model,
             silence: Duration::from_secs(10),
             cores: false,
+            compare: Compare::Nothing,
             warm,
         };
         match lab.experiment(None).unwrap() {

@@ -60,14 +60,14 @@ impl Desk {
     }
 }
 
-/// `argument` is the port to serve. The keeper of the first directory is the Agent for memory; one is enough, and further
-/// directories are directories and nothing else.
+/// `argument` is the port to serve. The first directory's keeper looks at messages, the second's at ports, the third's at
+/// memory; there is no more to look at for further ones, which are directories and nothing else.
 fn run(argument: u64, _seed: u64, me: u64) -> ! {
     // Whoever had it before may still be on his way out.
     while SYSTEM.bind(argument).is_err() {
         SYSTEM.sleep(REST);
     }
-    let mut agent = (argument == DIRECTORIES).then(|| Agent::enlist(Class::Memory));
+    let mut agent = Class::from_raw(argument.wrapping_sub(DIRECTORIES)).map(Agent::enlist);
     let mut desk = Desk { directory: Directory::new(), me };
     let mut next = SYSTEM.receive_within(argument, REST);
     loop {

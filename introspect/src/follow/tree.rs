@@ -13,6 +13,17 @@ use crate::walk::{Mapping, TablePage, shift};
 /// Number of a node; [`NO_NODE`] for none.
 pub(super) type NodeId = u32;
 pub(super) const NO_NODE: NodeId = u32::MAX;
+
+/// The first node of a table; [`NO_NODE`] for none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First(pub(super) NodeId);
+
+impl Default for First {
+    fn default() -> Self {
+        Self(NO_NODE)
+    }
+}
+
 /// A table at one place of one address space.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
@@ -23,8 +34,6 @@ pub(super) struct Node {
     pub(super) level: u8,
     pub(super) write: bool,
     pub(super) execute: bool,
-    /// Where it is named: the entry above, or for a root the table itself.
-    pub(super) named_at: GuestPhys,
     /// The node that it hangs below; none for a root.
     pub(super) parent: NodeId,
     /// Its used entries, packed.
@@ -35,6 +44,8 @@ pub(super) struct Node {
     pub(super) before: NodeId,
     pub(super) after: NodeId,
 }
+
+const _: () = assert!(size_of::<Node>() == 64);
 
 /// A used entry: its bits that mean something, and its index where the processor has bits to spare (52 to 60).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -64,6 +75,14 @@ impl Followed {
         self.nodes[node as usize].level != 0
     }
 
+    /// The table with the entry that names it: one of the table above, or for a root the table itself.
+    pub(super) fn page(&self, node: &Node) -> TablePage {
+        let index = node.base >> shift(node.level + 1) & 511;
+        let above = self.nodes.get(node.parent as usize);
+        let entry = above.map_or(node.at.base(), |above| GuestPhys(above.at.base().0 + index * 8));
+        TablePage { frame: node.at, entry }
+    }
+
     /// Reads a table and all below it.
     pub(super) fn plant<M: PhysicalMemory + ?Sized>(
         &mut self,
@@ -71,7 +90,7 @@ impl Followed {
         scratch: &mut Scratch,
         mut node: Node,
     ) -> Result<NodeId, Disorder> {
-        self.roots[node.space as usize].1.tables += 1;
+        self.charge(node.space, |cost| cost.tables += 1);
         self.read += 1;
         if self.read > self.budget.tables.saturating_mul(2) {
             return Err(Disorder);
@@ -80,15 +99,13 @@ impl Followed {
         if self.live {
             self.touched_tables = true;
         } else {
-            self.map.enter_table(node.page(), node.space as usize);
+            self.map.enter_table(self.page(&node), node.space as usize);
         }
         node.entries = self.entries.add(&scratch.fresh);
         let count = scratch.fresh.len();
         let id = self.new_node(node);
         if node.level == 1 {
-            for nth in 0..count {
-                self.bring(mem, scratch, (id, &node), scratch.fresh[nth])?;
-            }
+            self.bring_pages(mem, &node, &scratch.fresh)?;
             return Ok(id);
         }
         scratch.below.clear();
@@ -108,67 +125,112 @@ impl Followed {
         &mut self,
         mem: &M,
         scratch: &mut Scratch,
+        work: &mut Work,
         id: NodeId,
     ) -> Result<(), Disorder> {
         if !self.is_alive(id) {
             return Ok(());
         }
-        let node = self.nodes[id as usize];
         self.read += 1;
-        collect(mem, node.at, scratch)?;
-        if self.entries.get(node.entries) == scratch.fresh {
+        collect(mem, self.nodes[id as usize].at, scratch)?;
+        let (old, fresh) = (self.entries.get(self.nodes[id as usize].entries), &scratch.fresh[..]);
+        // What both have in common at either end is passed over: nearly always one entry has changed.
+        let same = |(old, new): &(&Packed, &Packed)| old == new;
+        let before = old.iter().zip(fresh).take_while(same).count();
+        if before == old.len() && before == fresh.len() {
             return Ok(());
         }
-        // Below, new tables may be read: what is at work here is taken out of the scratch.
-        let mut work = std::mem::take(&mut scratch.work);
-        std::mem::swap(&mut work.fresh, &mut scratch.fresh);
-        work.old.clear();
-        work.old.extend_from_slice(self.entries.get(node.entries));
-        work.old_below.clear();
-        work.old_below.extend_from_slice(self.children.get(node.children));
-        let exchanged = self.exchange(mem, scratch, (id, &node), &mut work);
-        if exchanged.is_ok() {
-            let Node { mut entries, mut children, .. } = node;
-            self.entries.set(&mut entries, &work.fresh);
-            if node.level > 1 {
-                self.children.set(&mut children, &work.below);
-            }
-            let node = &mut self.nodes[id as usize];
-            (node.entries, node.children) = (entries, children);
+        let after = old[before..].iter().rev().zip(fresh[before..].iter().rev()).take_while(same).count();
+        // Below, new tables may be read: the scratch is theirs.
+        work.was.clear();
+        work.was.extend_from_slice(&old[before..old.len() - after]);
+        work.is.clear();
+        work.is.extend_from_slice(&fresh[before..fresh.len() - after]);
+        let mut node = self.nodes[id as usize];
+        self.entries.set(&mut node.entries, fresh);
+        work.below.clear();
+        if node.level > 1 {
+            work.below.extend_from_slice(self.children.get(node.children));
         }
-        std::mem::swap(&mut work.fresh, &mut scratch.fresh);
-        scratch.work = work;
-        exchanged
+        self.exchange(mem, scratch, work, (id, &node, before))?;
+        if node.level > 1 {
+            self.children.set(&mut node.children, &work.below);
+        }
+        let changed = &mut self.nodes[id as usize];
+        (changed.entries, changed.children) = (node.entries, node.children);
+        Ok(())
     }
 
     /// Takes away the entries that are gone, and then brings those that are new, so that the map never holds two pages
-    /// at one address. Both lists rise by index.
+    /// at one address. Both lists rise by index; the first of them is the `from`-th of the table.
     fn exchange<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
         scratch: &mut Scratch,
-        (id, node): (NodeId, &Node),
         work: &mut Work,
+        (id, node, from): (NodeId, &Node, usize),
     ) -> Result<(), Disorder> {
-        let Work { fresh, old, old_below, below } = work;
-        let mut new = fresh.iter().peekable();
-        for (nth, packed) in old.iter().enumerate() {
+        let Work { was, is, below, between } = work;
+        // A table of the lowest level has none.
+        let was_below = below.get(from..from + was.len()).unwrap_or_default();
+        let mut new = is.iter().peekable();
+        for (nth, packed) in was.iter().enumerate() {
             while new.next_if(|new| new.index() < packed.index()).is_some() {}
             if new.peek() != Some(&packed) {
-                self.take_away(node, *packed, old_below.get(nth).copied().unwrap_or(NO_NODE));
+                self.take_away(node, *packed, was_below.get(nth).copied().unwrap_or(NO_NODE));
             }
         }
-        below.clear();
-        let mut was = old.iter().zip(0..).peekable();
-        for packed in fresh.iter() {
-            while was.next_if(|(old, _)| old.index() < packed.index()).is_some() {}
-            let child = match was.peek() {
-                Some((old, nth)) if *old == packed => old_below.get(*nth).copied().unwrap_or(NO_NODE),
+        between.clear();
+        let mut old = was.iter().zip(0..).peekable();
+        for packed in is.iter() {
+            while old.next_if(|(old, _)| old.index() < packed.index()).is_some() {}
+            let child = match old.peek() {
+                Some((old, nth)) if *old == packed => was_below.get(*nth).copied().unwrap_or(NO_NODE),
                 _ => self.bring(mem, scratch, (id, node), *packed)?,
             };
-            below.push(child);
+            between.push(child);
+        }
+        if node.level > 1 {
+            below.splice(from..from + was.len(), between.iter().copied());
         }
         Ok(())
+    }
+
+    /// New entries of a table of the lowest level, and so most of all: [`Self::bring`] without what can never be there.
+    fn bring_pages<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        node: &Node,
+        entries: &[Packed],
+    ) -> Result<(), Disorder> {
+        let pages = entries.len() as u64;
+        self.work += pages;
+        self.charge(node.space, |cost| cost.pages += pages);
+        if self.work > self.budget.leaves.saturating_mul(2) {
+            return Err(Disorder);
+        }
+        for packed in entries {
+            let Entry::Leaf(frame, size) = self.paging.decode(packed.value(), 1) else {
+                return Err(Disorder);
+            };
+            if !mem.has_frame(frame) {
+                return Err(Disorder);
+            }
+            let mapping = node.mapping(self.paging, *packed, frame, size);
+            self.put(Mapped::new(node.space as usize, &mapping, 0));
+        }
+        Ok(())
+    }
+
+    /// A page goes into the map.
+    #[inline]
+    fn put(&mut self, mapped: Mapped) {
+        if self.live {
+            self.map.insert(mapped);
+            self.touched.push(mapped.frame());
+        } else {
+            self.map.enter(mapped);
+        }
     }
 
     /// A new entry: its pages go into the map, or the tables behind it into the tree.
@@ -193,7 +255,6 @@ impl Followed {
                     level: node.level - 1,
                     write: rights.write,
                     execute: rights.execute,
-                    named_at: node.at.base().add(packed.index() * 8),
                     parent: id,
                     children: Span::default(),
                     before: NO_NODE,
@@ -211,19 +272,12 @@ impl Followed {
                 }
                 for nth in 0..size.frames() {
                     let frame = Frame(frame.0 + nth);
-                    let cost = &mut self.roots[node.space as usize].1;
                     if nth != 0 && !mem.has_frame(frame) {
-                        cost.misses += 1;
+                        self.charge(node.space, |cost| cost.misses += 1);
                         continue;
                     }
-                    cost.pages += 1;
-                    let mapped = Mapped::new(node.space as usize, &mapping, nth);
-                    if self.live {
-                        self.map.insert(mapped);
-                        self.touched.push(frame);
-                    } else {
-                        self.map.enter(mapped);
-                    }
+                    self.charge(node.space, |cost| cost.pages += 1);
+                    self.put(Mapped::new(node.space as usize, &mapping, nth));
                 }
                 Ok(NO_NODE)
             }
@@ -252,12 +306,11 @@ impl Followed {
         let mapping = node.mapping(self.paging, packed, frame, size);
         for nth in 0..size.frames() {
             let taken = self.map.remove(Mapped::new(node.space as usize, &mapping, nth));
-            let cost = &mut self.roots[node.space as usize].1;
             if taken {
-                cost.pages -= 1;
+                self.charge(node.space, |cost| cost.pages -= 1);
                 self.touched.push(Frame(frame.0 + nth));
             } else {
-                cost.misses -= 1;
+                self.charge(node.space, |cost| cost.misses -= 1);
             }
         }
     }
@@ -273,15 +326,14 @@ impl Followed {
         self.touched_tables = true;
         self.entries.remove(node.entries);
         self.children.remove(node.children);
-        self.roots[node.space as usize].1.tables -= 1;
+        self.charge(node.space, |cost| cost.tables -= 1);
         // Out of the chain of its table.
-        let after = (node.after != NO_NODE).then_some(node.after);
         match node.before {
-            NO_NODE => *self.tables.get_mut(node.at) = after,
+            NO_NODE => *self.tables.get_mut(node.at) = First(node.after),
             before => self.nodes[before as usize].after = node.after,
         }
-        if let Some(after) = after {
-            self.nodes[after as usize].before = node.before;
+        if node.after != NO_NODE {
+            self.nodes[node.after as usize].before = node.before;
         }
         self.nodes[id as usize].level = 0;
         self.free.push(id);
@@ -291,9 +343,9 @@ impl Followed {
     fn new_node(&mut self, mut node: Node) -> NodeId {
         let id = self.free.pop().unwrap_or(self.nodes.len() as NodeId);
         let first = self.tables.get_mut(node.at);
-        if let Some(first) = first.replace(id) {
-            node.after = first;
-            self.nodes[first as usize].before = id;
+        node.after = std::mem::replace(&mut first.0, id);
+        if node.after != NO_NODE {
+            self.nodes[node.after as usize].before = id;
         }
         match self.nodes.get_mut(id as usize) {
             Some(free) => *free = node,
@@ -304,10 +356,6 @@ impl Followed {
 }
 
 impl Node {
-    pub(super) const fn page(&self) -> TablePage {
-        TablePage { frame: self.at, entry: self.named_at }
-    }
-
     const fn rights(&self) -> Rights {
         Rights { write: self.write, user: true, execute: self.execute }
     }

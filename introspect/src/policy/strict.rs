@@ -33,8 +33,11 @@ pub(super) fn is_plain(map: &ReverseMap, group: &[Mapped], fact: Fact) -> bool {
             owner != Pid::NONE && map.pid(*one) == owner && !(rights.write && rights.execute)
         }
         (Some(FrameKind::Program), all) => {
-            all.iter().all(|mapped| !mapped.rights().write)
-                && all.windows(2).all(|pair| map.pid(pair[0]) != map.pid(pair[1]))
+            let mut last = None;
+            all.iter().all(|mapped| {
+                let pid = map.pid(*mapped);
+                !mapped.rights().write && last.replace(pid) != Some(pid)
+            })
         }
         _ => false,
     }

@@ -98,8 +98,7 @@ impl Guest {
             in_order = before == self.slots;
         }
         // A descriptor lies in one frame, which is in the table.
-        let slots = self.slots.iter().map(|slot| Frame(u64::from(*slot)));
-        if in_order && !slots.into_iter().any(|frame| changed.has(frame)) {
+        if in_order && !changed.meets(&self.named) {
             return Ok(());
         }
         for process in self.processes.iter_mut().filter(|process| changed.has(process.frame)) {
@@ -130,12 +129,12 @@ impl Guest {
         const SIZE: u64 = size_of::<FrameEntry>() as u64;
         const MOST: usize = (PAGE_SIZE / SIZE) as usize + 2;
         let at = self.info.frame_table;
-        let mut fresh = [FrameEntry::default(); MOST];
         for page in changed.within(at, self.frames.len() as u64 * SIZE) {
             // The entries that lie in this page, also those that only begin or end there.
             let start = page.base().0.saturating_sub(at.0) / SIZE;
             let end = (page.base().0 + PAGE_SIZE - at.0).div_ceil(SIZE).min(self.frames.len() as u64);
             let old = &mut self.frames[start as usize..end as usize];
+            let mut fresh = [FrameEntry::default(); MOST];
             let fresh = &mut fresh[..old.len()];
             let from = at.add(start * SIZE);
             mem.read_values(from, fresh)

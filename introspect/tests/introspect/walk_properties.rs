@@ -109,6 +109,26 @@ proptest! {
         prop_assert_eq!(reachable, found.iter().copied().filter(|m| m.rights.user).collect::<Vec<_>>());
     }
 
+    /// Also where the tables are not in order, lead back to themselves, or are more than the budget allows.
+    #[test]
+    fn the_iterator_gives_what_the_walk_visits(
+        memory in memories(),
+        paging in pagings(),
+        root in 0..FRAMES + 1,
+        half in prop_oneof![Just(Half::User), Just(Half::Kernel), Just(Half::Both)],
+        budget in (0..80u64, 0..80u64).prop_map(|(tables, leaves)| Budget { tables, leaves }),
+        taken in 0..80usize,
+    ) {
+        let root = Frame(root).base();
+        let mut visited = Vec::new();
+        let summary = paging.walk(&memory, root, half, budget, &mut |mapping| visited.push(mapping));
+        let mut mappings = paging.mappings(&memory, root, half, budget);
+        prop_assert_eq!(mappings.by_ref().take(taken).collect::<Vec<_>>(), &visited[..taken.min(visited.len())]);
+        prop_assert!(mappings.summary().tables <= budget.tables);
+        prop_assert_eq!(mappings.by_ref().count(), visited.len().saturating_sub(taken));
+        prop_assert_eq!((mappings.next(), mappings.summary()), (None, &summary));
+    }
+
     #[test]
     fn an_address_translates_to_what_the_walk_found(memory in memories(), paging in pagings(), offset: u64) {
         let root = GuestPhys(0);

@@ -78,7 +78,24 @@ struct vm {
 	struct kvm_run *run;
 };
 
-/* The least for a guest: memory first, then the interrupt controller, then the processor. */
+/* What vmm/src/cpu.rs shows a guest; the values decide nothing here. */
+static struct {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 leaves[8];
+} cpuid = { { .nent = 8 }, {
+	{ .function = 0, .eax = 7, .ebx = 0x4b4d564b, .ecx = 0x4d, .edx = 0x564b4d56 },
+	{ .function = 1, .eax = 0x600f00, .ebx = 0x10800, .ecx = 0x80202000, .edx = 0x078bfbfd },
+	{ .function = 7 },
+	{ .function = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d },
+	{ .function = 0x40000001, .eax = 0x100000b },
+	{ .function = 0x80000000, .eax = 0x80000008 },
+	{ .function = 0x80000001, .ecx = 1, .edx = 0x20100800 },
+	{ .function = 0x80000008, .eax = 0x3028 },
+} };
+static struct kvm_lapic_state lapic;
+
+/* The least for a guest: memory first, then the interrupt controller, then the processor, with its CPUID and with the
+ * local APIC set once, or it loses NMIs. */
 static void build(struct vm *it, u8 *memory, int flags)
 {
 	struct kvm_userspace_memory_region slot = { 0, flags, 0, MEMORY, (u64)memory };
@@ -90,6 +107,10 @@ static void build(struct vm *it, u8 *memory, int flags)
 	ioctl(it->vm, KVM_ENABLE_CAP, &split);
 	it->vcpu = ioctl(it->vm, KVM_CREATE_VCPU, 0);
 	it->run = map(run_bytes, SHARED, it->vcpu);
+	ioctl(it->vcpu, KVM_SET_CPUID2, &cpuid);
+	if (!lapic.regs[0x30])
+		ioctl(it->vcpu, KVM_GET_LAPIC, &lapic);
+	ioctl(it->vcpu, KVM_SET_LAPIC, &lapic);
 }
 
 /* 32-bit flat protected mode, at the code. */

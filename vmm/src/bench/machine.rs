@@ -25,21 +25,10 @@ type Guest = Machine<io::Sink>;
 /// Exits that are timed together.
 const EXITS: u32 = 1000;
 
-/// Measures all of them.
-pub(super) fn measure(kvm: &Kvm) -> Result<Vec<Row>, Error> {
-    let model = Model::of(kvm)?;
+/// Measures `exit`.
+pub(super) fn exit(kvm: &Kvm) -> Result<Vec<Row>, Error> {
     let mut floor = Floor::new()?.attend()?;
-    let mut rows = vec![exit(kvm, &model, &mut floor)?];
-    for (name, pages, n) in [("reset-16", 16, 1000), ("reset-256", 256, 400), ("reset-2048", 2048, 60)] {
-        rows.push(reset(name, (pages, n), (kvm, &model), &mut floor)?);
-    }
-    rows.push(fork((kvm, &model), &mut floor)?);
-    rows.push(teardown((kvm, &model), &mut floor)?);
-    Ok(rows)
-}
-
-fn exit(kvm: &Kvm, model: &Model, floor: &mut Attendant) -> Result<Row, Error> {
-    let mut guest = Machine::new(kvm, model, &guest::config(&guest::RINGER)?, io::sink())?;
+    let mut guest = Machine::new(kvm, &Model::of(kvm)?, &guest::config(&guest::RINGER)?, io::sink())?;
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..101 {
         ring(&mut guest)?;
@@ -50,10 +39,19 @@ fn exit(kvm: &Kvm, model: &Model, floor: &mut Attendant) -> Result<Row, Error> {
         times[0].push(microseconds(begin.elapsed()) / f64::from(EXITS));
         times[1].push(floor.measure(b'e', EXITS)?);
     }
-    Ok(Row::of("exit", "us", times))
+    Ok(vec![Row::of("exit", "us", times)])
 }
 
-fn reset(
+/// Measures `reset-16`, `reset-256` and `reset-2048`.
+pub(super) fn reset(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
+    [("reset-16", 16, 1000), ("reset-256", 256, 400), ("reset-2048", 2048, 60)]
+        .map(|(name, pages, n)| reset_of(name, (pages, n), (kvm, &model), &mut floor))
+        .into_iter()
+        .collect()
+}
+
+fn reset_of(
     name: &'static str,
     (pages, n): (u32, u32),
     (kvm, model): (&Kvm, &Model),
@@ -77,7 +75,10 @@ fn reset(
     Ok(Row::of(name, "us", times))
 }
 
-fn fork(host: (&Kvm, &Model), floor: &mut Attendant) -> Result<Row, Error> {
+/// Measures `fork`.
+pub(super) fn fork(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
+    let host = (kvm, &model);
     let snapshot = at_a(host, 16)?;
     drop(at_b(host, &snapshot)?);
     let mut times = [Vec::new(), Vec::new()];
@@ -88,10 +89,13 @@ fn fork(host: (&Kvm, &Model), floor: &mut Attendant) -> Result<Row, Error> {
         drop(guest);
         times[1].push(floor.measure(b'f', 0)?);
     }
-    Ok(Row::of("fork", "us", times))
+    Ok(vec![Row::of("fork", "us", times)])
 }
 
-fn teardown(host: (&Kvm, &Model), floor: &mut Attendant) -> Result<Row, Error> {
+/// Measures `teardown`.
+pub(super) fn teardown(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
+    let host = (kvm, &model);
     let snapshot = at_a(host, 16)?;
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..200 {
@@ -99,12 +103,13 @@ fn teardown(host: (&Kvm, &Model), floor: &mut Attendant) -> Result<Row, Error> {
         let mut guest = at_b(host, &snapshot)?;
         guest.attach(wall.kick());
         let begin = Instant::now();
+        wall.let_go();
         drop(guest);
         drop(wall);
         times[0].push(microseconds(begin.elapsed()));
         times[1].push(floor.measure(b't', 0)?);
     }
-    Ok(Row::of("teardown", "us", times))
+    Ok(vec![Row::of("teardown", "us", times)])
 }
 
 /// The snapshot at A of a guest that writes so many pages.

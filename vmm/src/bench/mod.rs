@@ -5,12 +5,14 @@
 //! program adds nothing.
 
 mod audit;
+mod campaign;
 mod crowd;
 mod floor;
 mod guest;
 mod machine;
 mod measure;
 mod memory;
+mod overhead;
 mod start;
 
 use std::io::Write;
@@ -22,8 +24,18 @@ use crate::error::{Error, Report};
 use crate::kvm::Kvm;
 use measure::Row;
 
-/// What can be measured.
-const SUBJECTS: [Measure; 4] = [start::measure, machine::measure, memory::measure, audit::measure];
+/// What can be measured, by the names of its rows.
+const SUBJECTS: [(&[&str], Measure); 9] = [
+    (&["start"], start::measure),
+    (&["exit"], machine::exit),
+    (&["reset-16", "reset-256", "reset-2048"], machine::reset),
+    (&["fork"], machine::fork),
+    (&["audit-full", "audit-delta"], audit::measure),
+    (&["overhead"], overhead::measure),
+    (&["teardown"], machine::teardown),
+    (&["vm-memory"], memory::measure),
+    (&["campaign", "campaign-own"], campaign::measure),
+];
 
 /// What measures a subject.
 type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;
@@ -32,8 +44,20 @@ type Measure = fn(&Kvm) -> Result<Vec<Row>, Error>;
 pub fn bench(args: &BenchArgs) -> Result<u8, Error> {
     let kvm = Kvm::open()?;
     let mut rows = Vec::new();
-    for subject in SUBJECTS {
-        rows.extend(subject(&kvm)?);
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    for (names, measure) in SUBJECTS {
+        if names.iter().any(|name| wanted(name)) {
+            rows.extend(measure(&kvm)?);
+        }
+    }
+    rows.retain(|row| wanted(row.name));
+    if let (Some(only), []) = (&args.only, &rows[..]) {
+        let known = SUBJECTS.map(|(names, _)| names.join(", ")).join(", ");
+        return Err(Error::Input(Report::new(
+            "there is no such measure",
+            format!("--only {only}"),
+            format!("give a part of one of these names: {known}"),
+        )));
     }
     let text = if args.json {
         format!("{:#}\n", Value::Array(rows.iter().map(Row::to_json).collect()))
@@ -46,12 +70,18 @@ pub fn bench(args: &BenchArgs) -> Result<u8, Error> {
     Ok(0)
 }
 
+/// The rows for people; behind each median the middle half of what was measured.
 fn table(rows: &[Row]) -> String {
-    let mut text = format!("{:<14} {:>10} {:>10} {:>7} {:>7}\n", "measure", "median", "floor", "ratio", "n");
+    let heads = ["median", "middle half", "floor", "middle half", "ratio", "n"];
+    let [a, b, c, d, e, f] = heads;
+    let mut text = format!("{:<11} unit {a:>9} {b:>19} {c:>9} {d:>19} {e:>6} {f:>5}\n", "measure");
     for row in rows {
-        let Row { name, unit, median, floor, n, .. } = row;
+        let Row { name, unit, median, floor, spread, n } = row;
+        let [ours, theirs] = spread.map(|[from, to]| format!("{from:.1} to {to:.1}"));
         let ratio = row.ratio();
-        text += &format!("{name:<14} {median:>7.1} {unit:<3} {floor:>7.1} {unit:<3} {ratio:>6.2} {n:>7}\n");
+        text += &format!(
+            "{name:<11} {unit:<4} {median:>9.1} {ours:>19} {floor:>9.1} {theirs:>19} {ratio:>6.2} {n:>5}\n"
+        );
     }
     text
 }

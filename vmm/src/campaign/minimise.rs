@@ -81,7 +81,7 @@ impl Trials {
         scenario.fault = ddmin(&scenario.fault, |fault| {
             self.holds(&Scenario { fault: fault.to_vec(), ..scenario.clone() })
         })?;
-        tell("faults", before, scenario.fault.len());
+        tell("faults", before as u64, scenario.fault.len() as u64);
 
         let before = scenario.program.len();
         scenario.program = ddmin(&scenario.program, |program| {
@@ -91,7 +91,7 @@ impl Trials {
                     && self.holds(&Scenario { program: program.to_vec(), ..scenario.clone() })?,
             )
         })?;
-        tell("programs", before, scenario.program.len());
+        tell("programs", before as u64, scenario.program.len() as u64);
 
         for Key { name, least, get, set } in KEYS {
             let before = get(&scenario);
@@ -145,7 +145,7 @@ impl Trials {
     }
 }
 
-fn tell<T: std::fmt::Display + PartialEq>(what: &str, before: T, after: T) {
+fn tell(what: &str, before: u64, after: u64) {
     if before != after {
         eprintln!("{what}: {before} -> {after}");
     }

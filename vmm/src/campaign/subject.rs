@@ -15,7 +15,7 @@ use crate::experiment::{Compare, End, Laboratory, Warm};
 use crate::faults::digest::Digest;
 use crate::kvm::Kvm;
 use crate::loader::Blob;
-use crate::machine::Model;
+use crate::machine::{MachineConfig, Model};
 use crate::programs;
 use crate::run::{self, MATRIX, SILENCE};
 use crate::scenario::{Cell, Scenario, Start};
@@ -102,16 +102,23 @@ impl Subject {
         if self.scenario.fault.is_empty() { Vary::Seed } else { Vary::Faults }
     }
 
-    /// Runs one guest in the calling thread.
-    pub fn run(&self, run: Run) -> Result<RunEnd, Error> {
+    /// The scenario of a run, with nothing left open, and what its guest is made from.
+    pub fn prepare(&self, run: Run) -> Result<(Scenario, MachineConfig), Error> {
         // A plan has only runs of cells that there are.
         let scenario = run.resolve(&self.cells).unwrap_or_else(|| self.scenario.resolve(run.draw));
+        let config = run::machine_config(&scenario, self.module.clone())?;
+        Ok((scenario, config))
+    }
+
+    /// Runs one guest in the calling thread.
+    pub fn run(&self, run: Run) -> Result<RunEnd, Error> {
+        let (scenario, config) = self.prepare(run)?;
         let golden = match self.golden(run, &scenario)? {
             RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
             RunEnd::Row(golden) => golden,
         };
         let compare = golden.as_deref().map_or(Compare::Nothing, Compare::With);
-        self.experiment(&scenario, compare, None, |verdict| Box::new(Row::of(run, verdict)))
+        self.experiment_of((&scenario, &config), compare, None, |verdict| Box::new(Row::of(run, verdict)))
     }
 
     /// The golden run of a run with faults.
@@ -150,9 +157,19 @@ impl Subject {
         take: impl FnOnce(&Verdict<'_>) -> T,
     ) -> Result<RunEnd<T>, Error> {
         let config = run::machine_config(scenario, self.module.clone())?;
+        self.experiment_of((scenario, &config), compare, out, take)
+    }
+
+    fn experiment_of<T>(
+        &self,
+        (scenario, config): (&Scenario, &MachineConfig),
+        compare: Compare<'_>,
+        out: Option<&Path>,
+        take: impl FnOnce(&Verdict<'_>) -> T,
+    ) -> Result<RunEnd<T>, Error> {
         let laboratory = Laboratory {
             scenario,
-            config: &config,
+            config,
             fingerprints: &self.fingerprints,
             kvm: &self.kvm,
             model: &self.model,

@@ -28,6 +28,10 @@ pub struct Tally {
 pub enum Response {
     /// It ends so.
     Outcome(String),
+    /// With faults: this one noticed first.
+    NoticedBy(String),
+    /// With faults: it was lost, and this one brought it back.
+    RecoveredBy(String),
     /// It reaches this beat.
     Beat(Beat),
 }
@@ -37,6 +41,8 @@ impl Response {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Outcome(_) => "outcome",
+            Self::NoticedBy(_) => "noticed by",
+            Self::RecoveredBy(_) => "recovered by",
             Self::Beat(_) => "beat",
         }
     }
@@ -44,7 +50,7 @@ impl Response {
     /// Its name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Outcome(name) => name,
+            Self::Outcome(name) | Self::NoticedBy(name) | Self::RecoveredBy(name) => name,
             Self::Beat(beat) => beat.name(),
         }
     }
@@ -61,9 +67,12 @@ impl Tally {
     /// Counts one more.
     pub fn add(&mut self, row: &Row) {
         self.runs += 1;
-        *self.seen.entry(Response::Outcome(row.outcome.clone())).or_default() += 1;
-        for beat in row.beats.keys() {
-            *self.seen.entry(Response::Beat(*beat)).or_default() += 1;
+        let outcome = std::iter::once(Response::Outcome(row.outcome.clone()));
+        let noticed = row.noticed_by.clone().map(Response::NoticedBy);
+        let recovered = row.recovered_by.clone().map(Response::RecoveredBy);
+        let beats = row.beats.keys().copied().map(Response::Beat);
+        for response in outcome.chain(noticed).chain(recovered).chain(beats) {
+            *self.seen.entry(response).or_default() += 1;
         }
         *self.beats_reached.entry(row.beats.len()).or_default() += 1;
         for (sum, count) in self.leaks.iter_mut().zip([row.leaks_detected, row.leaks_actual, row.leaks_true])

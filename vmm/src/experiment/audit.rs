@@ -33,6 +33,7 @@ impl Run<'_> {
                 map: observer.map(),
                 memory: life.machine.memory(),
             });
+            self.history.audit(observer.guest());
             let found: Vec<Finding> = observer.violations().cloned().collect();
             for finding in &found {
                 self.found(life, &mut observer, finding);

@@ -59,7 +59,13 @@ impl Run<'_> {
         let writable =
             finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
         let (at, memory) = ((life.ended, life.tick), life.machine.memory());
-        self.detector.found(sharing, writable.map(|party| party.entry), at, &self.ledger, memory);
+        self.detector.found(
+            sharing,
+            writable.map(|party| (party.virt, party.entry)),
+            at,
+            &self.ledger,
+            memory,
+        );
         self.note(kind, life.tick, about, values);
         let beat = if kind == Kind::LeakFound { Beat::Leak } else { Beat::Crossing };
         self.beats.finding(beat, life.tick, finding, observer.guest(), &self.ledger);

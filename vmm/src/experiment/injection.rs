@@ -78,7 +78,7 @@ impl Run<'_> {
                 // The word was read, so it is there.
                 let _ = machine.memory().write(word.at, bytes.get(..word.bytes.into()).unwrap_or_default());
                 if word.table {
-                    machine.vm().flush_translations()?;
+                    machine.flush_translations()?;
                 }
             }
             Act::Invert(register, bits) => {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Run;
 use super::console::Console;
-use super::ending::Ending;
+use super::ending::{Cause, Ending};
 use super::trapping::Trapping;
 use crate::dump::{self, Published};
 use crate::error::Error;
@@ -17,6 +17,7 @@ use crate::faults::injector::Injector;
 use crate::machine::Machine;
 use crate::monitor::Monitor;
 use crate::observer::Observer;
+use crate::postmortem::{Case, Ended};
 
 /// What belongs to one incarnation of the guest.
 pub(super) struct Life {
@@ -76,9 +77,46 @@ impl Run<'_> {
         self.account(life);
         self.leave(life);
         self.ended = life.tick;
+        self.post_mortem(life, ending)?;
         if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
             self.write_core(life)?;
         }
+        Ok(())
+    }
+
+    /// What is to be learned from it, if there is anything. The first incarnation is what a run is about, as with cores.
+    fn post_mortem(&mut self, life: &Life, ending: Ending) -> Result<(), Error> {
+        let ended = match ending {
+            Ending::Lasted | Ending::Settled { .. } => Ended::Lasted,
+            Ending::Reset(Cause::Guest) => Ended::Guest,
+            Ending::Reset(Cause::Watchdog) => Ended::Watchdog,
+            Ending::Reset(Cause::Processor) => Ended::Processor,
+            Ending::Hung => Ended::Hung,
+            Ending::Signal(_) => return Ok(()),
+        };
+        self.beats.name_places(self.events.places());
+        let taps =
+            life.observer.as_ref().map_or(0, |observer| observer.info(life.machine.memory()).counters.taps);
+        let case = Case {
+            scenario: self.lab.scenario,
+            incarnation: self.incarnation,
+            tick: life.tick,
+            ended,
+            history: &self.history,
+            beats: &self.beats,
+            writes: self.detector.writes(),
+            agents: [taps, self.tags.true_positives, self.tags.false_positives],
+        };
+        let Some(post_mortem) = case.examine() else { return Ok(()) };
+        if let Some(folder) = &mut self.folder {
+            let name = match self.incarnation {
+                1 => "post-mortem".to_owned(),
+                later => format!("post-mortem-{later}"),
+            };
+            folder.write(&format!("{name}.json"), &format!("{:#}\n", post_mortem.document))?;
+            folder.write(&format!("{name}.txt"), &post_mortem.text)?;
+        }
+        self.post_mortems.push(post_mortem);
         Ok(())
     }
 

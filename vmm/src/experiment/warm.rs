@@ -5,17 +5,20 @@
 //! that a warm run is the same as a cold one, event by event.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use abi::info::Doorbell;
 
 use super::Laboratory;
-use crate::error::Error;
+use crate::error::{Error, Report};
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, MachineConfig, Model};
+use crate::output::AtomicFile;
 use crate::pvh;
-use crate::snapshot::{Pool, Snapshot};
+use crate::snapshot::{self, Pool, Snapshot};
+use crate::verdict::Fingerprints;
 use crate::wall::{Wall, WallConfig};
 
 /// A guest that has booted, and VMs for those that go on from there. Clones are the same.
@@ -56,6 +59,35 @@ impl Warm {
         machine.came_from(&snapshot);
         pool.keep(machine);
         Ok(Some(Self { snapshot, pool, config: Arc::new(config) }))
+    }
+
+    /// Goes on from a snapshot that was saved of such a guest; `option` named the file.
+    pub fn load(
+        option: &str,
+        path: &Path,
+        config: &MachineConfig,
+        fingerprints: &Fingerprints,
+    ) -> Result<Self, Error> {
+        let (snapshot, origin) = snapshot::load(option, path)?;
+        let memory_mib = snapshot.memory().memory_mib();
+        let other = if origin != fingerprints.origin() {
+            "the snapshot was taken of another image or boot module".to_owned()
+        } else if memory_mib != config.memory_mib {
+            format!(
+                "the snapshot is of a guest with {memory_mib} MiB, the scenario wants {}",
+                config.memory_mib
+            )
+        } else {
+            let config = Arc::new(MachineConfig { cmdline: String::new(), ..config.clone() });
+            return Ok(Self { snapshot: Arc::new(snapshot), pool: Arc::new(Pool::new()), config });
+        };
+        let remedy = "take a snapshot of this scenario with --save-snapshot, or run without one";
+        Err(Error::Input(Report::new(other, format!("{option} {}", path.display()), remedy)))
+    }
+
+    /// Saves the guest where it first rings.
+    pub fn save(&self, fingerprints: &Fingerprints, file: AtomicFile) -> Result<(), Error> {
+        file.finish(|file| snapshot::save(&self.snapshot, &fingerprints.origin(), file))
     }
 
     /// The guest where it first rings.

@@ -9,6 +9,7 @@ use kvm_bindings::{
     kvm_sregs, kvm_vcpu_events, kvm_xsave,
 };
 use kvm_ioctls::{SyncReg, VcpuFd};
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::errno;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -67,6 +68,7 @@ const MSRS: [u32; 45] = [
 ];
 
 /// All that a processor knows, after the access that it stopped at.
+#[derive(Serialize, Deserialize)]
 pub struct CpuState {
     /// General registers.
     pub general: kvm_regs,
@@ -148,8 +150,7 @@ impl Vcpu {
         if differ(&apic, &*to.apic) {
             self.fd.set_lapic(&to.apic).map_err(VmmError::ioctl("KVM_SET_LAPIC"))?;
         }
-        let msrs = read_msrs(&self.fd, to.msrs.iter().map(|msr| msr.index))?;
-        self.set_msrs(&msrs, &to.msrs)?;
+        self.restore_msrs(&to.msrs)?;
         let activity = if stopped_at_access { KVM_MP_STATE_RUNNABLE } else { self.activity()? };
         if activity != to.activity {
             self.set_activity(to.activity)?;
@@ -216,6 +217,19 @@ impl Vcpu {
         // SAFETY: KVM reads no more than the structure unless a guest was given features that need more room, which
         // takes a permission that this program never asks for.
         unsafe { self.fd.set_xsave(extended) }.map_err(VmmError::ioctl("KVM_SET_XSAVE"))
+    }
+
+    fn restore_msrs(&mut self, to: &[kvm_msr_entry]) -> Result<(), VmmError> {
+        let same =
+            |list: &Msrs| list.as_slice().iter().map(|msr| msr.index).eq(to.iter().map(|msr| msr.index));
+        let mut now = match self.msrs.take().filter(same) {
+            Some(list) => list,
+            None => Msrs::from_entries(to).map_err(|_| VmmError::BadExit)?,
+        };
+        let read = self.fd.get_msrs(&mut now).map_err(VmmError::ioctl("KVM_GET_MSRS"))?;
+        self.set_msrs(&now.as_slice()[..read.min(to.len())], to)?;
+        self.msrs = Some(now);
+        Ok(())
     }
 
     /// Sets those that are not yet what they are to be.

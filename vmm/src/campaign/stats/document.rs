@@ -27,7 +27,13 @@ impl Stats<'_> {
         let effects: Map<_, _> = self
             .effects
             .iter()
-            .map(|(response, effects)| (response.name().to_owned(), effects.iter().map(effect).collect()))
+            .map(|(response, effects)| {
+                let kind = match response {
+                    Response::Outcome(_) | Response::Beat(_) => String::new(),
+                    other => format!("{} ", other.kind()),
+                };
+                (kind + response.name(), effects.iter().map(effect).collect())
+            })
             .collect();
         let mut document = json!({
             "version": 1,
@@ -58,12 +64,13 @@ impl Stats<'_> {
     }
 
     fn tally(&self, tally: &Tally) -> Map<String, Value> {
-        let mut outcomes = Map::new();
-        let mut beats = Map::new();
+        let [mut outcomes, mut noticed, mut recovered, mut beats] = [(); 4].map(|()| Map::new());
         for response in &self.responses {
             let value = rate(tally.seen(response));
             match response {
                 Response::Outcome(name) => outcomes.insert(name.clone(), value),
+                Response::NoticedBy(name) => noticed.insert(name.clone(), value),
+                Response::RecoveredBy(name) => recovered.insert(name.clone(), value),
                 Response::Beat(beat) => beats.insert(beat.name().to_owned(), value),
             };
         }
@@ -74,6 +81,8 @@ impl Stats<'_> {
         let value = json!({
             "runs": tally.runs,
             "outcomes": outcomes,
+            "noticed_by": noticed,
+            "recovered_by": recovered,
             "beats": beats,
             "beats_reached": reached.collect::<Vec<_>>(),
             "leaks": {

@@ -29,7 +29,7 @@ impl Stats<'_> {
                 self.factorial(&mut out, response);
             }
         } else {
-            for kind in ["outcome", "beat"] {
+            for kind in ["outcome", "noticed by", "recovered by", "beat"] {
                 self.single(&mut out, kind);
             }
         }

@@ -157,15 +157,23 @@ const NO_TIMER: [&str; 3] = ["tick = 50", "device = \"timer\"", "lost = 1000000"
 
 #[test]
 fn a_kernel_that_jumps_into_nothing_crashes_and_is_brought_back_by_its_nmi_handler() {
+    // The monitor would take all who wait for wedged.
     check(
         "crash",
-        "first = \"none\"\nsecond = \"none\"",
+        "first = \"none\"\nsecond = \"none\"\n[monitor]\nenabled = false",
         &[KERNEL_JUMP],
         "crashed",
         &["kernel", "watchdog"],
         None,
     );
-    check("brought-back", "", &[KERNEL_JUMP], "recovered", &["kernel", "watchdog"], Some("nmi-handler"));
+    check(
+        "brought-back",
+        "[monitor]\nenabled = false",
+        &[KERNEL_JUMP],
+        "recovered",
+        &["kernel", "watchdog"],
+        Some("nmi-handler"),
+    );
 }
 
 #[test]
@@ -250,9 +258,9 @@ fn whom_and_what_the_guest_does_not_have_is_refused_before_it_runs() {
             "where.process",
             "no process is ever called `nobody`",
         ),
-        (["symbol = \"no_such\"", "", "nmi = true"], "when.symbol", "no function"),
+        (["symbol = \"no_such_function\"", "", "nmi = true"], "when.symbol", "no function"),
         (
-            ["symbol = { one-of = [\"Kernel::tick\", \"no_such\"] }", "", "nmi = true"],
+            ["symbol = { one-of = [\"Kernel::tick\", \"no_such_function\"] }", "", "nmi = true"],
             "when.symbol",
             "no function",
         ),

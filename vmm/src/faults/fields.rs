@@ -6,16 +6,20 @@ use kvm_bindings::kvm_regs;
 use core::mem::offset_of;
 
 macro_rules! fields {
-    ($($field:ident: $bytes:literal,)+) => {
+    ($($field:ident)+) => {
         /// Fields of a descriptor: name, offset, bytes.
-        const FIELDS: &[(&str, u64, u8)] = &[$((stringify!($field), offset_of!(Descriptor, $field) as u64, $bytes),)+];
+        const FIELDS: &[(&str, u64, u8)] =
+            &[$((stringify!($field), offset_of!(Descriptor, $field) as u64, bytes(|d| &d.$field)),)+];
     };
 }
 
+const fn bytes<T>(_: fn(&Descriptor) -> &T) -> u8 {
+    size_of::<T>() as u8
+}
+
 fields! {
-    magic: 4, pid: 4, parent: 4, root: 4, uid: 4, keys: 4, program: 4, state: 1, ring: 1, priority: 1, effective: 1,
-    seen: 8, entries: 8, since: 8, waited: 8, peer: 4, predicted: 4, bursts: 4, misjudged: 4, faults: 4, messages: 4,
-    frames: 4, service: 4,
+    magic pid parent root uid keys program state ring priority effective seen entries since waited peer predicted bursts
+    misjudged faults messages frames service remedy doomed tagged born
 }
 
 /// A field of a descriptor.

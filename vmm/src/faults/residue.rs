@@ -67,7 +67,7 @@ fn descriptor(page: &[u64], hasher: &mut Hasher) {
         d.service.into(),
     ];
     hasher.update(numbers.as_bytes());
-    hasher.update(&[d.state, d.ring, d.priority, d.effective]);
+    hasher.update(&[d.state, d.ring, d.priority, d.effective, d.remedy, d.doomed, d.tagged]);
     hasher.update(&d.name);
     hasher.update(d.context.as_bytes());
 }

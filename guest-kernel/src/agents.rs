@@ -134,7 +134,7 @@ impl<H: Hardware> Kernel<H> {
             return Err(Error::Denied);
         }
         let class = Class::from_raw(class).ok_or(Error::Invalid)?;
-        let image = self.module.program(program as usize).map_or(0, |program| image_pages(program));
+        let image = self.module.program(program as usize).map_or(0, image_pages);
         let remedy =
             u8::try_from(remedy).ok().filter(|page| u32::from(*page) < image).ok_or(Error::Invalid)?;
         let posts = &self.agents.posts;

@@ -247,7 +247,7 @@ mod tests {
     fn a_look_comes_every_so_often() {
         let mut world = world();
         world.fill(OTHER_TEXT, &[1; 100]);
-        assert_eq!(world.audit(64), None);
-        assert!(world.audit(65).is_some());
+        assert_eq!(world.audit(PERIOD), None);
+        assert!(world.audit(1 + PERIOD).is_some());
     }
 }

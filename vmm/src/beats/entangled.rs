@@ -212,7 +212,7 @@ mod tests {
         let mut world = world([0, 1]);
         assert_eq!(world.audit(1), None);
         share(&mut world, FRAME, [true, true]);
-        assert_eq!(world.audit(8), None);
-        assert!(world.audit(9).is_some());
+        assert_eq!(world.audit(PERIOD), None);
+        assert!(world.audit(1 + PERIOD).is_some());
     }
 }

@@ -345,7 +345,7 @@ mod tests {
         #[test]
         fn nonsense_is_survived_and_judged_the_same_each_time(
             records in prop::collection::vec((0..40u16, 0..6u32, any::<(u32, u32)>(), 0..6u64, any::<u64>()), 0..60),
-            descriptors in prop::collection::vec(prop::collection::vec(any::<u8>(), 288), 0..4),
+            descriptors in prop::collection::vec(prop::collection::vec(any::<u8>(), size_of::<abi::process::Descriptor>()), 0..4),
             ticks in prop::collection::vec(any::<u64>(), 4),
         ) {
             let mut guest = Guest::default();

@@ -31,7 +31,7 @@ pub(super) fn measure(_kvm: &Kvm) -> Result<Vec<Row>, Error> {
         rates[0].push(rate(&subject, jobs)?);
         rates[1].push(jobs as f64 * rate(&subject, 1)?);
     }
-    let rate = Row::of("campaign", "1/s", rates);
+    let rate = Row::of("campaign", "Hz", rates);
 
     let Some(row) = one_row(&subject)? else { return Ok(vec![rate]) };
     let mut times = [Vec::new(), Vec::new()];

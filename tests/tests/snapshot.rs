@@ -14,6 +14,7 @@ fn left(name: &str, arguments: &[&str]) -> (Value, String, String) {
     let (outcome, mut verdict) = run_json(&scenario(name), &arguments);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     verdict.as_object_mut().unwrap().remove("wall_ms");
+    verdict.as_object_mut().unwrap().remove("stolen_ms");
     let read = |file: &str| fs::read_to_string(out.join(file)).unwrap();
     (verdict, read("events.jsonl"), read("console.log"))
 }

@@ -318,7 +318,9 @@ impl Run<'_> {
         life.ended = std::mem::replace(&mut life.tick, now);
         self.tally.ticks += elapsed;
         self.take_trace(life);
+        let begin = Instant::now();
         let seen = life.monitor.wants_audit(now) && self.audit(life)?;
+        self.tally.stolen += begin.elapsed();
         if let Some(ending) = self.act(life, seen)? {
             return Ok(Some(ending));
         }

@@ -83,7 +83,12 @@ pub fn text(verdict: &Verdict<'_>) -> String {
             space["pages"]
         );
     }
-    let _ = writeln!(out, "  monitor   {} kills, {} restarts ordered", tally.kills, tally.restarts);
+    let stolen = tally.stolen.as_secs_f64() / verdict.wall.as_secs_f64().max(f64::EPSILON) * 100.0;
+    let _ = writeln!(
+        out,
+        "  monitor   {} kills, {} restarts ordered; looking took {stolen:.1} % of the time",
+        tally.kills, tally.restarts
+    );
     let tags = &verdict.tags;
     let _ = writeln!(
         out,

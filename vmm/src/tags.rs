@@ -130,6 +130,29 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_a_server_that_is_gone_or_answers_too_late_has_violated_nothing() {
+        let refused = |call: Call, error: Error, first: u64| Record {
+            a: call as u32,
+            c: first,
+            ..refused(GOOD, error)
+        };
+        let sent = |from: Pid, to: Pid, port: u32| Record {
+            kind: Kind::Send as u16,
+            pid: from,
+            a: port,
+            b: to.0.into(),
+            ..Record::default()
+        };
+        let gone = refused(Call::Call, Error::NotFound, 2000);
+        let late = refused(Call::Reply, Error::Dead, BAD.0.into());
+        for crime in [gone, late] {
+            assert_eq!(judged(&[crime, crime, crime, tag(GOOD)]), (1, 0));
+            assert_eq!(judged(&[sent(BAD, GOOD, 2000), crime, crime, crime, tag(GOOD)]), (0, 1));
+            assert_eq!(judged(&[sent(GOOD, BAD, 2001), crime, crime, crime, tag(GOOD)]), (1, 0));
+        }
+    }
+
+    #[test]
     fn bad_luck_is_no_violation() {
         for error in [Error::TimedOut, Error::Exhausted, Error::Interrupted] {
             let luck = refused(GOOD, error);

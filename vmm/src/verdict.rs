@@ -68,6 +68,8 @@ pub struct Tally {
     pub audits: u64,
     /// Audits that could not read the guest's tables.
     pub blind_audits: u64,
+    /// Real time for which the guest stood still so that the monitor could look at it.
+    pub stolen: Duration,
     /// Restarts that the monitor ordered.
     pub restarts: u64,
     /// Kills that the monitor ordered.
@@ -215,6 +217,7 @@ impl Verdict<'_> {
             "incarnations": self.incarnations,
             "healthy_after_reset": self.healthy_after_reset,
             "wall_ms": milliseconds(self.wall),
+            "stolen_ms": milliseconds(tally.stolen),
         })
     }
 

@@ -88,7 +88,9 @@ fn processes_are_listed_with_the_rest_of_the_guests_figures() {
     assert_eq!(document["problems"], Value::Array(vec![]));
     let owner = processes.iter().find(|process| process["pid"] == leak()["owner"]).unwrap();
     assert_eq!((&owner["name"], &owner["ring"]), (&"client".into(), &3.into()));
-    assert_eq!(text.lines().filter(|line| line.contains(" client ")).count(), 40);
+    let clients = processes.iter().filter(|process| process["name"] == "client").count();
+    assert!(clients > 20, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" client ")).count(), clients);
     assert!(text.starts_with("tick 250:"), "{text}");
 }
 

@@ -2,7 +2,7 @@
 //! the Agents.)
 //!
 //! ```text
-//! system call, delivery -> tap -> state page -> daemon half (`agency`) -> Tag -> the violator ends
+//! system call, delivery -> tap -> state page -> daemon half (`agency`) -> Tag -> the violator comes to the remedy
 //! ```
 //!
 //! Each class of events has one Agent at a time. Its state page is mapped into the daemon and written from here, so that

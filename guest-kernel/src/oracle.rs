@@ -9,7 +9,7 @@
 //! instead of stretching somebody's system call.
 
 use abi::Pid;
-use abi::process::State;
+use abi::process::{Descriptor, State};
 use abi::syscall::Error;
 use abi::trace::Kind;
 
@@ -95,10 +95,14 @@ impl<H: Hardware> Kernel<H> {
     fn end_the_doomed(&mut self) {
         self.timer.doomed = false;
         for slot in 1..self.slots.limit() {
-            if self.descriptors[slot] == 0 || self.process(slot).d.doomed == 0 {
+            if self.descriptors[slot] == 0 {
                 continue;
             }
-            let pid = self.process(slot).d.pid;
+            let Descriptor { pid, doomed, state, .. } = self.process(slot).d;
+            // It may have ended by itself meanwhile.
+            if doomed == 0 || state == State::Zombie as u8 {
+                continue;
+            }
             let by = self.timer.attendant;
             self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
             self.end(slot, KILLED);

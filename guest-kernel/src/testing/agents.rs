@@ -259,6 +259,22 @@ fn who_is_tagged_gets_the_agents_image_from_the_remedy_on_and_nothing_else() {
 }
 
 #[test]
+fn who_is_doomed_and_ends_by_itself_is_ended_once() {
+    let mut m = Matrix::boot(200, TIMELESS);
+    let root = m.spawn(PLAIN, 0, 2);
+    m.schedule();
+    let child = Pid(m.ok(root, Call::Spawn, &[PLAIN as u64, 1000, 3]) as u32);
+    m.act(root, Call::Sleep, &[2]);
+    m.process(child).d.ring = 0;
+    m.process(child).d.doomed = 1;
+    m.kernel.timer.doomed = true;
+    m.act(child, Call::Exit, &[0]);
+    // The idle kernel has come to the tick at which its parent wakes, and to the doomed on the way.
+    assert_eq!((m.running(), m.state(child)), (root, Some(State::Zombie)));
+    assert_eq!(m.traced(Kind::Kill).len(), 0);
+}
+
+#[test]
 fn the_kill_of_a_process_in_ring_0_is_completed_by_whoever_attends_to_the_timer() {
     let mut m = Matrix::boot(200, TIMELESS);
     let (root, user) = (m.spawn(PLAIN, 0, 2), m.spawn(PLAIN, 1000, 3));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use abi::Pid;
 use abi::frame::FrameKind;
+use abi::trace::{Kind, Record};
 use introspect::reverse::Mapped;
 use serde_json::{Value, json};
 
@@ -19,10 +20,13 @@ const MOST_FRAMES: usize = 8;
 
 /// Reached when at a look two processes have a frame in common that ring 3 can execute in both, and that is not the
 /// text of the one program that both are of (the programs differ, or the frame's kind is not program), while they have
-/// no frame in common that either maps as data. What is read-only in a program counts as part of it. A look takes place at the first audit and then every [`PERIOD`] ticks.
+/// no frame in common that either maps as data. What is read-only in a program counts as part of it. Two who
+/// were both tagged (event `tagged`) are at an Agent's remedy, which is in order. A look takes place at the first audit and then every [`PERIOD`] ticks.
 #[derive(Default)]
 pub(super) struct Entangled {
     next: u64,
+    /// Who was tagged. By slot, so that there are no more than slots.
+    tagged: BTreeMap<usize, Pid>,
 }
 
 #[derive(Default)]
@@ -32,13 +36,23 @@ struct Pair {
 }
 
 impl Detector for Entangled {
+    fn event(&mut self, record: &Record, _known: &Known) -> Option<Value> {
+        if Kind::from_raw(record.kind) == Some(Kind::Tagged) {
+            self.tagged.insert(record.pid.slot(), record.pid);
+        }
+        None
+    }
+
     fn audit(&mut self, view: &View<'_>, _known: &Known) -> Option<Value> {
         if view.tick < self.next {
             return None;
         }
         self.next = view.tick.saturating_add(PERIOD);
         let pairs = pairs(view);
-        let (&(one, other), pair) = pairs.iter().find(|(_, pair)| !pair.data)?;
+        let at_a_remedy = |pid: u32| self.tagged.get(&Pid(pid).slot()) == Some(&Pid(pid));
+        let (&(one, other), pair) = pairs
+            .iter()
+            .find(|((one, other), pair)| !pair.data && !(at_a_remedy(*one) && at_a_remedy(*other)))?;
         let frames = pair.text.iter().take(MOST_FRAMES).map(|(one, other)| {
             let kind = view.guest.fact(one.frame()).and_then(|fact| FrameKind::from_raw(fact.kind));
             json!({
@@ -204,6 +218,20 @@ mod tests {
         for slot in [1, 3] {
             world.map(pid(slot), USER_DATA, FRAME + 1, false);
         }
+        assert!(world.audit(1).is_some());
+    }
+
+    #[test]
+    fn two_who_were_tagged_are_at_a_remedy_but_not_one_who_was_and_one_who_was_not() {
+        let mut world = world([0, 1]);
+        share(&mut world, FRAME, [true, true]);
+        for slot in [1, 2] {
+            assert_eq!(world.event(Kind::Tagged, 1, pid(slot), [1, 0, 8]), None);
+        }
+        assert_eq!(world.audit(1), None);
+        let mut world = self::world([0, 1]);
+        share(&mut world, FRAME, [true, true]);
+        assert_eq!(world.event(Kind::Tagged, 1, pid(2), [1, 0, 8]), None);
         assert!(world.audit(1).is_some());
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use abi::Pid;
-use abi::syscall::{Call, SIGNAL_END};
+use abi::syscall::{Call, Error, SIGNAL_END};
 use abi::trace::{Kind, Record};
 use serde_json::{Value, json};
 
@@ -19,9 +19,9 @@ const MOST: usize = 1024;
 /// attempt is
 ///
 /// - a kill by the other (event `kill`), or one that has begun (`doomed`),
-/// - a tag (event `tagged`),
 /// - the signal that ends a process (event `signal`, number 15), whether it was handled or not,
-/// - a call to kill or to tag that was refused (event `refused`, whose `first` names the victim).
+/// - a call to kill or to tag that was refused because the caller may not do that (event `refused`, whose `first` names
+///   the victim). Who is dead already, or on his way, is attacked by nobody.
 #[derive(Default)]
 pub(super) struct Duel {
     /// For who attacks whom, the last two attempts, the older first.
@@ -36,11 +36,13 @@ struct Attempt {
 
 /// Who attacks whom in this record, and how.
 fn attempt(record: &Record) -> Option<(Pid, Pid, &'static str)> {
-    let refused = |how| Some((record.pid, Pid(u32::try_from(record.c).ok()?), how));
+    let refused = |how| {
+        let denied = record.b == Error::Denied as u64;
+        Some((record.pid, Pid(u32::try_from(record.c).ok()?), how)).filter(|_| denied)
+    };
     match Kind::from_raw(record.kind)? {
         Kind::Kill => Some((Pid(record.b as u32), record.pid, "killed")),
         Kind::Doomed => Some((Pid(record.b as u32), record.pid, "kill-begun")),
-        Kind::Tagged => Some((Pid(record.b as u32), record.pid, "tagged")),
         Kind::Signal if u64::from(record.a) == SIGNAL_END => {
             Some((Pid(record.b as u32), record.pid, "signal"))
         }
@@ -84,7 +86,6 @@ impl Detector for Duel {
 mod tests {
     use super::*;
     use crate::beats::testing::{World, pid};
-    use abi::syscall::Error;
     use proptest::prelude::*;
 
     #[derive(Clone, Copy, Debug)]
@@ -122,6 +123,17 @@ mod tests {
         .unwrap();
         assert_eq!(evidence["duellists"][0]["process"]["pid"], "2.1");
         assert_eq!(evidence["duellists"][1]["attempts"][1]["how"], "tag-refused");
+    }
+
+    #[test]
+    fn a_violator_that_is_tagged_and_judged_once_more_on_its_way_is_in_no_duel() {
+        let mut world = World::<Duel>::new();
+        let dead = [Call::Tag as u64, Error::Dead as u64, pid(2).0.into()];
+        for tick in 1..4 {
+            assert_eq!(attack(&mut world, tick, 2, 1, How::KillRefused), None);
+            assert_eq!(world.event(Kind::Tagged, tick, pid(2), [1, pid(1).0.into(), 4]), None);
+            assert_eq!(world.event(Kind::Refused, tick, pid(1), dead), None);
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Detector for Entangled {
         let at_a_remedy = |pid: u32| self.tagged.get(&Pid(pid).slot()) == Some(&Pid(pid));
         let (&(one, other), pair) = pairs
             .iter()
-            .find(|((one, other), pair)| !pair.data && !(at_a_remedy(*one) && at_a_remedy(*other)))?;
+            .filter(|(_, pair)| !pair.data)
+            .find(|((one, other), _)| !(at_a_remedy(*one) && at_a_remedy(*other)))?;
         let frames = pair.text.iter().take(MOST_FRAMES).map(|(one, other)| {
             let kind = view.guest.fact(one.frame()).and_then(|fact| FrameKind::from_raw(fact.kind));
             json!({

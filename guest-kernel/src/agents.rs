@@ -271,7 +271,7 @@ impl<H: Hardware> Kernel<H> {
         if process.d.state == State::Zombie as u8 {
             return Err(Error::Dead);
         }
-        if process.directory == 0 {
+        if !process.runs_a_program() {
             return Err(Error::Denied);
         }
         if other == slot { Err(Error::Invalid) } else { Ok(other) }

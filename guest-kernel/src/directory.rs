@@ -3,6 +3,8 @@
 
 /// The port of the first directory; others have the numbers that follow.
 pub const DIRECTORIES: u64 = 700;
+/// Names with this bit belong to one process.
+pub const OWN: u64 = 1 << 63;
 /// A record of a list: a name, and room for its port.
 pub const RECORD_BYTES: u64 = 16;
 /// Most records that a directory looks at in one list.

@@ -38,7 +38,7 @@ impl<H: Hardware> Kernel<H> {
     pub(crate) fn page_fault(&mut self, slot: usize) {
         let at = self.hw.fault_address();
         let process = self.process(slot);
-        let may_wait = process.directory != 0 && process.phone.active == 0;
+        let may_wait = process.runs_a_program() && process.phone.active == 0;
         if may_wait && process.d.context.error & (PROTECTION | FETCH) == 0 {
             loop {
                 match self.mend(slot, GuestVirt(at).page()) {
@@ -153,7 +153,7 @@ impl<H: Hardware> Kernel<H> {
     #[inline(never)]
     pub(crate) fn fault(&mut self, slot: usize, vector: u32, address: u64) {
         let process = self.process(slot);
-        let (pid, rip, runs_a_program) = (process.d.pid, process.d.context.rip, process.directory != 0);
+        let (pid, rip, runs_a_program) = (process.d.pid, process.d.context.rip, process.runs_a_program());
         assert!(
             runs_a_program,
             "a kernel process faulted: vector {vector} at {rip:#x}, address {address:#x}"

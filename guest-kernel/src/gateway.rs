@@ -199,7 +199,7 @@ impl<H: Hardware> Kernel<H> {
     /// nobody at the gateway.
     pub(crate) fn may_be_set_back(&mut self, slot: usize) -> bool {
         let process = self.process(slot);
-        process.directory != 0 && process.phone.active == 0
+        process.runs_a_program() && process.phone.active == 0
     }
 
     /// Sets a process that runs a program back: its registers are as they were, and its next instruction is `SYSCALL`.

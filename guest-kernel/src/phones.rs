@@ -43,9 +43,9 @@ pub struct Phone {
 }
 
 impl<H: Hardware> Kernel<H> {
-    /// Whether the one that runs has an address space of its own: its faults are its own, whatever ring it is in.
+    /// Whether the one that runs has an address space of its own.
     pub fn runs_a_program(&mut self) -> bool {
-        self.process(self.current).directory != 0
+        self.process(self.current).runs_a_program()
     }
 
     /// Whether the one that runs is on the phone.

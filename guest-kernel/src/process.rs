@@ -144,6 +144,12 @@ impl Process {
         Frame(u64::from(self.d.root))
     }
 
+    /// Whether it has an address space of its own: its faults are its own, whatever ring it is in.
+    #[inline(always)]
+    pub(crate) fn runs_a_program(&self) -> bool {
+        self.directory != 0
+    }
+
     pub(crate) fn frames(&self) -> Chain {
         Chain { first: self.frames_first, last: self.frames_last }
     }

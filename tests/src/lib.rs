@@ -227,6 +227,60 @@ pub fn scenario(name: &str) -> PathBuf {
     }
 }
 
+/// A daemon for the watchdog, and clients with those who serve them: the programs that most scenarios of tests begin with.
+pub const SERVED: &str = r#"[[program]]
+program = "watchdogd"
+uid = 0
+priority = 1
+argument = 14
+[[program]]
+program = "nursery"
+uid = 0
+priority = 3
+argument = "client"
+[[program]]
+program = "store"
+uid = 100
+priority = 2
+ports = [2100]
+[[program]]
+program = "front"
+count = 2
+uid = 100
+priority = 3
+ports = [2000, 2001]
+"#;
+
+/// A scenario of a test's own, in a scratch folder in which there is room for more.
+pub fn written(scenario: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = folder.path().join("scenario.toml");
+    std::fs::write(&path, scenario).expect("space for a scenario");
+    (folder, path)
+}
+
+/// What a run of a scenario has left.
+pub struct Told {
+    /// What became of the command.
+    pub outcome: Outcome,
+    /// The verdict.
+    pub verdict: serde_json::Value,
+    /// The events, in order.
+    pub events: Vec<serde_json::Value>,
+    /// The console.
+    pub console: String,
+}
+
+/// Runs a scenario of a test's own, with further arguments.
+pub fn run_text(scenario: &str, arguments: &[&str]) -> Told {
+    let (folder, path) = written(scenario);
+    let out = folder.path().join("out");
+    let out_argument = out.to_str().expect("a path of a test is UTF-8");
+    let (outcome, verdict) = run_json(&path, &[arguments, &["--out", out_argument]].concat());
+    let console = std::fs::read_to_string(out.join("console.log")).expect("a run has its console");
+    Told { outcome, verdict, events: events(&out), console }
+}
+
 /// Runs a scenario file with `--json` and further arguments: what became of the command, and the document.
 pub fn run_json(scenario: &Path, arguments: &[&str]) -> (Outcome, serde_json::Value) {
     let outcome = run(architect().arg("run").arg(scenario).arg("--json").args(arguments));

@@ -5,33 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{architect, check_hash, events, hash, run, run_json, scenario};
+use tests::{SERVED, architect, check_hash, events, hash, run, run_json, scenario, written};
 
-/// A light load with everybody whom the faults below are meant for.
+/// Beside clients and their servers, everybody whom the faults below are meant for.
 const LOAD: &str = r#"
-[load]
-people = 3
-[[program]]
-program = "watchdogd"
-uid = 0
-priority = 1
-argument = 14
-[[program]]
-program = "nursery"
-uid = 0
-priority = 3
-argument = "client"
-[[program]]
-program = "store"
-uid = 100
-priority = 2
-ports = [2100]
-[[program]]
-program = "front"
-count = 2
-uid = 100
-priority = 3
-ports = [2000, 2001]
 [[program]]
 program = "batch"
 priority = 5
@@ -63,14 +40,12 @@ impl Scenario {
     /// With this watchdog and these faults.
     fn new(watchdog: &str, faults: &[[&str; 3]]) -> Self {
         let mut text = format!(
-            "name = \"known\"\nseed = 3\n[vm]\nmax-ticks = 300\n[watchdog]\ntimeout-ticks = 60\n{watchdog}\n{LOAD}"
+            "name = \"known\"\nseed = 3\n[vm]\nmax-ticks = 300\n[watchdog]\ntimeout-ticks = 60\n{watchdog}\n[load]\npeople = 3\n{SERVED}{LOAD}"
         );
         for [when, place, what] in faults {
             text += &format!("[[fault]]\nwhen = {{ {when} }}\nwhere = {{ {place} }}\nwhat = {{ {what} }}\n");
         }
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let path = folder.path().join("scenario.toml");
-        std::fs::write(&path, text).expect("space for a scenario");
+        let (folder, path) = written(&text);
         Self { folder, path }
     }
 

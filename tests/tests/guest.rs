@@ -1,9 +1,7 @@
 //! The kernel, tested from where its users stand: the guest's programs `selftest` and `fuzz`, on this machine's KVM.
 
-use std::fs;
-
 use serde_json::Value;
-use tests::{check_hash, hash, run_json};
+use tests::{SERVED, Told, check_hash, hash, run_text};
 
 /// The tests that the guest makes, in their order.
 const TESTS: &[&str] = &[
@@ -132,33 +130,6 @@ fn selftest() -> String {
 
 /// Two that call the kernel with nonsense, in the midst of those who check what they get.
 const FUZZED: &str = r#"
-    name = "fuzzed"
-    vm = { memory-mib = 8, max-ticks = 800 }
-
-    [[program]]
-    program = "watchdogd"
-    uid = 0
-    priority = 1
-
-    [[program]]
-    program = "nursery"
-    uid = 0
-    priority = 3
-    argument = "client"
-
-    [[program]]
-    program = "store"
-    uid = 100
-    priority = 2
-    ports = [2100]
-
-    [[program]]
-    program = "front"
-    count = 2
-    uid = 100
-    priority = 3
-    ports = [2000, 2001]
-
     [[program]]
     program = "echo"
     ports = [4200]
@@ -178,20 +149,9 @@ const FUZZED: &str = r#"
     argument = 2000
 "#;
 
-/// Runs a scenario; gives its exit status, its verdict, and its console.
-fn run_text(scenario: &str, arguments: &[&str]) -> (Option<i32>, Value, String) {
-    let home = tempfile::tempdir().unwrap();
-    let (path, out) = (home.path().join("scenario.toml"), home.path().join("out"));
-    fs::write(&path, scenario).unwrap();
-    let arguments = [arguments, &["--out", out.to_str().unwrap()]].concat();
-    let (outcome, verdict) = run_json(&path, &arguments);
-    let console = fs::read_to_string(out.join("console.log")).expect("a run has its console");
-    (outcome.status, verdict, console)
-}
-
 /// All that the guest's own tests must have come to, on whatever clock.
 fn check_selftest(arguments: &[&str]) -> Value {
-    let (status, verdict, console) = run_text(&selftest(), arguments);
+    let Told { outcome, verdict, console, .. } = run_text(&selftest(), arguments);
     let lines: Vec<&str> = console.lines().filter_map(|line| line.strip_prefix("selftest: ")).collect();
     let failed: Vec<_> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();
     assert!(failed.is_empty(), "{failed:?} in {console}");
@@ -200,7 +160,7 @@ fn check_selftest(arguments: &[&str]) -> Value {
     assert_eq!(passed, expected, "{console}");
     assert_eq!(*done, format!("all {} done", TESTS.len()), "{console}");
 
-    assert_eq!(status, Some(0), "the scenario expects nothing");
+    assert_eq!(outcome.status, Some(0), "the scenario expects nothing");
     assert_eq!(verdict["outcome"], "hung", "the watchdog that the tests set going ends the run");
     assert_eq!(verdict["incarnations"], 1);
     assert_eq!(verdict["watchdog"]["pets"], 1);
@@ -255,8 +215,9 @@ fn the_guest_passes_its_own_tests_with_all_that_is_mended() {
 
 #[test]
 fn nonsense_from_two_processes_harms_nobody() {
-    let (status, verdict, console) = run_text(FUZZED, &[]);
-    assert_eq!(status, Some(0));
+    let fuzzed = format!("name = \"fuzzed\"\nvm = {{ memory-mib = 8, max-ticks = 800 }}\n{SERVED}{FUZZED}");
+    let Told { outcome, verdict, console, .. } = run_text(&fuzzed, &[]);
+    assert_eq!(outcome.status, Some(0));
     assert_eq!(verdict["outcome"], "healthy", "{console}");
     assert_eq!((&verdict["crashes"], &verdict["damaged"]), (&0.into(), &0.into()), "{console}");
     assert_eq!((&verdict["leaks"]["detected"], &verdict["leaks"]["actual"]), (&0.into(), &0.into()));

@@ -1,14 +1,13 @@
 //! The monitor: whom it has killed, what it has started again, and when it holds back.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{events, hash, run_json};
+use tests::{SERVED, events, hash, run_json, written};
 
-/// A store that never answers, front servers that wait for it, clients that wait for them, and busy batch workers.
+/// A store that never answers, front servers that wait for it, and clients that wait for them.
 const WEDGED: &str = r#"
 name = "wedged"
 [vm]
@@ -21,27 +20,10 @@ work-ticks = 1000000
 period-ticks = 8
 missed-before-restart = 6
 max-load = 1
-[[program]]
-program = "watchdogd"
-uid = 0
-priority = 1
-argument = 14
-[[program]]
-program = "nursery"
-uid = 0
-priority = 3
-argument = "client"
-[[program]]
-program = "store"
-uid = 100
-priority = 2
-ports = [2100]
-[[program]]
-program = "front"
-count = 2
-uid = 100
-priority = 3
-ports = [2000, 2001]
+"#;
+
+/// And batch workers who never rest.
+const BUSY: &str = r#"
 [[program]]
 program = "batch"
 priority = 5
@@ -61,10 +43,7 @@ argument = 0
 "#;
 
 fn wedged() -> (TempDir, PathBuf) {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("wedged.toml");
-    fs::write(&path, WEDGED).unwrap();
-    (home, path)
+    written(&format!("{WEDGED}{SERVED}{BUSY}"))
 }
 
 fn number(value: &Value) -> u64 {

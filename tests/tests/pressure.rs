@@ -2,10 +2,9 @@
 //! priority to whom an urgent process waits for. Both are told from the trace alone.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use serde_json::Value;
-use tests::{check_hash, events, hash, run_json};
+use tests::{Told, check_hash, hash, run_text};
 
 /// More hogs than there is memory for, and others who check theirs.
 const PRESSED: &str = r#"
@@ -60,15 +59,11 @@ priority = 5
 argument = 0
 "#;
 
-/// Runs a scenario; gives its verdict, its events and its console.
-fn run(scenario: &str, arguments: &[&str]) -> (Value, Vec<Value>, String) {
-    let home = tempfile::tempdir().unwrap();
-    let (path, out) = (home.path().join("scenario.toml"), home.path().join("out"));
-    fs::write(&path, scenario).unwrap();
-    let arguments = [arguments, &["--out", out.to_str().unwrap()]].concat();
-    let (outcome, verdict) = run_json(&path, &arguments);
-    assert_eq!(outcome.status, Some(0), "{outcome:?}");
-    (verdict, events(&out), fs::read_to_string(out.join("console.log")).unwrap())
+/// Runs a scenario that expects nothing.
+fn run(scenario: &str, arguments: &[&str]) -> Told {
+    let told = run_text(scenario, arguments);
+    assert_eq!(told.outcome.status, Some(0), "{:?}", told.outcome);
+    told
 }
 
 fn text<'a>(event: &'a Value, key: &str) -> &'a str {
@@ -79,7 +74,7 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 fn without_memory_the_one_with_the_most_is_ended_and_nobody_else_is_harmed() {
     // The frame kind of a descriptor, which does not count as its process's.
     const DESCRIPTOR: u64 = 6;
-    let (verdict, events, console) = run(PRESSED, &[]);
+    let Told { verdict, events, console, .. } = run(PRESSED, &[]);
     let mut people: BTreeMap<&str, u64> = BTreeMap::new();
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     let mut ended = Vec::new();
@@ -129,11 +124,11 @@ fn whom_an_urgent_process_waits_for_is_as_urgent_until_it_has_answered() {
         sent.map(|(nth, _)| nth).collect::<Vec<_>>()
     };
     // Two others are always ready, and more urgent than the store: as it is, the store never comes to open its port.
-    let (_, events, console) = run(INVERTED, &[]);
+    let Told { events, console, .. } = run(INVERTED, &[]);
     assert_eq!(lookups(&events), [0; 0], "{console}");
     assert!(!events.iter().any(|event| event["kind"] == "boosted"));
 
-    let (verdict, events, console) = run(INVERTED, &["--set", "fixes.priorities=true"]);
+    let Told { verdict, events, console, .. } = run(INVERTED, &["--set", "fixes.priorities=true"]);
     let lookups = lookups(&events);
     assert!(lookups.len() > 3, "{console}");
     for sent in lookups {

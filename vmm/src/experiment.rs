@@ -33,7 +33,7 @@ use crate::observer::Observer;
 use crate::places::Places;
 use crate::postmortem::{History, PostMortem};
 use crate::scenario::{Clock, Scenario};
-use crate::tags::Tags;
+use crate::tags::{Tags, ended_badly};
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
@@ -369,9 +369,8 @@ impl Run<'_> {
             self.history.event(record);
             let wrong_tag = self.tags.apply(record);
             let kind = Kind::from_raw(record.kind);
-            let ended_badly = kind == Some(Kind::Fault) || kind == Some(Kind::Exit) && record.a != 0;
             // How a violator ends is his own affair.
-            let crashed = ended_badly && !self.tags.has(record.pid);
+            let crashed = ended_badly(record) && !self.tags.has(record.pid);
             let damaged = kind == Some(Kind::Damaged);
             self.tally.crashes += u64::from(crashed);
             self.tally.damaged += u64::from(damaged);

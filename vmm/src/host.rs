@@ -4,12 +4,10 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use devices::watchdog::{Stages, Timeout};
-
 use crate::error::{Error, VmmError};
 use crate::kvm::Kvm;
-use crate::loader::{Blob, Image};
-use crate::machine::{Event, Machine, MachineConfig, Model};
+use crate::machine::{Event, Machine, Model};
+use crate::tiny;
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 /// Quirk: KVM carries out the guest's ring 0 by its instruction emulator, which is slow and knows fewer instructions.
@@ -84,7 +82,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The probe's code, 32-bit.
 #[rustfmt::skip]
-const PROBE: [u8; 22] = [
+pub const PROBE: [u8; 22] = [
     0x66, 0xba, 0xf8, 0x03,                               // mov dx, 0x3f8      serial port
     0xb0, b'A',                                           // mov al, 'A'
     0xee,                                                 // out dx, al
@@ -99,15 +97,7 @@ const PROBE: [u8; 22] = [
 
 /// Boots a guest that says one byte, counts a little and ends with status 42.
 pub fn probe(kvm: &Kvm) -> Result<Probe, Error> {
-    let image = Image::check(Blob { name: "the probe".into(), bytes: probe_elf().into() })?;
-    let config = MachineConfig {
-        memory_mib: 2,
-        image,
-        cmdline: String::new(),
-        module: None,
-        timeout: Timeout::Wall,
-        stages: Stages::default(),
-    };
+    let config = tiny::config("the probe", &PROBE, 2)?;
     let (wall, events) = Wall::spawn(WallConfig { timeout: Some(PROBE_LIMIT), ..Default::default() })?;
     let mut machine = Machine::new(kvm, &Model::of(kvm)?, &config, Vec::new())?;
     machine.attach(wall.kick());
@@ -159,12 +149,13 @@ fn statistic(file: &fs::File, wanted: &str) -> Option<u64> {
 
 /// The probe as an ELF kernel.
 pub fn probe_elf() -> Vec<u8> {
-    crate::tiny::elf(&PROBE)
+    tiny::elf(&PROBE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loader::{Blob, Image};
 
     #[test]
     fn the_probe_is_a_kernel_that_the_loader_takes() {

@@ -53,13 +53,20 @@ impl Use {
     fn wrongs(self, window: &Window) -> Option<Sharing> {
         let Window { frame, lender, borrower, .. } = *window;
         let (owner, is_wrong) = match self {
-            Self::Given(owner, Some(kind)) if kind.is_kernel() => (owner, true),
-            Self::Given(owner, Some(FrameKind::Shared)) => (owner, borrower != owner),
-            Self::Given(owner, _) => (owner, lender != owner && borrower != owner),
+            Self::Given(owner, kind) => (owner, is_wrong(kind, owner, lender, borrower)),
             Self::Quarantined => (Pid::NONE, false),
             Self::Free => (Pid::NONE, true),
         };
         is_wrong.then_some(Sharing { frame, owner, other: borrower })
+    }
+}
+
+/// Whether a window is wrong on a frame that was given to `owner` as a frame of this kind, see the table above.
+pub(crate) fn is_wrong(kind: Option<FrameKind>, owner: Pid, lender: Pid, borrower: Pid) -> bool {
+    match kind {
+        Some(kind) if kind.is_kernel() => true,
+        Some(FrameKind::Shared) => borrower != owner,
+        _ => lender != owner && borrower != owner,
     }
 }
 

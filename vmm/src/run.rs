@@ -46,10 +46,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     programs::check_code(&scenario, &place)?;
     // The run with number 0 of all that could be drawn; a sweep is for campaigns.
     let scenario = scenario.resolve(0);
-    let fingerprints = Fingerprints {
-        image_sha256: sha256(MATRIX),
-        module_sha256: module.as_ref().map(|module| sha256(&module.bytes)),
-    };
+    let fingerprints = fingerprints(module.as_ref());
     let config = machine_config(&scenario, module)?;
     let save =
         args.save_snapshot.as_deref().map(|path| AtomicFile::create("--save-snapshot", path)).transpose()?;
@@ -225,6 +222,11 @@ fn overview(scenario: &Scenario, names: &[String], ends: &[Result<End<'_>, Error
 
 pub(crate) fn status_of_signal(number: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(number).unwrap_or(0))
+}
+
+/// What guests of this image, and of this module, are made of.
+pub(crate) fn fingerprints(module: Option<&Blob>) -> Fingerprints {
+    Fingerprints { image_sha256: sha256(MATRIX), module_sha256: module.map(|module| sha256(&module.bytes)) }
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

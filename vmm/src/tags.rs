@@ -94,6 +94,15 @@ impl Tags {
     }
 }
 
+/// Whether a process has ended by itself, and badly: by a fault of its own, or with a status other than 0.
+pub(crate) fn ended_badly(record: &Record) -> bool {
+    match Kind::from_raw(record.kind) {
+        Some(Kind::Fault) => true,
+        Some(Kind::Exit) => record.a != 0,
+        _ => false,
+    }
+}
+
 /// Whether who is refused with this error has done something. To run out of time, memory or luck is no crime.
 fn is_violation(error: u64) -> bool {
     !matches!(Error::from_raw(error), Some(Error::TimedOut | Error::Exhausted | Error::Interrupted))

@@ -1,5 +1,11 @@
 //! Kernels of a few instructions: for probes, measurements and tests, which want a guest that does one thing.
 
+use devices::watchdog::{Stages, Timeout};
+
+use crate::error::Error;
+use crate::loader::{Blob, Image};
+use crate::machine::MachineConfig;
+
 /// Where the image is loaded; the code stands behind its headers.
 pub const BASE: u64 = 0x10_0000;
 
@@ -8,6 +14,18 @@ const NOTE_AT: u64 = 64 + 2 * 56;
 const NOTE_BYTES: u64 = 20;
 /// Where the code is, from [`BASE`] on.
 pub const CODE_AT: u64 = NOTE_AT + NOTE_BYTES;
+
+/// What a guest of this 32-bit code is built from, with so much memory, MiB, a watchdog that does nothing, and no module.
+pub fn config(name: &str, code: &[u8], memory_mib: u32) -> Result<MachineConfig, Error> {
+    Ok(MachineConfig {
+        memory_mib,
+        image: Image::check(Blob { name: name.to_owned(), bytes: elf(code).into() })?,
+        cmdline: String::new(),
+        module: None,
+        timeout: Timeout::Wall,
+        stages: Stages::default(),
+    })
+}
 
 /// This 32-bit code as a PVH kernel: an ELF file with its header, one segment to load, one PVH note, and the code behind
 /// them, which is its entry.

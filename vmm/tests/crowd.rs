@@ -5,12 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use abi::info::Doorbell;
-use devices::watchdog::{Stages, Timeout};
 use iced_x86::code_asm::*;
 use vmm::experiment::{Compare, End, Laboratory, Warm};
-use vmm::kvm::Kvm;
-use vmm::loader::{Blob, Image};
-use vmm::machine::{Event, Machine, MachineConfig, Model};
+use vmm::machine::{Event, Machine};
 use vmm::observer::Observer;
 use vmm::run::machine_config;
 use vmm::scenario::Scenario;
@@ -19,6 +16,10 @@ use vmm::tiny;
 use vmm::verdict::Fingerprints;
 use vmm::wall::{Wall, WallConfig};
 
+use common::Host;
+
+mod common;
+
 /// A healthy Matrix with some load, for so many ticks.
 fn scenario(seed: u64, ticks: u32) -> Scenario {
     let text = include_str!("../../scenarios/healthy.toml");
@@ -26,18 +27,7 @@ fn scenario(seed: u64, ticks: u32) -> Scenario {
     Scenario::parse(text, "healthy.toml", Some(seed), &sets).unwrap()
 }
 
-struct Host {
-    kvm: Kvm,
-    model: Model,
-}
-
 impl Host {
-    fn new() -> Self {
-        let kvm = Kvm::open().expect("a host that can run guests");
-        let model = Model::of(&kvm).unwrap();
-        Self { kvm, model }
-    }
-
     fn boot_once(&self) -> Warm {
         let config = machine_config(&scenario(0, 1), None).unwrap();
         Warm::boot(&self.kvm, &self.model, &config, Duration::from_secs(60)).unwrap().expect("it boots")
@@ -66,15 +56,7 @@ impl Host {
 
     /// A guest of a few instructions, run again and again until told to stop; each time for a moment at most.
     fn pest(&self, code: &[u8], stop: &AtomicBool) {
-        let image = Image::check(Blob { name: "pest".into(), bytes: tiny::elf(code).into() }).unwrap();
-        let config = MachineConfig {
-            memory_mib: 2,
-            image,
-            cmdline: String::new(),
-            module: None,
-            timeout: Timeout::Wall,
-            stages: Stages::default(),
-        };
+        let config = tiny::config("pest", code, 2).unwrap();
         while !stop.load(Ordering::Relaxed) {
             let moment = WallConfig { timeout: Some(Duration::from_millis(300)), ..WallConfig::default() };
             let (wall, _events) = Wall::spawn(moment).unwrap();

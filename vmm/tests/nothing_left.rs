@@ -3,11 +3,10 @@
 
 use std::fs;
 
-use devices::watchdog::{Stages, Timeout};
 use vmm::host;
 use vmm::kvm::Kvm;
-use vmm::loader::{Blob, Image};
-use vmm::machine::{Machine, MachineConfig, Model};
+use vmm::machine::{Machine, Model};
+use vmm::tiny;
 use vmm::wall::{Wall, WallConfig};
 
 fn count(folder: &str) -> usize {
@@ -32,15 +31,7 @@ fn nothing_is_left_behind() {
 
     let kvm = Kvm::open().expect("a host that can run guests");
     let model = Model::of(&kvm).unwrap();
-    let image = Image::check(Blob { name: "probe".into(), bytes: host::probe_elf().into() }).unwrap();
-    let config = MachineConfig {
-        memory_mib: 16,
-        image,
-        cmdline: String::new(),
-        module: None,
-        timeout: Timeout::Wall,
-        stages: Stages::default(),
-    };
+    let config = tiny::config("probe", &host::PROBE, 16).unwrap();
     for _ in 0..20 {
         let mut machine = Machine::new(&kvm, &model, &config, Vec::new()).unwrap();
         let _ = machine.step().unwrap();

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use abi::info::Doorbell;
 use devices::watchdog::{Stages, Timeout};
 use iced_x86::code_asm::*;
-use vmm::kvm::Kvm;
-use vmm::loader::{Blob, Image};
-use vmm::machine::{Event, Machine, MachineConfig, Model};
+use vmm::machine::{Event, Machine, MachineConfig};
 use vmm::snapshot::{Pool, Snapshot, hash};
 use vmm::tiny;
+
+use common::Host;
+
+mod common;
 
 const MEMORY_MIB: u32 = 3;
 const WATCHDOG: (Timeout, Stages) =
@@ -62,28 +64,10 @@ fn scribbler() -> Vec<u8> {
     a.assemble(0x10_0000 + tiny::CODE_AT).unwrap()
 }
 
-struct Host {
-    kvm: Kvm,
-    model: Model,
-}
-
 impl Host {
-    fn new() -> Self {
-        let kvm = Kvm::open().expect("a host that can run guests");
-        let model = Model::of(&kvm).unwrap();
-        Self { kvm, model }
-    }
-
     fn boot(&self) -> Machine<Vec<u8>> {
-        let image = Image::check(Blob { name: "scribbler".into(), bytes: tiny::elf(&scribbler()).into() });
-        let config = MachineConfig {
-            memory_mib: MEMORY_MIB,
-            image: image.unwrap(),
-            cmdline: String::new(),
-            module: None,
-            timeout: WATCHDOG.0,
-            stages: WATCHDOG.1,
-        };
+        let config = tiny::config("scribbler", &scribbler(), MEMORY_MIB).unwrap();
+        let config = MachineConfig { timeout: WATCHDOG.0, stages: WATCHDOG.1, ..config };
         Machine::to_be_kept(&self.kvm, &self.model, &config, Vec::new()).unwrap()
     }
 }

@@ -4,15 +4,14 @@
 #![no_main]
 
 use abi::syscall::{Error, Load, Query};
-use guest_kernel::directory::{DIRECTORIES, LEASE, RECORD_BYTES};
+use guest_kernel::directory::{DIRECTORIES, LEASE, OWN, RECORD_BYTES};
 use guest_kernel::user::{Choices, Lend, NOTHING, SYSTEM, read_word, write_word};
 
 guest_kernel::program!(run);
 
 /// Most names in a list: duties, and its own.
 const NAMES: u64 = 3;
-/// Own names have this bit, duties the other.
-const OWN: u64 = 1 << 63;
+/// Duties have this bit.
 const DUTY: u64 = 1 << 62;
 /// Duties that there are.
 const DUTIES: u64 = 16;
@@ -45,12 +44,11 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
         let start = SYSTEM.query(Query::Tick);
         let names = [duty(), duty(), me | OWN];
         // If one directory is not there, the next may be.
-        let first = directory;
-        while enter(directory, duty()).is_none() {
-            directory = DIRECTORIES + (directory - DIRECTORIES + 1) % directories;
-            if directory == first {
+        for _ in 0..directories {
+            if enter(directory, duty()).is_some() {
                 break;
             }
+            directory = DIRECTORIES + (directory - DIRECTORIES + 1) % directories;
         }
         let Some((known, keeper)) = enter(directory, names[2]) else { continue };
         let count = 1 + rests.below(NAMES);

@@ -5,13 +5,11 @@
 
 use abi::layout::USER_DATA;
 use abi::syscall::{Keys, Load};
-use guest_kernel::directory::DIRECTORIES;
+use guest_kernel::directory::{DIRECTORIES, OWN};
 use guest_kernel::user::{Choices, NOTHING, SYSTEM};
 
 guest_kernel::program!(run);
 
-/// The mark of names that belong to one process.
-const OWN: u64 = 1 << 63;
 /// Processes among which it looks for victims if nobody has told it a number.
 const MANY: u64 = 64;
 /// Ticks that it waits for a directory's answer.

@@ -1,9 +1,8 @@
 //! The guests that are measured, in machine code; those of `floor.c`, byte by byte.
 
-use devices::watchdog::{Stages, Timeout};
+use devices::watchdog::Timeout;
 
 use crate::error::Error;
-use crate::loader::{Blob, Image};
 use crate::machine::MachineConfig;
 use crate::tiny;
 
@@ -49,15 +48,8 @@ pub(super) fn writer(pages: u32) -> [u8; 34] {
 
 /// What a guest of this code is built from.
 pub(super) fn config(code: &[u8]) -> Result<MachineConfig, Error> {
-    let image = Image::check(Blob { name: "a guest to measure".into(), bytes: tiny::elf(code).into() })?;
-    Ok(MachineConfig {
-        memory_mib: MEMORY_MIB,
-        image,
-        cmdline: String::new(),
-        module: None,
-        timeout: Timeout::Ticks(1),
-        stages: Stages::default(),
-    })
+    let config = tiny::config("a guest to measure", code, MEMORY_MIB)?;
+    Ok(MachineConfig { timeout: Timeout::Ticks(1), ..config })
 }
 
 #[cfg(test)]

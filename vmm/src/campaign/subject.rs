@@ -17,7 +17,7 @@ use crate::kvm::Kvm;
 use crate::loader::Blob;
 use crate::machine::{MachineConfig, Model};
 use crate::programs;
-use crate::run::{self, MATRIX, SILENCE};
+use crate::run::{self, SILENCE};
 use crate::scenario::{Cell, Scenario, Start};
 use crate::verdict::{Fingerprints, Verdict};
 
@@ -83,10 +83,7 @@ impl Subject {
             }
         }
         Ok(Self {
-            fingerprints: Fingerprints {
-                image_sha256: run::sha256(MATRIX),
-                module_sha256: module.as_ref().map(|module| run::sha256(&module.bytes)),
-            },
+            fingerprints: run::fingerprints(module.as_ref()),
             model,
             warm,
             golden: Mutex::default(),

@@ -329,10 +329,8 @@ impl Armed {
                 if d.ring == 0 {
                     return Err(Missing::Kernel);
                 }
-                {
-                    let note = Note::Injected { pid: d.pid, at: 0, change: 0 };
-                    deed(command(COMMAND_KILL, d.pid.0.into()), note);
-                };
+                let note = Note::Injected { pid: d.pid, at: 0, change: 0 };
+                deed(command(COMMAND_KILL, d.pid.0.into()), note);
             }
             (What::Kill, _) => return Err(Missing::Process),
             (What::Nmi, _) => deed(Act::Nmi, machine(0)),

@@ -11,6 +11,9 @@ use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
 use introspect::space::Guest;
 
+use crate::ledger::is_wrong;
+use crate::tags::ended_badly;
+
 /// Most processes whose names are kept: they are for the reader, and the first are those that matter.
 const MOST_NAMES: usize = 1 << 16;
 /// Most examples of a kind that are kept; what comes later is counted.
@@ -183,13 +186,13 @@ impl History {
                 self.counts.orders_while_short += u64::from(self.short_since.is_some());
             }
             Kind::LeakFound | Kind::CrossingFound | Kind::BackingFound => self.counts.findings += 1,
-            Kind::Exit => self.died(pid, tick, How::Exit(a)),
-            Kind::Fault => self.died(pid, tick, How::Fault(a)),
-            Kind::OutOfMemory => self.died(pid, tick, How::OutOfMemory),
+            Kind::Exit => self.died(record, How::Exit(a)),
+            Kind::Fault => self.died(record, How::Fault(a)),
+            Kind::OutOfMemory => self.died(record, How::OutOfMemory),
             Kind::Kill => {
                 let by = Some(Pid(b as u32)).filter(|by| *by != Pid::NONE);
                 let ordered = by.is_none() && self.ordered.get(&slot) == Some(&pid);
-                self.died(pid, tick, How::Killed(by, ordered));
+                self.died(record, How::Killed(by, ordered));
             }
             _ => {}
         }
@@ -233,12 +236,7 @@ impl History {
         self.counts.early += u64::from(source == Reuse::EARLY);
         let freed = self.freed.remove(&frame);
         let standing = self.on.get(&frame).into_iter().flatten().filter_map(|loan| self.windows.get(loan));
-        // By the ledger's rules: a process may have its own windows and lend what is its own; the kernel lends nothing.
-        let wrong = |window: &&Window| match used {
-            Some(kind) if kind.is_kernel() => true,
-            Some(FrameKind::Shared) => window.borrower != to,
-            _ => window.lender != to && window.borrower != to,
-        };
+        let wrong = |window: &&Window| is_wrong(used, to, window.lender, window.borrower);
         let last_epoch = self.last_epoch;
         let wrong: Vec<Reuse> = standing
             .filter(wrong)
@@ -252,14 +250,14 @@ impl History {
         self.reuses.extend(wrong.into_iter().take(room));
     }
 
-    fn died(&mut self, pid: Pid, tick: u32, how: How) {
+    fn died(&mut self, record: &Record, how: How) {
+        let Record { tick, pid, .. } = *record;
         let gave_up = self.gave_up.get(&pid.slot()) == Some(&(pid, tick));
         let death = Death { pid, tick, how, gave_up };
         self.counts.deaths += 1;
         self.deaths.insert(pid.slot(), death);
         // How a violator ends is his own affair.
-        let crashed = matches!(how, How::Fault(_)) || matches!(how, How::Exit(status) if status != 0);
-        if crashed && self.tagged.get(&pid.slot()) != Some(&pid) {
+        if ended_badly(record) && self.tagged.get(&pid.slot()) != Some(&pid) {
             self.counts.crashes += 1;
             if self.crashes.len() < MOST {
                 self.crashes.push(death);

@@ -31,7 +31,7 @@ use crate::ledger::Ledger;
 use crate::machine::{Event, MachineConfig, Model};
 use crate::observer::Observer;
 use crate::places::Places;
-use crate::postmortem::{History, PostMortem};
+use crate::postmortem::History;
 use crate::scenario::{Clock, Scenario};
 use crate::tags::{Tags, ended_badly};
 use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
@@ -118,7 +118,7 @@ impl<'a> Laboratory<'a> {
             detector: Detector::default(),
             hidden: HiddenSpaces::default(),
             history: History::default(),
-            post_mortems: Vec::new(),
+            cause: None,
             crashes: Vec::new(),
             tally: Tally::default(),
             injector: Injector::default(),
@@ -148,7 +148,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             crashes,
-            post_mortems,
+            cause,
             mut tally,
             ledger,
             detector,
@@ -179,7 +179,7 @@ impl<'a> Laboratory<'a> {
             tags,
             hidden,
             kernel_crashes: crashes,
-            post_mortems,
+            cause,
             detection: detector.against(&ledger),
             ended,
             effect: match (self.compare, &digest) {
@@ -213,7 +213,7 @@ struct Run<'a> {
     detector: Detector,
     hidden: HiddenSpaces,
     history: History,
-    post_mortems: Vec<PostMortem>,
+    cause: Option<String>,
     /// Where the kernel was when it could not go on.
     crashes: Vec<Value>,
     tally: Tally,

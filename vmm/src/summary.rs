@@ -38,8 +38,8 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         let time = format!("{incarnation}:{}", reached.tick);
         let _ = writeln!(out, "  {time:>8}  {:<9} {}", beat.name(), sentence(*beat, reached));
     }
-    if let Some(post_mortem) = verdict.post_mortems.first() {
-        let _ = writeln!(out, "\n  cause     {}", post_mortem.short.replace('\n', "\n            "));
+    if let Some(cause) = &verdict.cause {
+        let _ = writeln!(out, "\n  cause     {}", cause.replace('\n', "\n            "));
     }
     let detection = &verdict.detection;
     let _ = writeln!(

@@ -11,7 +11,6 @@ use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
 use crate::hidden::HiddenSpaces;
 use crate::host;
-use crate::postmortem::PostMortem;
 use crate::scenario::Scenario;
 use crate::snapshot::Origin;
 use crate::subsystems::Subsystems;
@@ -145,8 +144,8 @@ pub struct Verdict<'a> {
     pub hidden: HiddenSpaces,
     /// Where the kernel was when it could not go on, each time.
     pub kernel_crashes: Vec<Value>,
-    /// Of each incarnation that ended badly or had frames shared wrongly, in order.
-    pub post_mortems: Vec<PostMortem>,
+    /// The first cause, in a line or two, of the first incarnation that ended badly or had frames shared wrongly.
+    pub cause: Option<String>,
     /// Detection against the ledger.
     pub detection: Detection,
     /// How it ended, seen by itself.

@@ -242,7 +242,8 @@ impl Beats {
 
     /// Adds to each instruction's address in the evidence where in the kernel that is, if it is there.
     pub fn name_places(&mut self, places: &Places<'_>) {
-        for reached in self.reached.values_mut() {
+        let unnamed = self.reached.values_mut().filter(|reached| reached.evidence.get("at").is_none());
+        for reached in unnamed {
             let rip = reached.evidence["rip"].as_str().and_then(|rip| rip.strip_prefix("0x"));
             if let Some(rip) = rip.and_then(|rip| u64::from_str_radix(rip, 16).ok()) {
                 reached.evidence["at"] = places.value(rip);

@@ -94,7 +94,9 @@ impl Run<'_> {
             Ending::Hung => Ended::Hung,
             Ending::Signal(_) => return Ok(()),
         };
-        self.beats.name_places(self.events.places());
+        if self.folder.is_some() {
+            self.beats.name_places(self.events.places());
+        }
         let taps =
             life.observer.as_ref().map_or(0, |observer| observer.info(life.machine.memory()).counters.taps);
         let case = Case {
@@ -107,16 +109,15 @@ impl Run<'_> {
             writes: self.detector.writes(),
             agents: [taps, self.tags.true_positives, self.tags.false_positives],
         };
-        let Some(post_mortem) = case.examine() else { return Ok(()) };
-        if let Some(folder) = &mut self.folder {
-            let name = match self.incarnation {
-                1 => "post-mortem".to_owned(),
-                later => format!("post-mortem-{later}"),
-            };
-            folder.write(&format!("{name}.json"), &format!("{:#}\n", post_mortem.document))?;
-            folder.write(&format!("{name}.txt"), &post_mortem.text)?;
+        if !case.is_due() {
+            return Ok(());
         }
-        self.post_mortems.push(post_mortem);
+        if let Some(folder) = &mut self.folder {
+            let name = named("post-mortem", self.incarnation);
+            folder.write(&format!("{name}.json"), &format!("{:#}\n", case.document()))?;
+            folder.write(&format!("{name}.txt"), &case.text())?;
+        }
+        self.cause.get_or_insert_with(|| case.short());
         Ok(())
     }
 
@@ -141,11 +142,7 @@ impl Run<'_> {
     /// The first incarnation is what a run is about; as with any kernel that crashed, its memory is `core.elf`.
     fn write_core(&mut self, life: &mut Life) -> Result<(), Error> {
         let Some(folder) = &mut self.folder else { return Ok(()) };
-        let name = match self.incarnation {
-            1 => "core.elf".to_owned(),
-            later => format!("core-{later}.elf"),
-        };
-        let mut file = folder.file(&name)?;
+        let mut file = folder.file(&format!("{}.elf", named("core", self.incarnation)))?;
         let registers = life.machine.registers()?;
         let published = life.observer.as_ref().map(|observer| Published {
             info: observer.info_at(),
@@ -167,5 +164,13 @@ impl Run<'_> {
         }
         // A console that cannot be written does not change the run; the file is the user's own.
         let _ = life.machine.flush_console();
+    }
+}
+
+/// What a file of this incarnation is called: the first incarnation is what a run is about, and has the name alone.
+fn named(name: &str, incarnation: u32) -> String {
+    match incarnation {
+        1 => name.to_owned(),
+        later => format!("{name}-{later}"),
     }
 }

@@ -71,23 +71,11 @@ pub struct Case<'a> {
     pub agents: [u64; 3],
 }
 
-/// A post-mortem.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PostMortem {
-    /// For programs.
-    pub document: Value,
-    /// For people.
-    pub text: String,
-    /// In a line or two.
-    pub short: String,
-}
-
 impl Case<'_> {
-    /// The post-mortem, if there is a reason for one.
-    pub fn examine(&self) -> Option<PostMortem> {
+    /// Whether there is a reason for a post-mortem.
+    pub fn is_due(&self) -> bool {
         let counts = &self.history.counts;
-        let reason = self.ended != Ended::Lasted || counts.findings > 0 || !self.history.reuses.is_empty();
-        reason.then(|| PostMortem { document: self.document(), text: self.text(), short: self.short() })
+        self.ended != Ended::Lasted || counts.findings > 0 || !self.history.reuses.is_empty()
     }
 
     fn timeline(&self) -> Vec<(Beat, &Reached)> {
@@ -106,7 +94,8 @@ impl Case<'_> {
         advice::of(self)
     }
 
-    fn document(&self) -> Value {
+    /// The post-mortem, for programs.
+    pub fn document(&self) -> Value {
         let beats: Vec<_> =
             self.timeline().into_iter().map(|(beat, reached)| self.beat(beat, reached)).collect();
         let crashes: Vec<_> = self.victims().iter().map(|victim| self.victim(victim)).collect();

@@ -60,11 +60,28 @@ fn written(seen: u64) -> Write {
     Write { sharing, virt: GuestVirt(0x60_0000), entry: GuestPhys(0x20_0020), found: 8, seen }
 }
 
+/// All of a post-mortem.
+#[derive(Debug, PartialEq)]
+struct PostMortem {
+    document: Value,
+    text: String,
+    short: String,
+}
+
 fn examine(records: &[Record], writes: &[Write], beats: &Beats, ended: Ended) -> Option<PostMortem> {
     let (scenario, history) = (scenario(), history(records));
     let agents = [0; 3];
-    Case { scenario: &scenario, incarnation: 1, tick: 20, ended, history: &history, beats, writes, agents }
-        .examine()
+    let case = Case {
+        scenario: &scenario,
+        incarnation: 1,
+        tick: 20,
+        ended,
+        history: &history,
+        beats,
+        writes,
+        agents,
+    };
+    case.is_due().then(|| PostMortem { document: case.document(), text: case.text(), short: case.short() })
 }
 
 fn due(post_mortem: &PostMortem) -> Vec<&str> {

@@ -18,7 +18,7 @@ const TOLD: usize = 8;
 
 impl Case<'_> {
     /// The whole of it.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut out = Paper(String::new());
         let Self { scenario, incarnation, .. } = self;
         out.line(&format!(
@@ -52,7 +52,7 @@ impl Case<'_> {
     }
 
     /// In a line or two, for the summary of a run.
-    pub(super) fn short(&self) -> String {
+    pub fn short(&self) -> String {
         let Some(reuse) = self.first_cause() else {
             return "no frame was given out under a window".into();
         };

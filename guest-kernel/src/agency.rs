@@ -18,9 +18,9 @@ pub const LIMIT_PORTS: u32 = 4;
 /// Forged answers at which a process is a forger.
 pub const LIMIT_FORGED: u32 = 4;
 /// Attempts at which a process is a prober.
-pub const LIMIT_PROBES: u32 = 4;
+pub const LIMIT_PROBES: u32 = 8;
 /// Ticks after which a point is forgiven.
-pub const FORGIVING: u64 = 128;
+pub const FORGIVING: u64 = 256;
 /// Messages that a process is taken to have received before it was first seen.
 const GRACE: u32 = 0;
 /// Most messages that it can have received unseen.
@@ -396,11 +396,13 @@ mod tests {
     }
 
     #[test]
-    fn four_attempts_on_others_make_a_prober() {
+    fn attempts_on_others_of_whatever_kind_make_a_prober() {
         let (mut judge, mut board) = (Judge::new(Class::Memory), empty());
-        let calls = [Call::Kill, Call::Examine, Call::Signal, Call::Kill];
-        let verdicts = calls.map(|call| judge.consider(tap(A, call, 5, true), 1, &mut board).is_some());
-        assert_eq!(verdicts, [false, false, false, true]);
+        let mut attempts = [Call::Kill, Call::Examine, Call::Signal]
+            .into_iter()
+            .cycle()
+            .map(|call| judge.consider(tap(A, call, 5, true), 1, &mut board).is_some());
+        assert_eq!(attempts.position(|too_many| too_many), Some(LIMIT_PROBES as usize - 1));
     }
 
     #[test]

@@ -19,6 +19,8 @@ guest_kernel::program!(run);
 
 /// Ticks after which it looks at what was tapped, messages or none.
 const REST: u64 = 4;
+/// Rests for which it waits for its port to become free.
+const PATIENCE: u64 = 16;
 /// The store's port, and what it is asked for.
 const STORE: u64 = 2100;
 const NAME: u64 = 1;
@@ -64,7 +66,13 @@ impl Desk {
 /// memory; there is no more to look at for further ones, which are directories and nothing else.
 fn run(argument: u64, _seed: u64, me: u64) -> ! {
     // Whoever had it before may still be on his way out.
+    let mut patience = PATIENCE;
     while SYSTEM.bind(argument).is_err() {
+        if patience == 0 {
+            SYSTEM.print("the port is taken");
+            SYSTEM.exit(1);
+        }
+        patience -= 1;
         SYSTEM.sleep(REST);
     }
     let mut agent = Class::from_raw(argument.wrapping_sub(DIRECTORIES)).map(Agent::enlist);

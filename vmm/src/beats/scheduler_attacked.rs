@@ -50,9 +50,12 @@ impl Detector for SchedulerAttacked {
             }
             _ => return None,
         };
-        if by != victim && known.attendants().contains(&victim) {
-            let by = known.who(by);
-            self.attempt = Some(Attempt { tick: record.tick.into(), victim, how, by });
+        // Of several in one silence the first counts.
+        let tick = record.tick.into();
+        let served = self.acknowledged.map_or(0, |(_, tick)| tick);
+        let is_old = self.attempt.as_ref().is_none_or(|attempt| attempt.tick <= served);
+        if by != victim && is_old && known.attendants().contains(&victim) {
+            self.attempt = Some(Attempt { tick, victim, how, by: known.who(by) });
         }
         None
     }
@@ -140,6 +143,16 @@ mod tests {
         assert!((11..60).all(|tick| miss(&mut world, tick).is_none()), "it completed");
         world.descriptor(pid(1)).state = State::Running as u8;
         assert!(miss(&mut world, 60).is_some());
+    }
+
+    #[test]
+    fn an_attacker_that_does_not_let_go_makes_the_silence_no_shorter() {
+        let mut world = world();
+        let mut reached = (11..60).filter(|tick| {
+            attack(&mut world, *tick, pid(1));
+            miss(&mut world, *tick).is_some()
+        });
+        assert_eq!(reached.next(), Some(27));
     }
 
     #[test]

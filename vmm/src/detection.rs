@@ -9,6 +9,10 @@
 //! when it writes through this entry (Intel SDM vol. 3, 4.8). A flag that was set already when the sharing was
 //! found may be from the time when the window was in order, so nothing is made of it. Of reads there is no such witness:
 //! the accessed flag may be set without one. The flag is read for this figure alone; it decides nothing and is in no event.
+//!
+//! *Beyond the ledger*: the ledger knows loans, and where there is no window there is no loan. What is found behind a
+//! kernel's object, or by an entry where no window can be (a page table that was written over), it can neither confirm nor
+//! deny; these are counted by themselves.
 
 use std::collections::BTreeSet;
 
@@ -30,6 +34,8 @@ pub struct Detection {
     pub true_positives: u64,
     /// Wrong sharings that came and went between two audits.
     pub between_audits: u64,
+    /// What audits found besides, of which the ledger cannot know.
+    pub beyond: u64,
     /// For each in both, ticks from its beginning to its detection.
     pub latency: Spread,
     /// For each that was written through after its detection, ticks from there to the first write.
@@ -49,6 +55,7 @@ impl Detection {
             "precision": part(self.detected),
             "recall": part(self.actual),
             "between_audits": self.between_audits,
+            "beyond_ledger": self.beyond,
             "detection_latency_ticks": self.latency.to_json(),
             "exposure_ticks": self.exposure.to_json(),
             "written": self.exposure.count,
@@ -108,7 +115,10 @@ pub struct Write {
 /// What audits have found in a run.
 #[derive(Default)]
 pub struct Detector {
+    /// Through windows.
     found: BTreeSet<Sharing>,
+    /// By other ways.
+    beyond: BTreeSet<Sharing>,
     latencies: Vec<u64>,
     watches: Vec<Watch>,
     exposures: Vec<u64>,
@@ -129,12 +139,17 @@ impl Detector {
         &self.writes
     }
 
-    /// Wrong sharings that were found.
+    /// Wrong sharings that were found, by whatever way.
     pub fn count(&self) -> usize {
-        self.found.len()
+        self.found.len() + self.beyond.difference(&self.found).count()
     }
 
-    /// An audit at tick `now`, at the end of tick `ended`, has found this sharing, which that process can write through
+    /// An audit has found this sharing, and no window leads to it.
+    pub fn found_beyond_the_ledger(&mut self, sharing: Sharing) {
+        self.beyond.insert(sharing);
+    }
+
+    /// An audit at tick `now`, at the end of tick `ended`, has found this sharing through a window. Its process can write through
     /// the pages and page-table entries in `writable`.
     pub fn found<M: PhysicalMemory + ?Sized>(
         &mut self,
@@ -182,6 +197,7 @@ impl Detector {
             actual: ledger.actual(),
             true_positives: self.found.iter().filter(|sharing| ledger.confirms(sharing)).count() as u64,
             between_audits: ledger.unseen(),
+            beyond: self.beyond.difference(&self.found).count() as u64,
             latency: Spread::of(self.latencies),
             exposure: Spread::of(self.exposures),
             written_before: self.written_before,
@@ -295,6 +311,19 @@ mod tests {
         detector.look(8, &Ledger::default(), &*memory(MAPS));
         detector.look(9, &ledger, &*memory(MAPS | DIRTY));
         assert_eq!(detector.against(&ledger).exposure.count, 0);
+    }
+
+    #[test]
+    fn what_no_window_leads_to_counts_neither_for_nor_against() {
+        let (mut detector, ledger) = (Detector::default(), ledger());
+        let elsewhere = Sharing { frame: Frame(1), ..SHARING };
+        found(&mut detector, (5, 6), &ledger, MAPS);
+        detector.found_beyond_the_ledger(elsewhere);
+        // The same sharing by a window as well is the window's.
+        detector.found_beyond_the_ledger(SHARING);
+        assert_eq!(detector.count(), 2);
+        let detection = detector.against(&ledger);
+        assert_eq!((detection.detected, detection.true_positives, detection.beyond), (1, 1, 1));
     }
 
     #[test]

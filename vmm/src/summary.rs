@@ -55,6 +55,10 @@ pub fn text(verdict: &Verdict<'_>) -> String {
             latency.max, latency.median, exposure.count, exposure.median
         );
     }
+    if detection.beyond > 0 {
+        let _ =
+            writeln!(out, "            {} found besides, of which the ledger cannot know", detection.beyond);
+    }
     for crash in &verdict.kernel_crashes {
         let word = |key: &str| crash[key].as_str().map(str::to_owned);
         let _ = writeln!(

@@ -1,7 +1,8 @@
 //! What becomes of an audit's findings: events, beats, and a comparison with the ledger.
 
-use abi::Pid;
+use abi::layout::{USER_HEAP, USER_WINDOWS};
 use abi::trace::Kind;
+use abi::{GuestVirt, Pid};
 use introspect::policy::{Finding, Standing, What};
 
 use super::Run;
@@ -56,18 +57,27 @@ impl Run<'_> {
         (kind, about, values): (Kind, Pid, [u64; 3]),
     ) {
         life.blemishes += 1;
-        let writable =
-            finding.parties.iter().filter(|party| party.pid == sharing.other && party.rights.write);
-        let (at, memory) = ((life.ended, life.tick), life.machine.memory());
-        self.detector.found(
-            sharing,
-            writable.map(|party| (party.virt, party.entry)),
-            at,
-            &self.ledger,
-            memory,
-        );
+        let by = finding.parties.iter().filter(|party| party.pid == sharing.other);
+        if finding.object.is_none() && by.clone().any(|party| is_window(party.virt)) {
+            let writable = by.filter(|party| party.rights.write);
+            let (at, memory) = ((life.ended, life.tick), life.machine.memory());
+            self.detector.found(
+                sharing,
+                writable.map(|party| (party.virt, party.entry)),
+                at,
+                &self.ledger,
+                memory,
+            );
+        } else {
+            self.detector.found_beyond_the_ledger(sharing);
+        }
         self.note(kind, life.tick, about, values);
         let beat = if kind == Kind::LeakFound { Beat::Leak } else { Beat::Crossing };
         self.beats.finding(beat, life.tick, finding, observer.guest(), &self.ledger);
     }
+}
+
+/// Whether a loan's window can be here.
+fn is_window(at: GuestVirt) -> bool {
+    (USER_WINDOWS..USER_HEAP).contains(&at.0)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use abi::Pid;
-use abi::syscall::{Call, Error, SIGNAL_END};
+use abi::syscall::SIGNAL_END;
 use abi::trace::{Kind, Record};
 use serde_json::{Value, json};
 
@@ -19,9 +19,9 @@ const MOST: usize = 1024;
 /// attempt is
 ///
 /// - a kill by the other (event `kill`), or one that has begun (`doomed`),
-/// - the signal that ends a process (event `signal`, number 15), whether it was handled or not,
-/// - a call to kill or to tag that was refused because the caller may not do that (event `refused`, whose `first` names
-///   the victim). Who is dead already, or on his way, is attacked by nobody.
+/// - the signal that ends a process (event `signal`, number 15), whether it was handled or not.
+///
+/// What was refused is none: two violators who may do nothing to each other are everyday business.
 #[derive(Default)]
 pub(super) struct Duel {
     /// For who attacks whom, the last two attempts, the older first.
@@ -36,18 +36,12 @@ struct Attempt {
 
 /// Who attacks whom in this record, and how.
 fn attempt(record: &Record) -> Option<(Pid, Pid, &'static str)> {
-    let refused = |how| {
-        let denied = record.b == Error::Denied as u64;
-        Some((record.pid, Pid(u32::try_from(record.c).ok()?), how)).filter(|_| denied)
-    };
     match Kind::from_raw(record.kind)? {
         Kind::Kill => Some((Pid(record.b as u32), record.pid, "killed")),
         Kind::Doomed => Some((Pid(record.b as u32), record.pid, "kill-begun")),
         Kind::Signal if u64::from(record.a) == SIGNAL_END => {
             Some((Pid(record.b as u32), record.pid, "signal"))
         }
-        Kind::Refused if u64::from(record.a) == Call::Kill as u64 => refused("kill-refused"),
-        Kind::Refused if u64::from(record.a) == Call::Tag as u64 => refused("tag-refused"),
         _ => None,
     }
 }
@@ -86,24 +80,22 @@ impl Detector for Duel {
 mod tests {
     use super::*;
     use crate::beats::testing::{World, pid};
+    use abi::syscall::{Call, Error};
     use proptest::prelude::*;
 
     #[derive(Clone, Copy, Debug)]
     enum How {
         Killed,
+        Begun,
         Signal,
-        KillRefused,
-        TagRefused,
     }
 
     fn attack(world: &mut World<Duel>, tick: u32, from: usize, to: usize, how: How) -> Option<Value> {
         let (from, to) = (pid(from), pid(to));
-        let refused = |call: Call| [call as u64, Error::Denied as u64, to.0.into()];
         match how {
             How::Killed => world.event(Kind::Kill, tick, to, [0, from.0.into(), 0]),
             How::Signal => world.event(Kind::Signal, tick, to, [SIGNAL_END, from.0.into(), 0]),
-            How::KillRefused => world.event(Kind::Refused, tick, from, refused(Call::Kill)),
-            How::TagRefused => world.event(Kind::Refused, tick, from, refused(Call::Tag)),
+            How::Begun => world.event(Kind::Doomed, tick, to, [0, from.0.into(), 0]),
         }
     }
 
@@ -116,24 +108,13 @@ mod tests {
     fn each_tries_twice() {
         let evidence = fight(&[
             (1, 1, 2, How::Signal),
-            (2, 2, 1, How::KillRefused),
-            (3, 1, 2, How::TagRefused),
+            (2, 2, 1, How::Begun),
+            (3, 1, 2, How::Begun),
             (65, 2, 1, How::Killed),
         ])
         .unwrap();
         assert_eq!(evidence["duellists"][0]["process"]["pid"], "2.1");
-        assert_eq!(evidence["duellists"][1]["attempts"][1]["how"], "tag-refused");
-    }
-
-    #[test]
-    fn a_violator_that_is_tagged_and_judged_once_more_on_its_way_is_in_no_duel() {
-        let mut world = World::<Duel>::new();
-        let dead = [Call::Tag as u64, Error::Dead as u64, pid(2).0.into()];
-        for tick in 1..4 {
-            assert_eq!(attack(&mut world, tick, 2, 1, How::KillRefused), None);
-            assert_eq!(world.event(Kind::Tagged, tick, pid(2), [1, pid(1).0.into(), 4]), None);
-            assert_eq!(world.event(Kind::Refused, tick, pid(1), dead), None);
-        }
+        assert_eq!(evidence["duellists"][1]["attempts"][1]["how"], "kill-begun");
     }
 
     #[test]
@@ -153,18 +134,18 @@ mod tests {
     }
 
     #[test]
-    fn other_signals_refusals_and_the_monitor_are_no_attempts() {
+    fn other_signals_refusals_tags_and_the_monitor_are_no_attempts() {
         let mut world = World::<Duel>::new();
         for tick in 1..5 {
             for (from, to) in [(pid(1), pid(2)), (pid(2), pid(1))] {
-                assert_eq!(world.event(Kind::Signal, tick, to, [9, from.0.into(), 0]), None);
-                assert_eq!(
-                    world.event(Kind::Refused, tick, from, [Call::Reply as u64, 3, to.0.into()]),
-                    None
-                );
+                let by = u64::from(from.0);
+                assert_eq!(world.event(Kind::Signal, tick, to, [9, by, 0]), None);
+                for call in [Call::Kill, Call::Tag, Call::Reply] {
+                    let values = [call as u64, Error::Denied as u64, to.0.into()];
+                    assert_eq!(world.event(Kind::Refused, tick, from, values), None);
+                }
+                assert_eq!(world.event(Kind::Tagged, tick, to, [1, by, 4]), None);
                 assert_eq!(world.event(Kind::Kill, tick, to, [0, Pid::NONE.0.into(), 0]), None);
-                let no_pid = 1 << 32 | u64::from(to.0);
-                assert_eq!(world.event(Kind::Refused, tick, from, [Call::Kill as u64, 3, no_pid]), None);
             }
         }
     }
@@ -177,19 +158,19 @@ mod tests {
         }
         assert_eq!(world.detector.attempts.len(), MOST);
         let mut duel = [(70, 1, 2), (71, 2, 1), (72, 1, 2), (73, 2, 1)]
-            .map(|(tick, from, to)| attack(&mut world, tick, from, to, How::KillRefused));
+            .map(|(tick, from, to)| attack(&mut world, tick, from, to, How::Begun));
         assert!(duel[3].take().is_some());
     }
 
     proptest! {
         /// Held against the definition, over the whole past.
         #[test]
-        fn it_is_the_definition(attacks in prop::collection::vec((0..40u32, 1..4usize, 1..4usize, 0..4u8), 0..40)) {
+        fn it_is_the_definition(attacks in prop::collection::vec((0..40u32, 1..4usize, 1..4usize, 0..3u8), 0..40)) {
             let mut world = World::<Duel>::new();
             let (mut now, mut past) = (0, Vec::new());
             for (later, from, to, how) in attacks {
                 now += later;
-                let how = [How::Killed, How::Signal, How::KillRefused, How::TagRefused][usize::from(how)];
+                let how = [How::Killed, How::Signal, How::Begun][usize::from(how)];
                 let reached = attack(&mut world, now, from, to, how).is_some();
                 past.push((now, from, to));
                 let tries = |a, b| past.iter().filter(|(tick, f, t)| now - tick <= WINDOW && (*f, *t) == (a, b)).count();

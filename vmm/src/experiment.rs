@@ -24,6 +24,7 @@ use crate::events::Events;
 use crate::faults::digest::{Account, Digest};
 use crate::faults::injector::Injector;
 use crate::faults::outcome::classify;
+use crate::faults::unread::Unread;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
@@ -80,6 +81,8 @@ pub enum Compare<'a> {
     Nothing,
     /// Others will be compared with it: it gets a digest.
     Golden,
+    /// The same, and it is watched for what is read in it.
+    Watched,
     /// The golden run with this digest.
     With(&'a Digest),
 }
@@ -124,7 +127,11 @@ impl<'a> Laboratory<'a> {
             injector: Injector::default(),
             account: match self.compare {
                 Compare::Nothing => None,
-                Compare::Golden | Compare::With(_) => Some(Account::default()),
+                Compare::Golden | Compare::Watched | Compare::With(_) => Some(Account::default()),
+            },
+            unread: match self.compare {
+                Compare::Watched => Some(Unread::new(self.scenario.vm.memory_mib)),
+                _ => None,
             },
             left: Left::default(),
             changed_guest: false,
@@ -155,6 +162,7 @@ impl<'a> Laboratory<'a> {
             quirks,
             incarnation,
             account,
+            unread,
             left,
             ..
         } = run;
@@ -187,6 +195,7 @@ impl<'a> Laboratory<'a> {
                 _ => None,
             },
             digest,
+            unread,
             incarnations: incarnation,
             healthy_after_reset,
             wall: begin.elapsed(),
@@ -219,6 +228,7 @@ struct Run<'a> {
     tally: Tally,
     injector: Injector,
     account: Option<Account>,
+    unread: Option<Unread>,
     left: Left,
     /// A fault has written to the guest's memory.
     changed_guest: bool,
@@ -351,6 +361,7 @@ impl Run<'_> {
         if seen {
             self.command(life);
         }
+        self.watch(life, seen)?;
         self.inject(life)
     }
 
@@ -362,6 +373,9 @@ impl Run<'_> {
             self.events.push(*record);
             if let Some(account) = &mut self.account {
                 account.record(record);
+            }
+            if let Some(unread) = &mut self.unread {
+                unread.record(record);
             }
             self.injector.record(record, |pid| descriptor(memory, table, pid));
             self.ledger.apply(record);
@@ -453,6 +467,9 @@ impl Run<'_> {
         self.history.event(&record);
         if let Some(account) = &mut self.account {
             account.record(&record);
+        }
+        if let Some(unread) = &mut self.unread {
+            unread.record(&record);
         }
         self.injector.record(&record, |_| None);
     }

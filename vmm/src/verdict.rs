@@ -9,6 +9,7 @@ use crate::beats::Beats;
 use crate::detection::Detection;
 use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
+use crate::faults::unread::Unread;
 use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
@@ -152,6 +153,8 @@ pub struct Verdict<'a> {
     pub ended: Outcome,
     /// The run in a few numbers, where they were wanted.
     pub digest: Option<Digest>,
+    /// What was not read in it, where that was wanted.
+    pub unread: Option<Unread>,
     /// What its faults did, and the golden run that says so.
     pub effect: Option<(Effect, &'a Digest)>,
     /// How many times the guest was started.

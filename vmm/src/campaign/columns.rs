@@ -8,7 +8,7 @@ use crate::beats::Beat;
 use crate::campaign::row::Row;
 
 /// The columns of a row before those of the beats.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "run",
     "cell",
     "seed",
@@ -30,6 +30,7 @@ const COLUMNS: [&str; 21] = [
     "noticed_by",
     "recovered_by",
     "residue",
+    "pruned",
 ];
 
 /// The column of a beat: its name, as SQL has names.
@@ -58,7 +59,7 @@ pub(super) fn schema() -> String {
              leaks_detected INTEGER NOT NULL, leaks_actual INTEGER NOT NULL, leaks_true INTEGER NOT NULL,
              restarts INTEGER NOT NULL, kills INTEGER NOT NULL,
              incarnations INTEGER NOT NULL, healthy_after_reset INTEGER,
-             acted INTEGER, noticed_by TEXT, recovered_by TEXT, residue INTEGER,
+             acted INTEGER, noticed_by TEXT, recovered_by TEXT, residue INTEGER, pruned INTEGER NOT NULL,
              {}
          );",
         beats.join(", ")
@@ -91,6 +92,7 @@ pub(super) fn values(row: &Row) -> Vec<Value> {
         row.noticed_by.clone().into(),
         row.recovered_by.clone().into(),
         row.residue.map_or(Value::Null, truth),
+        truth(row.pruned),
     ];
     values.extend(Beat::ALL.iter().map(|beat| row.beats.get(beat).map_or(Value::Null, |tick| number(*tick))));
     values
@@ -126,6 +128,7 @@ pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         noticed_by: row.get(18)?,
         recovered_by: row.get(19)?,
         residue: row.get(20)?,
+        pruned: row.get(21)?,
         beats,
     })
 }

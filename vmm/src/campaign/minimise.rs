@@ -133,7 +133,7 @@ impl Trials {
         }
         self.made += 1;
         let made =
-            self.subject.experiment(&golden, Compare::Golden, None, |verdict| verdict.digest.clone())?;
+            self.subject.experiment(&golden, Compare::Golden, None, |verdict| verdict.digest)?;
         let digest = match made {
             RunEnd::Signal(number) => return Err(Stopped::Signal(number)),
             RunEnd::Row(digest) => Arc::new(

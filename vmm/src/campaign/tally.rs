@@ -21,6 +21,8 @@ pub struct Tally {
     pub orders: [u64; 2],
     /// Runs in which real time decided something.
     pub unrepeatable: u64,
+    /// Runs that need not be made.
+    pub pruned: u64,
 }
 
 /// What a run is or is not.
@@ -82,6 +84,7 @@ impl Tally {
         self.orders[0] += row.restarts;
         self.orders[1] += row.kills;
         self.unrepeatable += u64::from(!row.repeatable);
+        self.pruned += u64::from(row.pruned);
     }
 
     /// How often something was so.

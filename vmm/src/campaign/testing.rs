@@ -31,6 +31,7 @@ pub(super) fn row(run: Run) -> Row {
         noticed_by: None,
         recovered_by: None,
         residue: None,
+        pruned: false,
     }
 }
 

@@ -20,5 +20,6 @@ pub mod language;
 pub mod outcome;
 pub mod residue;
 pub mod target;
+pub mod unread;
 
 mod check;

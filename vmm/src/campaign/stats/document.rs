@@ -95,6 +95,7 @@ impl Stats<'_> {
             "restarts": tally.orders[0],
             "kills": tally.orders[1],
             "unrepeatable": tally.unrepeatable,
+            "pruned": tally.pruned,
         });
         match value {
             Value::Object(map) => map,

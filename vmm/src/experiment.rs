@@ -21,7 +21,7 @@ use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::error::{Error, Report};
 use crate::events::Events;
-use crate::faults::digest::{Account, Digest};
+use crate::faults::digest::{Account, Digest, Left};
 use crate::faults::injector::Injector;
 use crate::faults::outcome::classify;
 use crate::faults::unread::Unread;
@@ -39,7 +39,7 @@ use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Ending};
-use injection::{Left, descriptor};
+use injection::descriptor;
 use life::Life;
 pub use warm::Warm;
 
@@ -133,7 +133,7 @@ impl<'a> Laboratory<'a> {
                 Compare::Watched => Some(Unread::new(self.scenario.vm.memory_mib)),
                 _ => None,
             },
-            left: Left::default(),
+            left: Left { put_back: self.put_back(), ..Left::default() },
             changed_guest: false,
             changed: Changed::nothing(),
             quirks: 0,
@@ -169,11 +169,11 @@ impl<'a> Laboratory<'a> {
         tally.ticks = tally.ticks.max(1);
         beats.name_places(events.places());
         let (count, repeatable) = (events.count(), events.is_repeatable());
-        let trace_hash = events.finish().map_err(|error| match &folder {
+        let (trace_hash, marks) = events.finish().map_err(|error| match &folder {
             Some(folder) => folder.failed(&error),
             None => Error::Input(Report::new(error.to_string(), "the event stream", "check the free space")),
         })?;
-        let digest = account.map(|account| account.finish(ended, left.console, left.memory, left.standing));
+        let digest = account.map(|account| account.finish(ended, left));
         let verdict = Verdict {
             scenario: self.scenario,
             fingerprints: self.fingerprints,
@@ -182,6 +182,7 @@ impl<'a> Laboratory<'a> {
             events: count,
             // Where real time ticks, a hash would stand for nothing.
             trace_hash: (self.scenario.vm.clock == Clock::Virtual).then_some(trace_hash),
+            trace_marks: marks,
             repeatable,
             beats,
             tags,

@@ -16,6 +16,7 @@ use crate::scenario::Scenario;
 use crate::snapshot::Origin;
 use crate::subsystems::Subsystems;
 use crate::tags::Tags;
+use crate::trace_hash::Marks;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +136,8 @@ pub struct Verdict<'a> {
     pub events: u64,
     /// Their hash; `None` where real time makes every run another one.
     pub trace_hash: Option<String>,
+    /// What the hash was along the way.
+    pub trace_marks: Marks,
     /// Whether the hash stands for the whole stream: no decision was left to real time.
     pub repeatable: bool,
     /// The beats.

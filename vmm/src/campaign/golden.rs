@@ -31,7 +31,8 @@ impl Golden {
     /// reads, so everything is as in the golden run, but for the records of the faults themselves.
     pub fn foretell(&self, run: Run, scenario: &Scenario) -> Option<Row> {
         let (row, unread) = self.watched.as_ref()?;
-        let Foretold { events, trace_hash, acted, missed } = unread.foretell(scenario.faults())?;
+        let Foretold { events, trace_hash, trace_marks, acted, missed } =
+            unread.foretell(scenario.faults())?;
         let digest = Digest { acted, missed, ..self.digest.clone() };
         let row = row.clone().with(&classify(&self.digest, &digest), &digest);
         Some(Row {
@@ -39,6 +40,7 @@ impl Golden {
             draw: run.draw,
             events,
             trace_hash: Some(trace_hash),
+            trace_marks: Some(trace_marks.to_string()),
             pruned: true,
             ..row
         })

@@ -29,6 +29,8 @@ pub struct Row {
     pub events: u64,
     /// Their hash; `None` by a clock of real time.
     pub trace_hash: Option<String>,
+    /// What the hash was along the way: [`crate::trace_hash::Marks`] as text.
+    pub trace_marks: Option<String>,
     /// Whether no decision was left to real time.
     pub repeatable: bool,
     /// The beats that were reached, and when: ticks.
@@ -53,6 +55,8 @@ pub struct Row {
     pub noticed_by: Option<String>,
     /// Who brought the machine back.
     pub recovered_by: Option<String>,
+    /// From where it went on, if it was reset for that.
+    pub put_back_by: Option<String>,
     /// Whether something of the lives before shows after the last reset.
     pub residue: Option<bool>,
     /// Whether the run was not made, since nothing reads what its faults change: all this is the golden run's.
@@ -72,6 +76,7 @@ impl Row {
             ticks: verdict.tally.ticks,
             events: verdict.events,
             trace_hash: verdict.trace_hash.clone(),
+            trace_marks: verdict.trace_hash.as_ref().map(|_| verdict.trace_marks.to_string()),
             repeatable: verdict.repeatable,
             beats: verdict.beats.reached().iter().map(|(beat, reached)| (*beat, reached.tick)).collect(),
             leaks_detected: verdict.detection.detected,
@@ -84,6 +89,7 @@ impl Row {
             acted: None,
             noticed_by: None,
             recovered_by: None,
+            put_back_by: None,
             residue: None,
             pruned: false,
         };
@@ -100,6 +106,7 @@ impl Row {
             acted: Some(digest.acted.into()),
             noticed_by: effect.noticed_by.first().map(|by| by.name().to_owned()),
             recovered_by: effect.recovered_by.map(|by| by.name().to_owned()),
+            put_back_by: effect.put_back_by.map(|by| by.name().to_owned()),
             residue: effect.residue,
             ..self
         }

@@ -122,14 +122,6 @@ impl Run<'_> {
     }
 }
 
-/// What a run leaves behind that its digest tells.
-#[derive(Default)]
-pub(super) struct Left {
-    pub(super) console: [u8; 32],
-    pub(super) memory: Option<[u8; 32]>,
-    pub(super) standing: u32,
-}
-
 /// The descriptor of a process, as the process table has it now.
 pub(super) fn descriptor(memory: &GuestMemory, table: GuestPhys, pid: Pid) -> Option<Descriptor> {
     let slot = table.add(pid.slot() as u64 * size_of::<u32>() as u64);

@@ -128,6 +128,39 @@ impl Reset {
     }
 }
 
+/// From where a machine goes on after a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PutBack {
+    /// It boots anew.
+    #[default]
+    Boot,
+    /// It is put back to the snapshot of a guest that has booted.
+    Snapshot,
+}
+
+impl PutBack {
+    /// The name in verdicts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// What a run leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// See [`Digest::console`].
+    pub console: [u8; 32],
+    /// See [`Digest::memory`].
+    pub memory: Option<[u8; 32]>,
+    /// See [`Digest::standing`].
+    pub standing: u32,
+    /// See [`Digest::put_back`].
+    pub put_back: PutBack,
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest {
@@ -149,6 +182,8 @@ pub struct Digest {
     pub noticed: [Noticed; Watcher::ALL.len()],
     /// The resets.
     pub resets: Vec<Reset>,
+    /// From where it goes on after one.
+    pub put_back: PutBack,
     /// NMIs that a guest handled and went on.
     pub nmis_survived: u64,
     /// Times that the watchdog was petted after it had last expired.
@@ -283,13 +318,8 @@ impl Account {
     }
 
     /// The run is over.
-    pub fn finish(
-        self,
-        outcome: Outcome,
-        console: [u8; 32],
-        memory: Option<[u8; 32]>,
-        standing: u32,
-    ) -> Digest {
+    pub fn finish(self, outcome: Outcome, left: Left) -> Digest {
+        let Left { console, memory, standing, put_back } = left;
         Digest {
             outcome,
             story: self.story(),
@@ -300,6 +330,7 @@ impl Account {
             failures: self.failures,
             noticed: self.noticed,
             resets: self.resets,
+            put_back,
             nmis_survived: self.nmis_survived,
             pets_since_expiry: self.pets_since_expiry,
             progress_since_expiry: (self.ended != self.expired).then_some(self.progress_since_expiry),

@@ -22,16 +22,15 @@ use abi::frame::{FrameEntry, FrameKind};
 use abi::loan::LOAN_NONE;
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
-use blake3::Hasher;
 use introspect::memory::{OutOfRange, PhysicalMemory};
 use introspect::reverse::ReverseMap;
 use introspect::space::Guest;
-use zerocopy::IntoBytes;
 
 use super::deed::Act;
 use super::injector::Injector;
 use super::language::{Fault, Place, What, When};
 use super::target::Scene;
+use crate::trace_hash::{Marks, TraceHash};
 
 /// A golden run, watched for what is read in it.
 #[derive(Debug)]
@@ -81,6 +80,8 @@ pub struct Foretold {
     pub events: u64,
     /// See `events`.
     pub trace_hash: String,
+    /// What the hash is along the way.
+    pub trace_marks: Marks,
     /// Faults that act.
     pub acted: u32,
     /// Faults that find nothing to act on.
@@ -181,10 +182,12 @@ impl Unread {
         if self.phase != Phase::Over && injector.waits(&all) {
             return None;
         }
+        let (trace_hash, trace_marks) = self.hash_with(&told);
         let of = |kind: Kind| told.iter().filter(|(_, record)| record.kind == kind as u16).count() as u32;
         Some(Foretold {
             events: (self.records.len() + told.len()) as u64,
-            trace_hash: self.hash_with(&told),
+            trace_hash,
+            trace_marks,
             acted: of(Kind::FaultInjected),
             missed: of(Kind::FaultMissed),
         })
@@ -206,17 +209,18 @@ impl Unread {
         seen && uses.and_then(|uses| at(uses, nth)).is_some_and(|used| used.unread)
     }
 
-    /// The hash of all records with these at their places, see [`crate::events`].
-    fn hash_with(&self, told: &[(usize, Record)]) -> String {
-        let mut hash = Hasher::new();
-        let mut from = 0;
-        for (place, record) in told {
-            hash.update(self.records[from..*place].as_bytes());
-            hash.update(record.as_bytes());
-            from = *place;
+    /// The hash of all records with these at their places.
+    fn hash_with(&self, told: &[(usize, Record)]) -> (String, Marks) {
+        let mut hash = TraceHash::default();
+        let mut told = told.iter().peekable();
+        for (record, place) in self.records.iter().zip(0..) {
+            while let Some((_, told)) = told.next_if(|(before, _)| *before == place) {
+                hash.push(told);
+            }
+            hash.push(record);
         }
-        hash.update(self.records[from..].as_bytes());
-        hash.finalize().to_hex().to_string()
+        told.for_each(|(_, record)| hash.push(record));
+        hash.finish()
     }
 }
 
@@ -232,10 +236,7 @@ fn at(uses: &[Use], nth: usize) -> Option<Use> {
 
 /// Whether the pager has it, to be zeroed before anybody else does.
 fn is_idle(kind: u8) -> bool {
-    matches!(
-        FrameKind::from_raw(kind),
-        Some(FrameKind::Unused | FrameKind::Free | FrameKind::Quarantined)
-    )
+    matches!(FrameKind::from_raw(kind), Some(FrameKind::Unused | FrameKind::Free | FrameKind::Quarantined))
 }
 
 /// Frames that somebody can reach, whatever the frame table says of them.

@@ -37,7 +37,7 @@ impl Stats<'_> {
                 self.factorial(&mut out, response);
             }
         } else {
-            for kind in ["outcome", "noticed by", "recovered by", "beat"] {
+            for kind in ["outcome", "noticed by", "recovered by", "put back by", "beat"] {
                 self.single(&mut out, kind);
             }
         }

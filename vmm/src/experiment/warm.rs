@@ -13,7 +13,7 @@ use abi::info::Doorbell;
 
 use super::Laboratory;
 use crate::error::{Error, Report};
-use crate::faults::digest::PutBack;
+use crate::faults::reset::PutBack;
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::output::AtomicFile;

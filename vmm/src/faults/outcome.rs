@@ -14,7 +14,8 @@
 
 use serde_json::{Value, json};
 
-use super::digest::{Digest, PutBack, Reset, Watcher};
+use super::digest::{Digest, Watcher};
+use super::reset::{PutBack, Reset};
 use crate::verdict::Outcome;
 
 /// The effect of a run's faults.

@@ -226,7 +226,7 @@ proptest! {
             };
             Some((*place, number, record))
         }).collect();
-        acting.sort_by_key(|(place, number, _)| (*place, *number));
+        acting.sort_by_key(|(_, number, record)| (record.tick, *number));
         for (place, _, record) in acting.iter().rev() {
             records.insert(*place, *record);
         }

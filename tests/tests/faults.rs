@@ -66,6 +66,9 @@ fn check(name: &str, watchdog: &str, faults: &[[&str; 3]], class: &str, noticed:
     let expected = serde_json::json!(noticed);
     assert_eq!(effect["noticed_by"], expected, "{name}: {effect}");
     assert_eq!(effect["recovered_by"], serde_json::json!(by), "{name}: {effect}");
+    // Only where it was reset for it.
+    let put_back = (class == "recovered" && verdict["incarnations"] != 1).then_some("snapshot");
+    assert_eq!(effect["put_back_by"], serde_json::json!(put_back), "{name}: {effect}");
     if verdict["incarnations"] != 1 {
         assert_eq!(effect["residue"], false, "{name}: the life after a reset is a first one: {effect}");
     }
@@ -159,6 +162,9 @@ fn without_a_timer_it_hangs_unless_somebody_brings_it_back() {
     check("hang-nmi", &with(""), &[NO_TIMER], "recovered", &["watchdog"], Some("nmi-handler"));
     let reset = with("first = \"none\"\nsecond = \"reset\"");
     check("hang-reset", &reset, &[NO_TIMER], "recovered", &["watchdog"], Some("watchdog"));
+    let (_, cold) = run_json(&Scenario::new(&reset, &[NO_TIMER]).path, &["--set", "vm.start=\"cold\""]);
+    assert_eq!(cold["faults"]["put_back_by"], "boot", "{}", cold["faults"]);
+    assert_eq!(cold["faults"]["residue"], false, "{}", cold["faults"]);
     let deaf = ["tick = 50", "device = \"watchdog\"", "drop = 1000"];
     check("deaf", &with(""), &[deaf], "recovered", &["watchdog"], Some("watchdog"));
 }

@@ -68,6 +68,44 @@ fn a_row_of_a_database_can_be_had_again() {
     assert!(other.status == Some(1) && other.stderr.contains("was ab, and is "), "{other:?}");
 }
 
+#[test]
+fn where_a_row_is_another_run_the_marks_say_about_where() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let db = folder.path().join("c.db");
+    let sets = ["--set", "vm.max-ticks=40", "--set", "expect.outcome=healthy", "--set", "expect.beats=[]"];
+    let mut campaign = architect();
+    campaign.arg("campaign").arg(scenario("demo-leak.toml")).args(["--runs", "1"]).args(sets);
+    assert_eq!(run(campaign.arg("--db").arg(&db)).status, Some(0));
+    // The same up to a tick in its middle, as on a host that does something differently from there on.
+    let [then, now] = ["then", "now"].map(|name| folder.path().join(name));
+    let fault = "[[fault]]\nwhen.tick = 20\nwhere.process = \"client\"\nwhat.kill = true\n";
+    let text = fs::read_to_string(scenario("demo-leak.toml")).expect("a shipped scenario") + fault;
+    let other = folder.path().join("other.toml");
+    fs::write(&other, text).expect("space for a scenario");
+    for (scenario, out) in [(scenario("demo-leak.toml"), &then), (other.clone(), &now)] {
+        run(architect().arg("run").arg(scenario).args(sets).arg("--out").arg(out));
+    }
+    let (then, now) = (events(&then), events(&now));
+    let first = then.iter().zip(&now).position(|(then, now)| then != now).expect("another run");
+    let connection = rusqlite::Connection::open(&db).expect("a database");
+    let mut of_faults = architect();
+    let faulty = folder.path().join("f.db");
+    of_faults.arg("campaign").arg(&other).args(["--runs", "1"]).args(sets).arg("--db").arg(&faulty);
+    assert_eq!(run(&mut of_faults).status, Some(0));
+    connection.execute("ATTACH ? AS f", [faulty.to_str()]).expect("another database");
+    let take = "UPDATE runs SET (trace_hash, trace_marks) = (SELECT trace_hash, trace_marks FROM f.runs)";
+    assert_eq!(connection.execute(take, []).expect("a row"), 1);
+
+    let replayed = replay(Path::new(&format!("{}#0", db.display())), &[]);
+    assert_eq!(replayed.status, Some(1), "{replayed:?}");
+    let (_, range) =
+        replayed.stderr.split_once("the first event that differs is among events ").expect("a range");
+    let words: Vec<_> = range.split_whitespace().collect();
+    let [from, to] = [words[0], words[2]].map(|word| word.parse::<usize>().expect("a number"));
+    assert!((from..=to).contains(&first) && to - from < then.len() / 16, "{first} in {from} to {to}");
+    assert!(range.contains(&format!("\"seq\":{from},")), "{range}");
+}
+
 /// Twenty faults, each of which stops the guest while time goes on: eighteen for one tick, which does no harm, and two of
 /// them, at one moment, for twenty-five. The watchdog waits forty: it takes both to expire it.
 #[test]

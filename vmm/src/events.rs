@@ -1,6 +1,6 @@
 //! The event stream of a run: records in order, hashed, written as JSON Lines.
 //!
-//! The hash is BLAKE3 over the 32 bytes of each record, in order. What real time decided is written, but not hashed.
+//! What real time decided is written, but not hashed ([`crate::trace_hash`]).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,14 +8,14 @@ use std::io::{self, BufWriter, Write};
 use abi::Pid;
 use abi::trace::{Kind, Record, Show};
 use serde_json::{Map, Value, json};
-use zerocopy::IntoBytes;
 
 use crate::places::Places;
+use crate::trace_hash::{Marks, TraceHash};
 
 /// Takes every record of a run.
 pub struct Events<'a> {
     places: Places<'a>,
-    hash: blake3::Hasher,
+    hash: TraceHash,
     file: Option<BufWriter<File>>,
     failed: Option<io::Error>,
     count: u64,
@@ -29,7 +29,7 @@ impl<'a> Events<'a> {
     pub fn new(file: Option<File>, places: Places<'a>) -> Self {
         Self {
             places,
-            hash: blake3::Hasher::new(),
+            hash: TraceHash::default(),
             file: file.map(BufWriter::new),
             failed: None,
             count: 0,
@@ -44,7 +44,7 @@ impl<'a> Events<'a> {
             self.incarnation = record.a;
         }
         if !self.unrepeatable {
-            self.hash.update(record.as_bytes());
+            self.hash.push(&record);
         }
         if let Some(file) = &mut self.file {
             let line = json(&record, self.count, self.incarnation, self.unrepeatable, &self.places);
@@ -76,15 +76,15 @@ impl<'a> Events<'a> {
         self.count
     }
 
-    /// Ends the stream: its hash, once everything is written.
-    pub fn finish(mut self) -> io::Result<String> {
+    /// Ends the stream: its hash and the marks along it, once everything is written.
+    pub fn finish(mut self) -> io::Result<(String, Marks)> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         if let Some(file) = &mut self.file {
             file.flush()?;
         }
-        Ok(self.hash.finalize().to_hex().to_string())
+        Ok(self.hash.finish())
     }
 }
 

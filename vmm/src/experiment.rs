@@ -21,9 +21,10 @@ use crate::beats::Beats;
 use crate::detection::Detector;
 use crate::error::{Error, Report};
 use crate::events::Events;
-use crate::faults::digest::{Account, Digest};
+use crate::faults::digest::{Account, Digest, Left};
 use crate::faults::injector::Injector;
 use crate::faults::outcome::classify;
+use crate::faults::unread::Unread;
 use crate::folder::Folder;
 use crate::hidden::HiddenSpaces;
 use crate::kvm::Kvm;
@@ -38,7 +39,7 @@ use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
 use ending::{Cause, Ending};
-use injection::{Left, descriptor};
+use injection::descriptor;
 use life::Life;
 pub use warm::Warm;
 
@@ -80,6 +81,8 @@ pub enum Compare<'a> {
     Nothing,
     /// Others will be compared with it: it gets a digest.
     Golden,
+    /// The same, and it is watched for what is read in it.
+    Watched,
     /// The golden run with this digest.
     With(&'a Digest),
 }
@@ -124,9 +127,13 @@ impl<'a> Laboratory<'a> {
             injector: Injector::default(),
             account: match self.compare {
                 Compare::Nothing => None,
-                Compare::Golden | Compare::With(_) => Some(Account::default()),
+                Compare::Golden | Compare::Watched | Compare::With(_) => Some(Account::default()),
             },
-            left: Left::default(),
+            unread: match self.compare {
+                Compare::Watched => Some(Unread::new(self.scenario.vm.memory_mib)),
+                _ => None,
+            },
+            left: Left { put_back: self.put_back(), ..Left::default() },
             changed_guest: false,
             changed: Changed::nothing(),
             quirks: 0,
@@ -155,17 +162,18 @@ impl<'a> Laboratory<'a> {
             quirks,
             incarnation,
             account,
+            unread,
             left,
             ..
         } = run;
         tally.ticks = tally.ticks.max(1);
         beats.name_places(events.places());
         let (count, repeatable) = (events.count(), events.is_repeatable());
-        let trace_hash = events.finish().map_err(|error| match &folder {
+        let (trace_hash, marks) = events.finish().map_err(|error| match &folder {
             Some(folder) => folder.failed(&error),
             None => Error::Input(Report::new(error.to_string(), "the event stream", "check the free space")),
         })?;
-        let digest = account.map(|account| account.finish(ended, left.console, left.memory, left.standing));
+        let digest = account.map(|account| account.finish(ended, left));
         let verdict = Verdict {
             scenario: self.scenario,
             fingerprints: self.fingerprints,
@@ -174,6 +182,7 @@ impl<'a> Laboratory<'a> {
             events: count,
             // Where real time ticks, a hash would stand for nothing.
             trace_hash: (self.scenario.vm.clock == Clock::Virtual).then_some(trace_hash),
+            trace_marks: marks,
             repeatable,
             beats,
             tags,
@@ -187,6 +196,7 @@ impl<'a> Laboratory<'a> {
                 _ => None,
             },
             digest,
+            unread,
             incarnations: incarnation,
             healthy_after_reset,
             wall: begin.elapsed(),
@@ -219,6 +229,7 @@ struct Run<'a> {
     tally: Tally,
     injector: Injector,
     account: Option<Account>,
+    unread: Option<Unread>,
     left: Left,
     /// A fault has written to the guest's memory.
     changed_guest: bool,
@@ -351,6 +362,7 @@ impl Run<'_> {
         if seen {
             self.command(life);
         }
+        self.watch(life, seen)?;
         self.inject(life)
     }
 
@@ -362,6 +374,9 @@ impl Run<'_> {
             self.events.push(*record);
             if let Some(account) = &mut self.account {
                 account.record(record);
+            }
+            if let Some(unread) = &mut self.unread {
+                unread.record(record);
             }
             self.injector.record(record, |pid| descriptor(memory, table, pid));
             self.ledger.apply(record);
@@ -453,6 +468,9 @@ impl Run<'_> {
         self.history.event(&record);
         if let Some(account) = &mut self.account {
             account.record(&record);
+        }
+        if let Some(unread) = &mut self.unread {
+            unread.record(&record);
         }
         self.injector.record(&record, |_| None);
     }

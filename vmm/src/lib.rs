@@ -51,6 +51,7 @@ pub mod summary;
 mod tables;
 pub mod tags;
 pub mod tiny;
+pub mod trace_hash;
 pub mod vcpu;
 pub mod verdict;
 pub mod wall;

@@ -9,12 +9,14 @@ use crate::beats::Beats;
 use crate::detection::Detection;
 use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
+use crate::faults::unread::Unread;
 use crate::hidden::HiddenSpaces;
 use crate::host;
 use crate::scenario::Scenario;
 use crate::snapshot::Origin;
 use crate::subsystems::Subsystems;
 use crate::tags::Tags;
+use crate::trace_hash::Marks;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +136,8 @@ pub struct Verdict<'a> {
     pub events: u64,
     /// Their hash; `None` where real time makes every run another one.
     pub trace_hash: Option<String>,
+    /// What the hash was along the way.
+    pub trace_marks: Marks,
     /// Whether the hash stands for the whole stream: no decision was left to real time.
     pub repeatable: bool,
     /// The beats.
@@ -152,6 +156,8 @@ pub struct Verdict<'a> {
     pub ended: Outcome,
     /// The run in a few numbers, where they were wanted.
     pub digest: Option<Digest>,
+    /// What was not read in it, where that was wanted.
+    pub unread: Option<Unread>,
     /// What its faults did, and the golden run that says so.
     pub effect: Option<(Effect, &'a Digest)>,
     /// How many times the guest was started.

@@ -11,6 +11,7 @@ use crate::campaign::plan::Run;
 use crate::error::{Error, Report};
 use crate::run::{MATRIX, sha256};
 use crate::scenario::Scenario;
+use crate::trace_hash::Marks;
 
 /// A run, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +24,12 @@ pub(super) struct Again {
     pub(super) outcome: String,
     /// The hash of its events; `None` by a clock of real time.
     pub(super) trace_hash: Option<String>,
+    /// What the hash was along the way, where that was kept.
+    pub(super) marks: Option<Marks>,
     /// Its event stream, where it was kept.
     pub(super) events: Option<PathBuf>,
+    /// Whether it was never made, but told from its golden run.
+    pub(super) pruned: bool,
 }
 
 impl Again {
@@ -70,7 +75,9 @@ impl Again {
             place: folder.display().to_string(),
             outcome: outcome.to_owned(),
             trace_hash: verdict["trace_hash"].as_str().map(str::to_owned),
+            marks: None,
             events: Some(folder.join("events.jsonl")),
+            pruned: false,
         })
     }
 
@@ -93,7 +100,15 @@ impl Again {
                 "name another file: it is damaged",
             ));
         };
-        Ok(Self { scenario, place, outcome: row.outcome, trace_hash: row.trace_hash, events: None })
+        Ok(Self {
+            scenario,
+            place,
+            outcome: row.outcome,
+            trace_hash: row.trace_hash,
+            marks: row.trace_marks.and_then(|marks| marks.parse().ok()),
+            events: None,
+            pruned: row.pruned,
+        })
     }
 }
 

@@ -53,6 +53,10 @@ pub struct CampaignArgs {
     /// Go on with what is in the database; begin if there is none
     #[arg(long)]
     pub resume: bool,
+    /// Do not make those runs whose faults change only what nothing reads before it is rewritten: their rows are told from
+    /// the golden run, and are the same
+    #[arg(long)]
+    pub prune: bool,
     /// Make only as many of the runs as it takes to know the rate of each outcome among all of them to within this margin,
     /// as in 0.03, at 95 %
     #[arg(long, value_name = "MARGIN", value_parser = margin)]

@@ -8,7 +8,7 @@ use crate::beats::Beat;
 use crate::campaign::row::Row;
 
 /// The columns of a row before those of the beats.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 24] = [
     "run",
     "cell",
     "seed",
@@ -18,6 +18,7 @@ const COLUMNS: [&str; 21] = [
     "ticks",
     "events",
     "trace_hash",
+    "trace_marks",
     "repeatable",
     "leaks_detected",
     "leaks_actual",
@@ -29,7 +30,9 @@ const COLUMNS: [&str; 21] = [
     "acted",
     "noticed_by",
     "recovered_by",
+    "put_back_by",
     "residue",
+    "pruned",
 ];
 
 /// The column of a beat: its name, as SQL has names.
@@ -54,11 +57,13 @@ pub(super) fn schema() -> String {
          CREATE TABLE runs (
              run INTEGER PRIMARY KEY, cell INTEGER NOT NULL, seed INTEGER NOT NULL, draw INTEGER NOT NULL,
              outcome TEXT NOT NULL, ended TEXT NOT NULL,
-             ticks INTEGER NOT NULL, events INTEGER NOT NULL, trace_hash TEXT, repeatable INTEGER NOT NULL,
+             ticks INTEGER NOT NULL, events INTEGER NOT NULL, trace_hash TEXT, trace_marks TEXT,
+             repeatable INTEGER NOT NULL,
              leaks_detected INTEGER NOT NULL, leaks_actual INTEGER NOT NULL, leaks_true INTEGER NOT NULL,
              restarts INTEGER NOT NULL, kills INTEGER NOT NULL,
              incarnations INTEGER NOT NULL, healthy_after_reset INTEGER,
-             acted INTEGER, noticed_by TEXT, recovered_by TEXT, residue INTEGER,
+             acted INTEGER, noticed_by TEXT, recovered_by TEXT, put_back_by TEXT,
+             residue INTEGER, pruned INTEGER NOT NULL,
              {}
          );",
         beats.join(", ")
@@ -79,6 +84,7 @@ pub(super) fn values(row: &Row) -> Vec<Value> {
         number(row.ticks),
         number(row.events),
         row.trace_hash.clone().into(),
+        row.trace_marks.clone().into(),
         truth(row.repeatable),
         number(row.leaks_detected),
         number(row.leaks_actual),
@@ -90,7 +96,9 @@ pub(super) fn values(row: &Row) -> Vec<Value> {
         row.acted.map_or(Value::Null, number),
         row.noticed_by.clone().into(),
         row.recovered_by.clone().into(),
+        row.put_back_by.clone().into(),
         row.residue.map_or(Value::Null, truth),
+        truth(row.pruned),
     ];
     values.extend(Beat::ALL.iter().map(|beat| row.beats.get(beat).map_or(Value::Null, |tick| number(*tick))));
     values
@@ -114,18 +122,21 @@ pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         ticks: row.get(6)?,
         events: row.get(7)?,
         trace_hash: row.get(8)?,
-        repeatable: row.get(9)?,
-        leaks_detected: row.get(10)?,
-        leaks_actual: row.get(11)?,
-        leaks_true: row.get(12)?,
-        restarts: row.get(13)?,
-        kills: row.get(14)?,
-        incarnations: row.get(15)?,
-        healthy_after_reset: row.get(16)?,
-        acted: row.get(17)?,
-        noticed_by: row.get(18)?,
-        recovered_by: row.get(19)?,
-        residue: row.get(20)?,
+        trace_marks: row.get(9)?,
+        repeatable: row.get(10)?,
+        leaks_detected: row.get(11)?,
+        leaks_actual: row.get(12)?,
+        leaks_true: row.get(13)?,
+        restarts: row.get(14)?,
+        kills: row.get(15)?,
+        incarnations: row.get(16)?,
+        healthy_after_reset: row.get(17)?,
+        acted: row.get(18)?,
+        noticed_by: row.get(19)?,
+        recovered_by: row.get(20)?,
+        put_back_by: row.get(21)?,
+        residue: row.get(22)?,
+        pruned: row.get(23)?,
         beats,
     })
 }

@@ -9,7 +9,7 @@ use crate::campaign::subject::Subject;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Each fact by its name.
-    facts: [(&'static str, String); 8],
+    facts: [(&'static str, String); 9],
     /// The keys that vary.
     pub factors: Vec<String>,
     /// Their values in each cell.
@@ -28,7 +28,7 @@ impl Identity {
     /// Which part of the campaign it is: the only fact in which its parts differ.
     pub const SHARD: &str = "shard";
     /// The version of the table. A database of another version is refused.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// Of a campaign about to be made.
     pub fn of(subject: &Subject, vary: Vary, shard: Shard) -> Self {
@@ -46,6 +46,7 @@ impl Identity {
                 (Self::NAME, subject.scenario.name.clone()),
                 (Self::FIRST_SEED, subject.scenario.seed.to_string()),
                 ("what varies", vary.to_string()),
+                ("pruned", if subject.prune { "yes" } else { "no" }.to_owned()),
                 (Self::SHARD, shard.to_string()),
                 ("version of architect", env!("CARGO_PKG_VERSION").to_owned()),
                 (Self::IMAGE, subject.fingerprints.image_sha256.clone()),
@@ -66,6 +67,7 @@ impl Identity {
                 same(Self::NAME),
                 (Self::FIRST_SEED, first_seed),
                 same("what varies"),
+                same("pruned"),
                 (Self::SHARD, shard),
                 same("version of architect"),
                 same(Self::IMAGE),

@@ -132,8 +132,7 @@ impl Trials {
             return Ok(known.clone());
         }
         self.made += 1;
-        let made =
-            self.subject.experiment(&golden, Compare::Golden, None, |verdict| verdict.digest.clone())?;
+        let made = self.subject.experiment(&golden, Compare::Golden, None, |verdict| verdict.digest)?;
         let digest = match made {
             RunEnd::Signal(number) => return Err(Stopped::Signal(number)),
             RunEnd::Row(digest) => Arc::new(

@@ -10,6 +10,7 @@ mod columns;
 pub mod database;
 pub mod ddmin;
 pub mod effects;
+pub mod golden;
 pub mod hunt;
 pub mod identity;
 pub mod interval;
@@ -46,11 +47,14 @@ use crate::run;
 /// Makes the runs of a campaign that its database does not have yet; gives the exit status.
 pub fn campaign(args: &CampaignArgs) -> Result<u8, Error> {
     let jobs = args::jobs(args.jobs);
-    let subject = Subject::read(&args.subject)?;
+    let mut subject = Subject::read(&args.subject)?;
     let cells = subject.cells.len();
     let precision = args.precision.map(|margin| Precision { margin, cells: cells as u64 });
     let runs = precision.map_or(args.runs, |precision| precision.planned(args.runs));
     let vary = args.vary.unwrap_or_else(|| subject.vary());
+    if args.prune {
+        subject.prune(vary)?;
+    }
     let plan = Plan::new(vary, subject.scenario.seed, cells, runs, args.shard)?;
     let mut database = Database::open(&args.db, &Identity::of(&subject, vary, args.shard), args.resume)?;
     database.plan(runs)?;

@@ -1,8 +1,9 @@
-//! `architect replay`: a run once more, held against what it was: event by event where its events were kept, by the hash
-//! of all of them where not.
+//! `architect replay`: a run once more, held against what it was: event by event where its events were kept; where not, by
+//! the hash of all of them, and the marks along it say about where they part.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::Value;
@@ -36,9 +37,9 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Error> {
     let out = args.out.as_deref().unwrap_or(scratch.path());
     let subject = Subject::of(scenario.clone(), &again.place)?;
     let made = subject.experiment(&scenario, Compare::Nothing, Some(out), |verdict| {
-        (verdict.trace_hash.clone(), verdict.events)
+        (verdict.trace_hash, verdict.trace_marks, verdict.events)
     })?;
-    let (hash, count) = match made {
+    let (hash, marks, count) = match made {
         RunEnd::Signal(number) => return Ok(run::status_of_signal(number)),
         RunEnd::Row(made) => made,
     };
@@ -57,18 +58,39 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Error> {
         }
     } else if last.is_none() && hash != again.trace_hash {
         let word = |hash: &Option<String>| hash.clone().unwrap_or_default();
-        let what =
+        let mut what =
             format!("the hash of its events was {}, and is {} now", word(&again.trace_hash), word(&hash));
+        if let Some(then) = &again.marks {
+            what += &parted(then.first_difference(&marks), count, &now)?;
+        }
         return Err(diverged(&again, &what));
     }
     let text = match last {
         None => {
-            format!("{}: the same {count} events again, hash {}\n", again.place, hash.unwrap_or_default())
+            let again_or_first = if again.pruned { "as was told of it without making it" } else { "again" };
+            let hash = hash.unwrap_or_default();
+            format!("{}: the same {count} events {again_or_first}, hash {hash}\n", again.place)
         }
         Some(last) => format!("{}{}: the same up to event {last}\n", leading_to(&now, last)?, again.place),
     };
     run::print(&text)?;
     Ok(0)
+}
+
+/// Where a run parts from one of which only marks were kept, as far as these tell, and the first events there as they are now.
+fn parted(range: Range<u64>, count: u64, now: &Path) -> Result<String, Error> {
+    let Range { start, end } = range;
+    let place = match end {
+        u64::MAX => format!("from event {start} on"),
+        _ => format!("among events {start} to {}", end - 1),
+    };
+    let mut text = format!("; the first event that differs is {place} (a row keeps no more)");
+    let told =
+        events(now)?.skip(start as usize).take((end.min(count).saturating_sub(start) as usize).min(TOLD));
+    for event in told {
+        text += &format!("\n  now:    {}", event?);
+    }
+    Ok(text)
 }
 
 fn diverged(again: &Again, what: &str) -> Error {

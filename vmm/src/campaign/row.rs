@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::beats::Beat;
 use crate::campaign::plan::Run;
+use crate::faults::digest::Digest;
+use crate::faults::outcome::Effect;
 use crate::verdict::Verdict;
 
 /// One run and what became of it.
@@ -27,6 +29,8 @@ pub struct Row {
     pub events: u64,
     /// Their hash; `None` by a clock of real time.
     pub trace_hash: Option<String>,
+    /// What the hash was along the way: [`crate::trace_hash::Marks`] as text.
+    pub trace_marks: Option<String>,
     /// Whether no decision was left to real time.
     pub repeatable: bool,
     /// The beats that were reached, and when: ticks.
@@ -51,24 +55,28 @@ pub struct Row {
     pub noticed_by: Option<String>,
     /// Who brought the machine back.
     pub recovered_by: Option<String>,
+    /// From where it went on, if it was reset for that.
+    pub put_back_by: Option<String>,
     /// Whether something of the lives before shows after the last reset.
     pub residue: Option<bool>,
+    /// Whether the run was not made, since nothing reads what its faults change: all this is the golden run's.
+    pub pruned: bool,
 }
 
 impl Row {
     /// The row of a verdict.
     pub fn of(run: Run, verdict: &Verdict<'_>) -> Self {
-        let effect = verdict.effect.as_ref().map(|(effect, _)| effect);
-        Self {
+        let row = Self {
             run: run.number,
             cell: run.cell,
             seed: run.seed,
             draw: run.draw,
-            outcome: verdict.outcome().name().to_owned(),
+            outcome: verdict.ended.name().to_owned(),
             ended: verdict.ended.name().to_owned(),
             ticks: verdict.tally.ticks,
             events: verdict.events,
             trace_hash: verdict.trace_hash.clone(),
+            trace_marks: verdict.trace_hash.as_ref().map(|_| verdict.trace_marks.to_string()),
             repeatable: verdict.repeatable,
             beats: verdict.beats.reached().iter().map(|(beat, reached)| (*beat, reached.tick)).collect(),
             leaks_detected: verdict.detection.detected,
@@ -78,10 +86,29 @@ impl Row {
             kills: verdict.tally.kills,
             incarnations: verdict.incarnations,
             healthy_after_reset: verdict.healthy_after_reset,
-            acted: effect.and(verdict.digest.as_ref()).map(|digest| digest.acted.into()),
-            noticed_by: effect.and_then(|effect| effect.noticed_by.first()).map(|by| by.name().to_owned()),
-            recovered_by: effect.and_then(|effect| effect.recovered_by).map(|by| by.name().to_owned()),
-            residue: effect.and_then(|effect| effect.residue),
+            acted: None,
+            noticed_by: None,
+            recovered_by: None,
+            put_back_by: None,
+            residue: None,
+            pruned: false,
+        };
+        match (&verdict.effect, &verdict.digest) {
+            (Some((effect, _)), Some(digest)) => row.with(effect, digest),
+            _ => row,
+        }
+    }
+
+    /// The same with what faults did.
+    pub fn with(self, effect: &Effect, digest: &Digest) -> Self {
+        Self {
+            outcome: effect.class.name().to_owned(),
+            acted: Some(digest.acted.into()),
+            noticed_by: effect.noticed_by.first().map(|by| by.name().to_owned()),
+            recovered_by: effect.recovered_by.map(|by| by.name().to_owned()),
+            put_back_by: effect.put_back_by.map(|by| by.name().to_owned()),
+            residue: effect.residue,
+            ..self
         }
     }
 }

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::campaign::args::SubjectArgs;
+use crate::campaign::golden::Golden;
 use crate::campaign::plan::{Run, Vary};
 use crate::campaign::row::Row;
 use crate::error::{Error, Report};
 use crate::experiment::{Compare, End, Laboratory, Warm};
-use crate::faults::digest::Digest;
 use crate::kvm::Kvm;
 use crate::loader::Blob;
 use crate::machine::{MachineConfig, Model};
@@ -27,6 +27,8 @@ pub struct Subject {
     pub scenario: Scenario,
     /// All combinations of its sweep.
     pub cells: Vec<Cell>,
+    /// Whether runs are left out that need not be made.
+    pub prune: bool,
     /// What guests are made of, by their hashes.
     pub fingerprints: Fingerprints,
     module: Option<Blob>,
@@ -35,11 +37,11 @@ pub struct Subject {
     /// A guest that has booted, for each size of memory: the others go on from there.
     warm: BTreeMap<u32, Warm>,
     /// The golden run of each cell and seed, being made or there.
-    golden: Mutex<BTreeMap<(usize, u64), Golden>>,
+    golden: Mutex<BTreeMap<(usize, u64), Made>>,
 }
 
-/// A golden run's digest, once it is there.
-type Golden = Arc<Mutex<Option<Arc<Digest>>>>;
+/// A golden run, once it is there.
+type Made = Arc<Mutex<Option<Arc<Golden>>>>;
 
 /// What became of a run.
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Subject {
             }
         }
         Ok(Self {
+            prune: false,
             fingerprints: run::fingerprints(module.as_ref()),
             model,
             warm,
@@ -97,6 +100,19 @@ impl Subject {
     /// What runs differ in, unless it is said otherwise.
     pub fn vary(&self) -> Vary {
         if self.scenario.fault.is_empty() { Vary::Seed } else { Vary::Faults }
+    }
+
+    /// From now on runs are left out that need not be made.
+    pub fn prune(&mut self, vary: Vary) -> Result<(), Error> {
+        if self.scenario.fault.is_empty() || vary == Vary::Seed {
+            return Err(Error::Input(Report::new(
+                "what need not be run is known from a golden run that many runs have in common, and here they have none",
+                "--prune",
+                "leave it out; it is for scenarios with faults, and without --vary seed",
+            )));
+        }
+        self.prune = true;
+        Ok(())
     }
 
     /// The scenario of a run, with nothing left open, and what its guest is made from.
@@ -114,12 +130,15 @@ impl Subject {
             RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
             RunEnd::Row(golden) => golden,
         };
-        let compare = golden.as_deref().map_or(Compare::Nothing, Compare::With);
-        self.experiment_of((&scenario, &config), compare, None, |verdict| Box::new(Row::of(run, verdict)))
+        if let Some(row) = golden.as_deref().and_then(|golden| golden.foretell(run, &scenario)) {
+            return Ok(RunEnd::Row(Box::new(row)));
+        }
+        let compare = golden.as_deref().map_or(Compare::Nothing, |golden| Compare::With(&golden.digest));
+        self.experiment_of((&scenario, &config), compare, None, |verdict| Box::new(Row::of(run, &verdict)))
     }
 
     /// The golden run of a run with faults.
-    fn golden(&self, run: Run, scenario: &Scenario) -> Result<RunEnd<Option<Arc<Digest>>>, Error> {
+    fn golden(&self, run: Run, scenario: &Scenario) -> Result<RunEnd<Option<Arc<Golden>>>, Error> {
         if self.scenario.fault.is_empty() {
             return Ok(RunEnd::Row(None));
         }
@@ -135,11 +154,10 @@ impl Subject {
         // Whoever comes first makes it; the others wait here.
         let mut golden = golden.lock().unwrap_or_else(PoisonError::into_inner);
         if golden.is_none() {
-            let made =
-                self.experiment(&scenario.golden(), Compare::Golden, None, |verdict| verdict.digest.clone())?;
-            match made {
+            let compare = if self.prune { Compare::Watched } else { Compare::Golden };
+            match self.experiment(&scenario.golden(), compare, None, |verdict| Golden::of(run, verdict))? {
                 RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
-                RunEnd::Row(digest) => *golden = digest.map(Arc::new),
+                RunEnd::Row(made) => *golden = made.map(Arc::new),
             }
         }
         Ok(RunEnd::Row(golden.clone()))
@@ -151,7 +169,7 @@ impl Subject {
         scenario: &Scenario,
         compare: Compare<'_>,
         out: Option<&Path>,
-        take: impl FnOnce(&Verdict<'_>) -> T,
+        take: impl FnOnce(Verdict<'_>) -> T,
     ) -> Result<RunEnd<T>, Error> {
         let config = run::machine_config(scenario, self.module.clone())?;
         self.experiment_of((scenario, &config), compare, out, take)
@@ -162,7 +180,7 @@ impl Subject {
         (scenario, config): (&Scenario, &MachineConfig),
         compare: Compare<'_>,
         out: Option<&Path>,
-        take: impl FnOnce(&Verdict<'_>) -> T,
+        take: impl FnOnce(Verdict<'_>) -> T,
     ) -> Result<RunEnd<T>, Error> {
         let laboratory = Laboratory {
             scenario,
@@ -180,7 +198,7 @@ impl Subject {
         };
         Ok(match laboratory.experiment(out)? {
             End::Signal(number) => RunEnd::Signal(number),
-            End::Verdict(verdict) => RunEnd::Row(take(&verdict)),
+            End::Verdict(verdict) => RunEnd::Row(take(*verdict)),
         })
     }
 }

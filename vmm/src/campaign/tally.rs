@@ -21,6 +21,8 @@ pub struct Tally {
     pub orders: [u64; 2],
     /// Runs in which real time decided something.
     pub unrepeatable: u64,
+    /// Runs that need not be made.
+    pub pruned: u64,
 }
 
 /// What a run is or is not.
@@ -32,6 +34,8 @@ pub enum Response {
     NoticedBy(String),
     /// With faults: it was lost, and this one brought it back.
     RecoveredBy(String),
+    /// With faults: it was reset for that, and went on from there.
+    PutBackBy(String),
     /// It reaches this beat.
     Beat(Beat),
 }
@@ -43,6 +47,7 @@ impl Response {
             Self::Outcome(_) => "outcome",
             Self::NoticedBy(_) => "noticed by",
             Self::RecoveredBy(_) => "recovered by",
+            Self::PutBackBy(_) => "put back by",
             Self::Beat(_) => "beat",
         }
     }
@@ -50,7 +55,9 @@ impl Response {
     /// Its name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Outcome(name) | Self::NoticedBy(name) | Self::RecoveredBy(name) => name,
+            Self::Outcome(name) | Self::NoticedBy(name) | Self::RecoveredBy(name) | Self::PutBackBy(name) => {
+                name
+            }
             Self::Beat(beat) => beat.name(),
         }
     }
@@ -70,8 +77,9 @@ impl Tally {
         let outcome = std::iter::once(Response::Outcome(row.outcome.clone()));
         let noticed = row.noticed_by.clone().map(Response::NoticedBy);
         let recovered = row.recovered_by.clone().map(Response::RecoveredBy);
+        let put_back = row.put_back_by.clone().map(Response::PutBackBy);
         let beats = row.beats.keys().copied().map(Response::Beat);
-        for response in outcome.chain(noticed).chain(recovered).chain(beats) {
+        for response in outcome.chain(noticed).chain(recovered).chain(put_back).chain(beats) {
             *self.seen.entry(response).or_default() += 1;
         }
         *self.beats_reached.entry(row.beats.len()).or_default() += 1;
@@ -82,6 +90,7 @@ impl Tally {
         self.orders[0] += row.restarts;
         self.orders[1] += row.kills;
         self.unrepeatable += u64::from(!row.repeatable);
+        self.pruned += u64::from(row.pruned);
     }
 
     /// How often something was so.

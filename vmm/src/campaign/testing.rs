@@ -18,6 +18,7 @@ pub(super) fn row(run: Run) -> Row {
         ticks: 100 + run.seed,
         events: 1000,
         trace_hash: Some(format!("{:064x}", run.seed)),
+        trace_marks: Some("1:".into()),
         repeatable: true,
         beats: BTreeMap::new(),
         leaks_detected: 0,
@@ -30,7 +31,9 @@ pub(super) fn row(run: Run) -> Row {
         acted: None,
         noticed_by: None,
         recovered_by: None,
+        put_back_by: None,
         residue: None,
+        pruned: false,
     }
 }
 

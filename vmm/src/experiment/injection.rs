@@ -15,6 +15,20 @@ use crate::faults::target::Scene;
 use crate::memory::GuestMemory;
 
 impl Run<'_> {
+    /// Notes what nobody can reach where faults can act, if others ask for it; `seen` says that an audit was just made.
+    pub(super) fn watch(&mut self, life: &mut Life, seen: bool) -> Result<(), Error> {
+        let Some(unread) = &mut self.unread else { return Ok(()) };
+        let seen = match &life.observer {
+            Some(observer) if seen && observer.is_complete() => {
+                let root = GuestPhys(life.machine.registers()?.system.cr3);
+                Some((observer.guest(), observer.map(), root))
+            }
+            _ => None,
+        };
+        unread.doorbell(life.tick, seen);
+        Ok(())
+    }
+
     /// Has those faults act whose moment has come.
     pub(super) fn inject(&mut self, life: &mut Life) -> Result<Option<Ending>, Error> {
         for beat in self.beats.reached().keys() {
@@ -106,14 +120,6 @@ impl Run<'_> {
         }
         Ok(None)
     }
-}
-
-/// What a run leaves behind that its digest tells.
-#[derive(Default)]
-pub(super) struct Left {
-    pub(super) console: [u8; 32],
-    pub(super) memory: Option<[u8; 32]>,
-    pub(super) standing: u32,
 }
 
 /// The descriptor of a process, as the process table has it now.

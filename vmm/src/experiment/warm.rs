@@ -13,6 +13,7 @@ use abi::info::Doorbell;
 
 use super::Laboratory;
 use crate::error::{Error, Report};
+use crate::faults::reset::PutBack;
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, MachineConfig, Model};
 use crate::output::AtomicFile;
@@ -126,6 +127,14 @@ impl Laboratory<'_> {
     pub fn warm(&mut self) -> Result<(), Error> {
         self.warm = Warm::boot(self.kvm, self.model, self.config, self.silence)?;
         Ok(())
+    }
+
+    /// From where guests go on after a reset.
+    pub(super) fn put_back(&self) -> PutBack {
+        match &self.warm {
+            Some(warm) if warm.serves(self.config) => PutBack::Snapshot,
+            _ => PutBack::Boot,
+        }
     }
 
     /// A machine for the next incarnation.

@@ -7,6 +7,7 @@ use abi::trace::{Kind, Record};
 use blake3::Hasher;
 use zerocopy::IntoBytes;
 
+use super::reset::{PutBack, Reset};
 use crate::verdict::Outcome;
 
 /// Who can notice that something is wrong, other than the programs whose data it is.
@@ -103,29 +104,17 @@ impl Noticed {
     }
 }
 
-/// Who made a machine start anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reset {
-    /// The guest itself, after an NMI.
-    NmiHandler,
-    /// The guest itself, without one.
-    Guest,
-    /// The watchdog's last stage.
-    Watchdog,
-    /// The VMM, whose processor could not go on.
-    Vmm,
-}
-
-impl Reset {
-    /// The name in verdicts.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NmiHandler => "nmi-handler",
-            Self::Guest => "guest",
-            Self::Watchdog => "watchdog",
-            Self::Vmm => "vmm",
-        }
-    }
+/// What a run leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// See [`Digest::console`].
+    pub console: [u8; 32],
+    /// See [`Digest::memory`].
+    pub memory: Option<[u8; 32]>,
+    /// See [`Digest::standing`].
+    pub standing: u32,
+    /// See [`Digest::put_back`].
+    pub put_back: PutBack,
 }
 
 /// A run.
@@ -149,6 +138,8 @@ pub struct Digest {
     pub noticed: [Noticed; Watcher::ALL.len()],
     /// The resets.
     pub resets: Vec<Reset>,
+    /// From where it goes on after one.
+    pub put_back: PutBack,
     /// NMIs that a guest handled and went on.
     pub nmis_survived: u64,
     /// Times that the watchdog was petted after it had last expired.
@@ -283,13 +274,8 @@ impl Account {
     }
 
     /// The run is over.
-    pub fn finish(
-        self,
-        outcome: Outcome,
-        console: [u8; 32],
-        memory: Option<[u8; 32]>,
-        standing: u32,
-    ) -> Digest {
+    pub fn finish(self, outcome: Outcome, left: Left) -> Digest {
+        let Left { console, memory, standing, put_back } = left;
         Digest {
             outcome,
             story: self.story(),
@@ -300,6 +286,7 @@ impl Account {
             failures: self.failures,
             noticed: self.noticed,
             resets: self.resets,
+            put_back,
             nmis_survived: self.nmis_survived,
             pets_since_expiry: self.pets_since_expiry,
             progress_since_expiry: (self.ended != self.expired).then_some(self.progress_since_expiry),

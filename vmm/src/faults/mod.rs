@@ -18,7 +18,9 @@ pub mod injector;
 pub mod keys;
 pub mod language;
 pub mod outcome;
+pub mod reset;
 pub mod residue;
 pub mod target;
+pub mod unread;
 
 mod check;

@@ -14,7 +14,8 @@
 
 use serde_json::{Value, json};
 
-use super::digest::{Digest, Reset, Watcher};
+use super::digest::{Digest, Watcher};
+use super::reset::{PutBack, Reset};
 use crate::verdict::Outcome;
 
 /// The effect of a run's faults.
@@ -26,6 +27,8 @@ pub struct Effect {
     pub noticed_by: Vec<Watcher>,
     /// Who brought the machine back, if the class is `recovered`.
     pub recovered_by: Option<Reset>,
+    /// From where it went on, if it was reset for that.
+    pub put_back_by: Option<PutBack>,
     /// Whether the life after the last reset differs from what it was without the lives before: record by record, as
     /// long as it was watched. `None` without a reset, or if the golden run was too short to tell.
     pub residue: Option<bool>,
@@ -45,16 +48,20 @@ pub fn classify(golden: &Digest, faulty: &Digest) -> Effect {
         (Some(before), Some(after)) => Some(before != after),
         _ => None,
     };
-    let (class, recovered_by) = class(golden, faulty, noticed.first().map(|(place, _)| *place));
+    let (class, back) = class(golden, faulty, noticed.first().map(|(place, _)| *place));
     Effect {
         class,
         noticed_by: noticed.into_iter().map(|(_, watcher)| watcher).collect(),
-        recovered_by,
+        recovered_by: back.map(|(by, _)| by),
+        put_back_by: back.and_then(|(_, put_back)| put_back),
         residue,
     }
 }
 
-fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Option<Reset>) {
+/// Who brought it back, and from where it went on, if it was reset for that.
+type Back = (Reset, Option<PutBack>);
+
+fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Option<Back>) {
     let beyond = |watcher: Watcher| {
         let at = watcher as usize;
         faulty.noticed[at].count > golden.noticed[at].count
@@ -63,7 +70,10 @@ fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Op
     if faulty.outcome != golden.outcome || faulty.resets != golden.resets {
         match faulty.outcome {
             Outcome::Crashed | Outcome::Hung => return (faulty.outcome, None),
-            Outcome::Recovered => return (Outcome::Recovered, faulty.resets.last().copied()),
+            Outcome::Recovered => {
+                let back = faulty.resets.last().map(|by| (*by, Some(faulty.put_back)));
+                return (Outcome::Recovered, back);
+            }
             _ => {}
         }
     }
@@ -74,7 +84,7 @@ fn class(golden: &Digest, faulty: &Digest, noticed: Option<u64>) -> (Outcome, Op
         return match (faulty.progress_since_expiry, faulty.pets_since_expiry) {
             (Some(0), _) => (Outcome::Hung, None),
             (_, 1..) if faulty.nmis_survived > golden.nmis_survived => {
-                (Outcome::Recovered, Some(Reset::NmiHandler))
+                (Outcome::Recovered, Some((Reset::NmiHandler, None)))
             }
             _ => (Outcome::Detected, None),
         };
@@ -104,11 +114,14 @@ impl Effect {
                 by.iter().map(|watcher| watcher.name()).collect::<Vec<_>>().join(", ")
             ),
         };
-        let back = match (self.recovered_by, self.residue) {
-            (None, _) => String::new(),
-            (Some(by), Some(true)) => format!("; brought back by {}, with something left", by.name()),
-            (Some(by), _) => format!("; brought back by {}", by.name()),
-        };
+        let mut back =
+            self.recovered_by.map_or_else(String::new, |by| format!("; brought back by {}", by.name()));
+        if let Some(by) = self.put_back_by {
+            back += &format!(", put back by {}", by.name());
+        }
+        if !back.is_empty() && self.residue == Some(true) {
+            back += ", with something left";
+        }
         let Digest { acted, missed, standing, .. } = faulty;
         format!(
             "{acted} acted, {missed} found nothing; {noticed}{back}; {standing} words still changed (golden run: {})",
@@ -126,6 +139,7 @@ impl Effect {
             "standing": faulty.standing,
             "noticed_by": self.noticed_by.iter().map(|watcher| watcher.name()).collect::<Vec<_>>(),
             "recovered_by": self.recovered_by.map(Reset::name),
+            "put_back_by": self.put_back_by.map(PutBack::name),
             "residue": self.residue,
             "same_story": faulty.story == golden.story,
             "outcome": faulty.outcome.name(),

@@ -138,7 +138,8 @@ proptest! {
             healthy_after_reset: flags[1].then_some(flags[2]),
             acted: flags[0].then_some(ticks.into()), residue: flags[2].then_some(flags[0]),
             noticed_by: flags[1].then(|| "audit".into()), recovered_by: flags[0].then(|| "watchdog".into()),
-            trace_hash: flags[2].then(|| "ab".into()),
+            put_back_by: flags[1].then(|| "snapshot".into()), pruned: flags[2],
+            trace_hash: flags[2].then(|| "ab".into()), trace_marks: flags[0].then(|| "8:0123abcd".into()),
             beats: beats.into_iter().map(|(beat, tick)| (Beat::ALL[beat], tick.into())).collect(),
             ..row(0)
         };

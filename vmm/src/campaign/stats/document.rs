@@ -64,13 +64,15 @@ impl Stats<'_> {
     }
 
     fn tally(&self, tally: &Tally) -> Map<String, Value> {
-        let [mut outcomes, mut noticed, mut recovered, mut beats] = [(); 4].map(|()| Map::new());
+        let [mut outcomes, mut noticed, mut recovered, mut put_back, mut beats] =
+            [(); 5].map(|()| Map::new());
         for response in &self.responses {
             let value = rate(tally.seen(response));
             match response {
                 Response::Outcome(name) => outcomes.insert(name.clone(), value),
                 Response::NoticedBy(name) => noticed.insert(name.clone(), value),
                 Response::RecoveredBy(name) => recovered.insert(name.clone(), value),
+                Response::PutBackBy(name) => put_back.insert(name.clone(), value),
                 Response::Beat(beat) => beats.insert(beat.name().to_owned(), value),
             };
         }
@@ -83,6 +85,7 @@ impl Stats<'_> {
             "outcomes": outcomes,
             "noticed_by": noticed,
             "recovered_by": recovered,
+            "put_back_by": put_back,
             "beats": beats,
             "beats_reached": reached.collect::<Vec<_>>(),
             "leaks": {
@@ -95,6 +98,7 @@ impl Stats<'_> {
             "restarts": tally.orders[0],
             "kills": tally.orders[1],
             "unrepeatable": tally.unrepeatable,
+            "pruned": tally.pruned,
         });
         match value {
             Value::Object(map) => map,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Stats;
-use crate::campaign::effects::Effect;
+use crate::campaign::effects::{Effect, Seen};
 use crate::campaign::interval::{Interval, sample_size};
 use crate::campaign::tally::Response;
 
@@ -21,6 +21,14 @@ impl Stats<'_> {
         if self.all.unrepeatable > 0 {
             let _ = writeln!(out, "in {} of them real time decided something", self.all.unrepeatable);
         }
+        if self.all.pruned > 0 {
+            let _ = writeln!(
+                out,
+                "{} of them, {}, were told from their golden run and not made",
+                self.all.pruned,
+                percent(Seen { count: self.all.pruned, of: self.all.runs }.rate())
+            );
+        }
         let [detected, actual, both] = self.all.leaks;
         let _ =
             writeln!(out, "wrong sharings: {actual} by the ledger, {detected} found, {both} of them in both");
@@ -29,7 +37,7 @@ impl Stats<'_> {
                 self.factorial(&mut out, response);
             }
         } else {
-            for kind in ["outcome", "noticed by", "recovered by", "beat"] {
+            for kind in ["outcome", "noticed by", "recovered by", "put back by", "beat"] {
                 self.single(&mut out, kind);
             }
         }

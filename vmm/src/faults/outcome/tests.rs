@@ -1,7 +1,7 @@
 //! Digests made by hand, and the class that each must have.
 
 use super::*;
-use crate::faults::digest::Account;
+use crate::faults::digest::{Account, Left};
 use abi::Pid;
 use abi::trace::{Kind, Record};
 use proptest::prelude::*;
@@ -18,7 +18,10 @@ fn run(outcome: Outcome, kinds: &[(Kind, u32)], left: (u8, u8, u32)) -> Digest {
         account.record(&record(*kind, *a));
     }
     account.record(&Record { tick: 9, ..record(Kind::End, 0) });
-    account.finish(outcome, [left.0; 32], Some([left.1; 32]), left.2)
+    let (console, memory, standing) = left;
+    let left =
+        Left { console: [console; 32], memory: Some([memory; 32]), standing, put_back: PutBack::Snapshot };
+    account.finish(outcome, left)
 }
 
 const CLEAN: (u8, u8, u32) = (0, 0, 0);
@@ -87,11 +90,13 @@ fn who_brought_it_back_is_told() {
         (&[(Kind::Reset, 1)], Reset::Guest),
     ] {
         let effect = classify(&golden(), &run(Outcome::Recovered, records, CLEAN));
-        assert_eq!((effect.class, effect.recovered_by), (Outcome::Recovered, Some(by)));
+        let back = (effect.recovered_by, effect.put_back_by);
+        assert_eq!((effect.class, back), (Outcome::Recovered, (Some(by), Some(PutBack::Snapshot))));
     }
     let survived = [(Kind::Expired, 1), (Kind::Nmi, 0), (Kind::Verdict, 0), (Kind::Pet, 0)];
     let effect = classify(&golden(), &run(Outcome::Healthy, &survived, CLEAN));
     assert_eq!((effect.class, effect.recovered_by), (Outcome::Recovered, Some(Reset::NmiHandler)));
+    assert_eq!(effect.put_back_by, None, "it went on as it was");
     let lost = [(Kind::Expired, 1), (Kind::Nmi, 0)];
     assert_eq!(class(&run(Outcome::Healthy, &lost, CLEAN)), Outcome::Hung);
     let busy = [(Kind::Expired, 1), (Kind::Send, 7)];
@@ -127,7 +132,7 @@ fn a_life_after_a_reset_is_held_against_the_golden_runs_beginning() {
             account.record(&record);
         }
         account.lasted();
-        account.finish(Outcome::Recovered, [0; 32], None, 0)
+        account.finish(Outcome::Recovered, Left::default())
     };
     assert_eq!(classify(&lives(1), &lives(1)).residue, Some(false));
     assert_eq!(classify(&lives(1), &lives(2)).residue, Some(true));

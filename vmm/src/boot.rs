@@ -23,6 +23,9 @@ use crate::wall::{Wall, WallConfig, WallEvent};
 /// Input that waits in the serial port before more is read.
 const INPUT_WAITING: usize = 64 << 10;
 
+/// How long a guest may run before somebody watches real time and signals.
+const UNWATCHED: Duration = Duration::from_millis(5);
+
 /// How the guest ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
@@ -107,13 +110,16 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
         stages: args.watchdog,
     };
     let mut machine = Machine::new(&kvm, &model, &config, console)?;
-    // Last of all: a process without threads makes its VM faster.
+    // Who watches real time is a thread, made last of all: a process without threads makes its VM faster. Where there is
+    // nothing to watch yet and nothing to be written at the end, the guest is a moment ahead of it.
+    let watched = args.timeout.is_some() || stdio || args.core.is_some() || args.json.is_some();
+    let first = if watched { None } else { machine.step_within(UNWATCHED)? };
     let (wall, events) =
         Wall::spawn(WallConfig { timeout: args.timeout, stdin: stdio, signals: true, ..Default::default() })?;
     machine.bus_mut().serial.output_mut().set_patience(wall.patience());
     machine.attach(wall.kick());
 
-    let mut boot = Boot { machine, wall: &wall, events, paused: false, held_input: false };
+    let mut boot = Boot { machine, first, wall: &wall, events, paused: false, held_input: false };
     let end = boot.run()?;
     wall.hurry();
     let flushed = boot.machine.flush_console();
@@ -151,6 +157,8 @@ fn open_outputs(args: &BootArgs) -> Result<Outputs, Error> {
 /// The guest and the world around it, while it runs.
 struct Boot<'a> {
     machine: Machine<Console>,
+    /// What it has told before anybody watched.
+    first: Option<Event>,
     wall: &'a Wall,
     events: Receiver<WallEvent>,
     /// The watchdog has stopped the guest where it is.
@@ -162,7 +170,11 @@ struct Boot<'a> {
 impl Boot<'_> {
     fn run(&mut self) -> Result<End, VmmError> {
         loop {
-            let event = if self.paused { Event::Kicked } else { self.machine.step()? };
+            let event = match self.first.take() {
+                Some(event) => event,
+                None if self.paused => Event::Kicked,
+                None => self.machine.step()?,
+            };
             let end = match event {
                 Event::Exit(code) => Some(End::Exit(code)),
                 Event::Reset => Some(End::Reset),

@@ -28,8 +28,10 @@ Exit status: the guest's own, 0 to 127, if it gives one by port 0xf4; 0 if it re
 a triple fault, or an instruction that KVM cannot carry out; 126 if the watchdog ended it; 128 plus the number of the \
 signal that ended it. Without a guest: 2 bad arguments or image, 3 this host cannot run it, 4 the VMM failed.";
 
-/// The commands.
+/// The commands. Only the arguments of the one that was given are set up: all of them take as long as a VM. What stands
+/// here is in the list of the commands, and what stands above its arguments is in a command's own help: the same.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Tell what this host's KVM can do, and what to change
     Doctor(DoctorArgs),
@@ -54,7 +56,7 @@ pub enum Command {
     Bench(BenchArgs),
 }
 
-/// Arguments of `doctor`.
+/// Tell what this host's KVM can do, and what to change
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// One JSON document on standard output, and nothing else
@@ -62,7 +64,7 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Arguments of `bench`.
+/// Measure what this program costs, beside the least that this host allows
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Measure only what has this in its name, as in reset or audit
@@ -73,7 +75,7 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// Arguments of `boot`.
+/// Boot any PVH ELF kernel: its serial port on standard output, its exit status as ours
 #[derive(Debug, Args)]
 pub struct BootArgs {
     /// The kernel: an ELF64 x86-64 file with a PVH note
@@ -107,7 +109,7 @@ pub struct BootArgs {
     pub json: Option<PathBuf>,
 }
 
-/// Arguments of `run`.
+/// Run a scenario
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The scenario, a TOML file
@@ -172,6 +174,17 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_says_the_same_of_itself_in_the_list_and_alone() {
+        let mut alone = Cli::command();
+        alone.build();
+        for (listed, built) in Cli::command().get_subcommands().zip(alone.get_subcommands()) {
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            assert!(about(listed).is_some() && about(listed) == about(built), "{}", listed.get_name());
+            assert!(built.get_long_about().is_none(), "{}", listed.get_name());
+        }
     }
 
     #[test]

@@ -28,15 +28,16 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use vmm_sys_util::errno;
 use vmm_sys_util::ioctl::ioctl;
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 
 use crate::cpu::HostProcessor;
 use crate::error::VmmError;
 use crate::exit::{Exit, InstructionBytes, InternalError};
 pub use crate::host_error::HostError;
 use crate::memory::{Backing, GuestMemory};
+pub use kick::{Alarm, KickTarget};
 pub use state::CpuState;
 
+mod kick;
 mod state;
 
 /// Calls that `kvm-ioctls` does not have.
@@ -431,39 +432,6 @@ pub fn host_processor() -> HostProcessor {
         physical_bits: extended.eax & 0xff,
     }
 }
-
-/// A thread that runs a guest, as the target of kicks.
-#[derive(Debug)]
-pub struct KickTarget {
-    process: libc::pid_t,
-    thread: libc::pid_t,
-}
-
-impl KickTarget {
-    /// The calling thread. From here on the kick signal has a handler that does nothing, so that all that it does is
-    /// to make `KVM_RUN` return.
-    pub fn this_thread() -> Result<Self, errno::Error> {
-        register_signal_handler(SIGRTMIN(), on_kick)?;
-        // SAFETY: both calls take nothing and cannot fail.
-        let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
-        Ok(Self { process, thread })
-    }
-
-    /// The thread's number.
-    pub fn thread(&self) -> i32 {
-        self.thread
-    }
-
-    /// Sends the signal. A thread that has ended gets none.
-    pub fn signal(&self) {
-        // SAFETY: the call takes three numbers and touches no memory of ours. Its target is named by process *and*
-        // thread, so a number that was used again can at worst name another thread of this process, in which the
-        // signal does nothing either.
-        unsafe { libc::syscall(libc::SYS_tgkill, self.process, self.thread, SIGRTMIN()) };
-    }
-}
-
-extern "C" fn on_kick(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {}
 
 /// Tries again while a signal gets in the way, a few times.
 fn retry<T>(mut call: impl FnMut() -> Result<T, errno::Error>) -> Result<T, errno::Error> {

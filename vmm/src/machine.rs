@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use abi::{GuestPhys, GuestVirt};
 use devices::Bus;
@@ -15,8 +16,8 @@ use kvm_bindings::{CpuId, kvm_regs, kvm_sregs};
 
 use crate::cpu;
 use crate::error::{Error, VmmError};
-use crate::exit::InstructionBytes;
-use crate::kvm::{CpuState, Kvm, Vcpu, Vm, host_processor};
+use crate::exit::{Exit, InstructionBytes};
+use crate::kvm::{CpuState, KickTarget, Kvm, Vcpu, Vm, host_processor};
 use crate::loader::{Blob, Image};
 use crate::memory::GuestMemory;
 use crate::snapshot::Snapshot;
@@ -259,6 +260,22 @@ impl<W: io::Write> Machine<W> {
             }
             if let Some(event) = self.board.handle(self.vcpu.run()?)? {
                 return self.complete_event(event);
+            }
+        }
+    }
+
+    /// The same, but for no longer than this time, and without a kick that could end it; nothing if the time is over.
+    pub fn step_within(&mut self, time: Duration) -> Result<Option<Event>, VmmError> {
+        let alarm =
+            KickTarget::this_thread().map_err(VmmError::resource("the kick signal"))?.signal_every(time);
+        let _alarm = alarm.map_err(VmmError::resource("a timer"))?;
+        loop {
+            let exit = self.vcpu.run()?;
+            if exit == Exit::Interrupted {
+                return Ok(None);
+            }
+            if let Some(event) = self.board.handle(exit)? {
+                return self.complete_event(event).map(Some);
             }
         }
     }

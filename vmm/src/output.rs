@@ -88,8 +88,8 @@ pub struct Console {
 impl Console {
     /// Standard output.
     pub fn stdout() -> Result<Self, Error> {
-        use std::os::fd::AsFd;
-        let fd = io::stdout().as_fd().try_clone_to_owned().map_err(|error| {
+        // Without the buffer that the standard library would make for it.
+        let fd = rustix::stdio::stdout().try_clone_to_owned().map_err(|error| {
             Error::Input(Report::file("write", "standard output", Path::new("-"), &error))
         })?;
         Ok(Self { file: fd.into(), patience: None })

@@ -107,8 +107,7 @@ static struct {
 } };
 static struct kvm_lapic_state lapic;
 
-/* The least for a guest: memory first, then the interrupt controller, then the processor, with its CPUID and with the
- * local APIC set once, or it loses NMIs. */
+/* The least for a guest: memory first, then the interrupt controller, then the processor. */
 static void build(struct vm *it, u8 *memory, int flags)
 {
 	struct kvm_userspace_memory_region slot = { 0, flags, 0, MEMORY, (u64)memory };
@@ -120,18 +119,17 @@ static void build(struct vm *it, u8 *memory, int flags)
 	ioctl(it->vm, KVM_ENABLE_CAP, &split);
 	it->vcpu = ioctl(it->vm, KVM_CREATE_VCPU, 0);
 	it->run = map(run_bytes, SHARED, it->vcpu);
-	ioctl(it->vcpu, KVM_SET_CPUID2, &cpuid);
-	if (!lapic.regs[0x30])
-		ioctl(it->vcpu, KVM_GET_LAPIC, &lapic);
-	ioctl(it->vcpu, KVM_SET_LAPIC, &lapic);
 }
 
-/* 32-bit flat protected mode, at the code. */
+/* CPUID, the local APIC set once, or it loses NMIs, and 32-bit flat protected mode, at the code. */
 static void power_on(struct vm *it)
 {
 	struct kvm_segment flat = { .limit = ~0u, .selector = 0x10, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1 };
 	struct kvm_regs start = { .rip = CODE, .rflags = 2 };
 
+	ioctl(it->vcpu, KVM_SET_CPUID2, &cpuid);
+	ioctl(it->vcpu, KVM_GET_LAPIC, &lapic);
+	ioctl(it->vcpu, KVM_SET_LAPIC, &lapic);
 	ioctl(it->vcpu, KVM_GET_SREGS, &sregs);
 	sregs.ds = sregs.es = sregs.ss = sregs.fs = sregs.gs = flat;
 	flat.selector = 8, flat.type = 11;

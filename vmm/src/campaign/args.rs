@@ -22,7 +22,7 @@ pub struct SubjectArgs {
     pub sets: Vec<(String, String)>,
 }
 
-/// Arguments of `campaign`.
+/// Run a scenario many times, from seed to seed, and keep a row of each run in a database
 #[derive(Clone, Debug, Args)]
 pub struct CampaignArgs {
     /// What to run.
@@ -63,7 +63,7 @@ pub struct CampaignArgs {
     pub precision: Option<f64>,
 }
 
-/// Arguments of `hunt`.
+/// Look for seeds that reach certain beats
 #[derive(Clone, Debug, Args)]
 pub struct HuntArgs {
     /// What to run.
@@ -83,7 +83,7 @@ pub struct HuntArgs {
     pub json: bool,
 }
 
-/// Arguments of `stats`.
+/// Tell what became of a campaign's runs: rates with 95 % intervals, and what the factors of a sweep do
 #[derive(Clone, Debug, Args)]
 pub struct StatsArgs {
     /// Databases of one campaign: one file, or those of its shards
@@ -106,7 +106,7 @@ pub struct StatsArgs {
     pub rows: bool,
 }
 
-/// Arguments of `replay`.
+/// Run a run again, and say whether it is the same
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// A run's folder (--out DIR), or a row of a campaign's database by its number
@@ -120,7 +120,7 @@ pub struct ReplayArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Arguments of `minimise`.
+/// Find the fewest faults, the least load and the shortest time with which a run ends as it did
 #[derive(Clone, Debug, Args)]
 pub struct MinimiseArgs {
     /// A run's folder (--out DIR), or a row of a campaign's database by its number

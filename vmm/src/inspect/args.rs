@@ -7,7 +7,7 @@ use abi::{GuestPhys, Pid};
 use clap::{Args, Subcommand};
 use introspect::policy::Preset;
 
-/// Arguments of `inspect`.
+/// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// An ELF core, a raw dump of memory from address 0 on, or a run's folder (its core.elf)

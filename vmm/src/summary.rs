@@ -237,8 +237,9 @@ pub(crate) fn sentence(beat: Beat, reached: &Reached) -> String {
             format!("{}, for nothing", tagged.join(", "))
         }
         Beat::Assimilation => {
-            let copies =
-                each(&evidence["copies"], |copy| format!("{} at {}", who(&copy["process"]), copy["virtual"]));
+            let copies = each(&evidence["copies"], |copy| {
+                format!("{} at {}", who(&copy["process"]), copy["virtual"].as_str().unwrap_or("?"))
+            });
             format!("the text of {}: {}", who(&evidence["agent"]), copies.join(", "))
         }
         Beat::TheOne => format!(

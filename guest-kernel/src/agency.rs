@@ -396,13 +396,12 @@ mod tests {
     }
 
     #[test]
-    fn attempts_on_others_of_whatever_kind_make_a_prober() {
+    fn eight_attempts_on_others_make_a_prober() {
         let (mut judge, mut board) = (Judge::new(Class::Memory), empty());
-        let mut attempts = [Call::Kill, Call::Examine, Call::Signal]
-            .into_iter()
-            .cycle()
-            .map(|call| judge.consider(tap(A, call, 5, true), 1, &mut board).is_some());
-        assert_eq!(attempts.position(|too_many| too_many), Some(LIMIT_PROBES as usize - 1));
+        let calls = [Call::Kill, Call::Examine, Call::Signal, Call::Kill];
+        let mut verdicts =
+            || calls.map(|call| judge.consider(tap(A, call, 5, true), 1, &mut board).is_some());
+        assert_eq!([verdicts(), verdicts()], [[false; 4], [false, false, false, true]]);
     }
 
     #[test]

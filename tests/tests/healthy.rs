@@ -31,6 +31,7 @@ const WORK: &[&str] = &[
     "tagged",
     "granted",
     "withheld",
+    "gated",
     "examined",
 ];
 
@@ -38,13 +39,14 @@ const WORK: &[&str] = &[
 const TROUBLE: &[&str] = &["crashes", "damaged", "early_reuses", "out_of_memory", "restarts"];
 
 /// Counters of what may happen or not.
-const EITHER: &[&str] = &["timeouts", "missed", "low_water", "gated"];
+const EITHER: &[&str] = &["timeouts", "missed", "low_water"];
 
 #[test]
 fn under_a_light_load_every_subsystem_works_and_none_fails() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("run");
-    let arguments = ["--set", "vm.max-ticks=1500", "--out", out.to_str().unwrap()];
+    // The whole of it: it takes so long until somebody has waited at the gateway.
+    let arguments = ["--out", out.to_str().unwrap()];
     let (outcome, verdict) = run_json(&scenario("healthy.toml"), &arguments);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     assert_eq!(verdict["outcome"], "healthy");

@@ -9,12 +9,12 @@ import sys
 
 import pictures
 import tables
-from campaigns import Campaign, exactness, percent
+from campaigns import Campaign, exactness
 
 
 def changes(own, others):
     """What the changes do to each beat: a table, and for each change a line."""
-    said, rows = [], []
+    said = []
     for other in others:
         same = sum(a["trace_hash"] == b["trace_hash"] for a, b in zip(own.rows, other.rows))
         apart = []

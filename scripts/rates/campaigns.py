@@ -22,7 +22,10 @@ class Rate:
         self.high = 1.0 if count == of else (middle + half) / (1 + square)
 
     def __str__(self):
-        return f"{percent(self.rate)} ({percent(self.low)} to {percent(self.high)})"
+        return f"{percent(self.rate)} ({self.interval()})"
+
+    def interval(self):
+        return f"{percent(self.low)} to {percent(self.high)}"
 
     def minus(self, other):
         """By how much it is above the other, with its 95 % interval (Newcombe 1998, method 10)."""

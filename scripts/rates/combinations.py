@@ -36,7 +36,7 @@ def main(folder, beat):
         campaign = Campaign("", [row for row in everything.rows if int(row["cell"]) == number])
         fixed = ["yes" if level == "true" else "" for level in cell["levels"].values()]
         rate, healthy = campaign.reached(beat), sum(row["outcome"] == "healthy" for row in campaign.rows)
-        rows.append([*fixed, rate.of, rate.count, percent(rate.rate), f"{percent(rate.low)} to {percent(rate.high)}", healthy])
+        rows.append([*fixed, rate.of, rate.count, percent(rate.rate), rate.interval(), healthy])
     head = [*(factor.removeprefix("fixes.") for factor in factors), "runs", f"with `{beat}`", "rate", "95 % interval", "healthy"]
     what, said = effects(stats, beat)
     tables.write(folder / "combinations.md", tables.table(head, rows), what, *([said] if said else []), exactness([everything]))

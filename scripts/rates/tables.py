@@ -15,7 +15,7 @@ def rates(beat, campaigns):
         rate, runs = campaign.reached(beat), max(len(campaign.rows), 1)
         orders = [f"{campaign.sum(key) / runs:.1f}" for key in ("restarts", "kills")]
         rows.append(
-            [campaign.name, rate.of, rate.count, percent(rate.rate), f"{percent(rate.low)} to {percent(rate.high)}", campaign.sum("leaks_actual"), *orders]
+            [campaign.name, rate.of, rate.count, percent(rate.rate), rate.interval(), campaign.sum("leaks_actual"), *orders]
         )
     head = ["runs of", "how many", f"with `{beat}`", "rate", "95 % interval", "wrong sharings", "restarts a run", "kills a run"]
     return table(head, rows)

@@ -141,7 +141,12 @@ impl Detector {
 
     /// Wrong sharings that were found, by whatever way.
     pub fn count(&self) -> usize {
-        self.found.len() + self.beyond.difference(&self.found).count()
+        self.found.len() + self.beyond()
+    }
+
+    /// Those of them to which no window leads.
+    fn beyond(&self) -> usize {
+        self.beyond.difference(&self.found).count()
     }
 
     /// An audit has found this sharing, and no window leads to it.
@@ -197,7 +202,7 @@ impl Detector {
             actual: ledger.actual(),
             true_positives: self.found.iter().filter(|sharing| ledger.confirms(sharing)).count() as u64,
             between_audits: ledger.unseen(),
-            beyond: self.beyond.difference(&self.found).count() as u64,
+            beyond: self.beyond() as u64,
             latency: Spread::of(self.latencies),
             exposure: Spread::of(self.exposures),
             written_before: self.written_before,

@@ -87,8 +87,6 @@ impl KilledMidSyscall {
         let death = deaths.find(|death| death.heir == Some(record.pid) && death.frame == frame)?;
         let mut evidence = death.evidence.take();
         evidence["restarted_as"] = known.who(record.pid);
-        // No audit may have seen it yet; a service keeps its program.
-        evidence["restarted_as"]["name"] = evidence["agent"]["name"].clone();
         Some(evidence)
     }
 }

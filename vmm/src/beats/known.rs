@@ -28,8 +28,20 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn event(&mut self, record: &Record) {
-        if Kind::from_raw(record.kind) == Some(Kind::Spawn) {
-            self.born.insert(record.pid.slot(), (record.pid, record.a));
+        match Kind::from_raw(record.kind) {
+            Some(Kind::Spawn) => {
+                self.born.insert(record.pid.slot(), (record.pid, record.a));
+            }
+            Some(Kind::Restarted) => self.succeed(Pid(record.b as u32), record.pid),
+            _ => {}
+        }
+    }
+
+    /// A service was started again, and keeps its program.
+    fn succeed(&mut self, before: Pid, pid: Pid) {
+        let label = self.labels.get(&before.slot()).filter(|(labelled, _)| *labelled == before);
+        if let Some((_, label)) = label.cloned() {
+            self.labels.insert(pid.slot(), (pid, label));
         }
     }
 

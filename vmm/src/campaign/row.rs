@@ -9,7 +9,7 @@ use crate::faults::outcome::Effect;
 use crate::verdict::Verdict;
 
 /// One run and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// Its number in the campaign.
     pub run: u64,
@@ -86,12 +86,7 @@ impl Row {
             kills: verdict.tally.kills,
             incarnations: verdict.incarnations,
             healthy_after_reset: verdict.healthy_after_reset,
-            acted: None,
-            noticed_by: None,
-            recovered_by: None,
-            put_back_by: None,
-            residue: None,
-            pruned: false,
+            ..Self::default()
         };
         match (&verdict.effect, &verdict.digest) {
             (Some((effect, _)), Some(digest)) => row.with(effect, digest),

@@ -1,7 +1,5 @@
 //! Rows and campaigns for tests.
 
-use std::collections::BTreeMap;
-
 use crate::campaign::identity::Identity;
 use crate::campaign::plan::Run;
 use crate::campaign::row::Row;
@@ -20,20 +18,8 @@ pub(super) fn row(run: Run) -> Row {
         trace_hash: Some(format!("{:064x}", run.seed)),
         trace_marks: Some("1:".into()),
         repeatable: true,
-        beats: BTreeMap::new(),
-        leaks_detected: 0,
-        leaks_actual: 0,
-        leaks_true: 0,
-        restarts: 0,
-        kills: 0,
         incarnations: 1,
-        healthy_after_reset: None,
-        acted: None,
-        noticed_by: None,
-        recovered_by: None,
-        put_back_by: None,
-        residue: None,
-        pruned: false,
+        ..Row::default()
     }
 }
 

@@ -129,21 +129,21 @@ impl Laboratory<'_> {
         Ok(())
     }
 
+    /// What guests go on from, if they do not boot by themselves.
+    fn base(&self) -> Option<&Warm> {
+        self.warm.as_ref().filter(|warm| warm.serves(self.config))
+    }
+
     /// From where guests go on after a reset.
     pub(super) fn put_back(&self) -> PutBack {
-        match &self.warm {
-            Some(warm) if warm.serves(self.config) => PutBack::Snapshot,
-            _ => PutBack::Boot,
-        }
+        if self.base().is_some() { PutBack::Snapshot } else { PutBack::Boot }
     }
 
     /// A machine for the next incarnation.
     pub(super) fn machine<W: io::Write>(&self, console: W) -> Result<Machine<W>, Error> {
-        match &self.warm {
-            Some(warm) if warm.serves(self.config) => {
-                warm.fork(&warm.pool, (self.kvm, self.model), self.config, console)
-            }
-            _ => Machine::new(self.kvm, self.model, self.config, console),
+        match self.base() {
+            Some(warm) => warm.fork(&warm.pool, (self.kvm, self.model), self.config, console),
+            None => Machine::new(self.kvm, self.model, self.config, console),
         }
     }
 

@@ -203,10 +203,10 @@ impl Unread {
         self.uses.iter().map(entry).collect()
     }
 
+    /// Whether the frame is unread at a doorbell that was seen.
     fn is_unread(&self, frame: Frame, nth: usize) -> bool {
-        let seen = self.doorbells.get(nth).is_some_and(|doorbell| doorbell.seen);
         let uses = usize::try_from(frame.0).ok().and_then(|frame| self.uses.get(frame));
-        seen && uses.and_then(|uses| at(uses, nth)).is_some_and(|used| used.unread)
+        uses.and_then(|uses| at(uses, nth)).is_some_and(|used| used.unread)
     }
 
     /// The hash of all records with these at their places.

@@ -69,6 +69,12 @@ impl Matrix {
         self.unread.doorbell(self.tick, Some((&self.guest, &map, space.root)));
     }
 
+    /// The page is used for something else, up to the next doorbell.
+    fn page_becomes(&mut self, kind: FrameKind) {
+        self.used(PAGE, kind);
+        self.tick();
+    }
+
     /// The rest of the run.
     fn end(&mut self) {
         self.record(Kind::End, 0, 0);
@@ -96,12 +102,9 @@ impl Matrix {
 fn a_frame_is_unread_until_it_is_given_out_and_again_when_it_is_free() {
     let mut matrix = Matrix::new();
     matrix.tick();
-    matrix.used(PAGE, FrameKind::User);
-    matrix.tick();
-    matrix.used(PAGE, FrameKind::Quarantined);
-    matrix.tick();
-    matrix.used(PAGE, FrameKind::Free);
-    matrix.tick();
+    matrix.page_becomes(FrameKind::User);
+    matrix.page_becomes(FrameKind::Quarantined);
+    matrix.page_becomes(FrameKind::Free);
     matrix.end();
     let unread: Vec<_> = (1..=4).map(|tick| matrix.is_unread(tick, PAGE)).collect();
     assert_eq!(unread, [true, false, true, true]);
@@ -138,12 +141,9 @@ fn what_anybody_can_reach_is_not_unread_whatever_the_frame_table_says() {
 #[test]
 fn who_comes_to_reach_a_frame_that_was_not_given_out_may_have_read_it_before() {
     let mut matrix = Matrix::new();
-    matrix.used(PAGE, FrameKind::User);
-    matrix.tick();
-    matrix.used(PAGE, FrameKind::Quarantined);
-    matrix.tick();
-    matrix.used(PAGE, FrameKind::Free);
-    matrix.tick();
+    matrix.page_becomes(FrameKind::User);
+    matrix.page_becomes(FrameKind::Quarantined);
+    matrix.page_becomes(FrameKind::Free);
     matrix.entry(ROOT + 3, PAGE << 12 | 7);
     matrix.tick();
     matrix.end();
@@ -157,11 +157,9 @@ fn trouble_ends_all_of_it_but_what_was_rewritten_before() {
     for (kind, c) in trouble {
         let mut matrix = Matrix::new();
         matrix.tick();
-        matrix.used(PAGE, FrameKind::User);
-        matrix.tick();
+        matrix.page_becomes(FrameKind::User);
         matrix.record(kind, 0, c);
-        matrix.used(PAGE, FrameKind::Free);
-        matrix.tick();
+        matrix.page_becomes(FrameKind::Free);
         matrix.end();
         assert!(matrix.is_unread(1, PAGE), "{kind:?}: it was zeroed before");
         assert!(!matrix.is_unread(1, PAGE + 1), "{kind:?}: it was not");

@@ -13,6 +13,9 @@
 //! *Beyond the ledger*: the ledger knows loans, and where there is no window there is no loan. What is found behind a
 //! kernel's object, or by an entry where no window can be (a page table that was written over), it can neither confirm nor
 //! deny; these are counted by themselves.
+//!
+//! *Wiped out*: a window that a late write has wiped out of its page table shares nothing any more, and no event says so.
+//! Such a sharing is no audit's to find; see [`crate::ledger`].
 
 use std::collections::BTreeSet;
 
@@ -34,6 +37,8 @@ pub struct Detection {
     pub true_positives: u64,
     /// Wrong sharings that came and went between two audits.
     pub between_audits: u64,
+    /// Wrong sharings that stood at audits, by the ledger, but whose window was there no more.
+    pub wiped_out: u64,
     /// What audits found besides, of which the ledger cannot know.
     pub beyond: u64,
     /// For each in both, ticks from its beginning to its detection.
@@ -55,6 +60,7 @@ impl Detection {
             "precision": part(self.detected),
             "recall": part(self.actual),
             "between_audits": self.between_audits,
+            "wiped_out": self.wiped_out,
             "beyond_ledger": self.beyond,
             "detection_latency_ticks": self.latency.to_json(),
             "exposure_ticks": self.exposure.to_json(),
@@ -202,6 +208,7 @@ impl Detector {
             actual: ledger.actual(),
             true_positives: self.found.iter().filter(|sharing| ledger.confirms(sharing)).count() as u64,
             between_audits: ledger.unseen(),
+            wiped_out: ledger.wiped_out(),
             beyond: self.beyond() as u64,
             latency: Spread::of(self.latencies),
             exposure: Spread::of(self.exposures),
@@ -240,7 +247,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.apply(&record(Kind::Lend, 1, Pid::new(1, 0), 1, 9, u64::from(OTHER.0)));
         ledger.apply(&record(Kind::Given, 5, OWNER, FrameKind::User as u32, 9, 2));
-        ledger.audit();
+        ledger.audit(|_, _| true);
         ledger
     }
 

@@ -12,12 +12,19 @@
 //! | given for the kernel's own use | of anybody |
 //! | freed, in quarantine | none: that is what quarantine is for |
 //! | freed, and out of quarantine | of anybody |
+//!
+//! What the trace cannot say is that a window is there no more without having been taken down: a late write may wipe out its
+//! page-table entry, or a table on the way to it. So at an audit each sharing that none has had yet is asked for in memory by
+//! [`window_maps`]: from the root that the trace has for the process, and not by the audit's own walk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::frame::FrameKind;
+use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_WINDOWS, WINDOW_SLOTS};
 use abi::trace::{Kind, Record};
-use abi::{Frame, Pid};
+use abi::{Frame, GuestPhys, Pid};
+use introspect::memory::PhysicalMemory;
+use introspect::paging::bits::{ADDRESS, PRESENT, USER};
 
 /// A frame within reach of somebody who has no right to it: the frame, who owns it, who else reaches it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -73,12 +80,16 @@ pub(crate) fn is_wrong(kind: Option<FrameKind>, owner: Pid, lender: Pid, borrowe
 /// Everything that the trace has said about frames so far.
 #[derive(Default)]
 pub struct Ledger {
+    /// By slot, whose the page tables with this root are.
+    roots: BTreeMap<usize, (Pid, GuestPhys)>,
     windows: Vec<Window>,
     uses: BTreeMap<Frame, Use>,
     /// Wrong sharings that stand now, and the tick since which they do.
     standing: BTreeMap<Sharing, u32>,
     /// Those that an audit has had the chance to see.
     audited: BTreeSet<Sharing>,
+    /// Those that stood at an audit though nothing was mapped there any more.
+    wiped_out: BTreeSet<Sharing>,
     /// All that ever stood.
     ever: BTreeSet<Sharing>,
 }
@@ -86,6 +97,7 @@ pub struct Ledger {
 impl Ledger {
     /// A machine starts: nobody has anything.
     pub fn power_on(&mut self) {
+        self.roots.clear();
         self.windows.clear();
         self.uses.clear();
         self.standing.clear();
@@ -95,6 +107,9 @@ impl Ledger {
     pub fn apply(&mut self, record: &Record) {
         let (tick, frame) = (record.tick, Frame(record.b));
         match Kind::from_raw(record.kind) {
+            Some(Kind::Spawn) => {
+                self.roots.insert(record.pid.slot(), (record.pid, GuestPhys(record.c)));
+            }
             Some(Kind::Given) => {
                 let kind = u8::try_from(record.a).ok().and_then(FrameKind::from_raw);
                 self.uses.insert(frame, Use::Given(record.pid, kind));
@@ -167,9 +182,21 @@ impl Ledger {
         }
     }
 
-    /// An audit looks now: what stands at this moment is what it should find.
-    pub fn audit(&mut self) {
-        self.audited.extend(self.standing.keys());
+    /// An audit looks now: what stands at this moment is what it should find, unless the window has been wiped out:
+    /// `is_there` says of a root of page tables whether a window below it maps this frame. No event tells when it does not.
+    pub fn audit(&mut self, is_there: impl Fn(GuestPhys, Frame) -> bool) {
+        for sharing in self.standing.keys() {
+            if self.audited.contains(sharing) {
+                continue;
+            }
+            let root = self.roots.get(&sharing.other.slot()).filter(|(pid, _)| *pid == sharing.other);
+            if root.is_none_or(|(_, root)| is_there(*root, sharing.frame)) {
+                self.wiped_out.remove(sharing);
+                self.audited.insert(*sharing);
+            } else {
+                self.wiped_out.insert(*sharing);
+            }
+        }
     }
 
     /// Whether this sharing has stood at an audit.
@@ -195,10 +222,30 @@ impl Ledger {
         self.audited.len() as u64
     }
 
+    /// Sharings that stood at audits, but by a window that was there no more.
+    pub fn wiped_out(&self) -> u64 {
+        self.wiped_out.len() as u64
+    }
+
     /// Sharings that came and went between two audits.
     pub fn unseen(&self) -> u64 {
-        self.ever.difference(&self.audited).count() as u64
+        self.ever.len() as u64 - self.actual() - self.wiped_out()
     }
+}
+
+/// Whether a page in the area of windows below `root` is mapped to this frame for ring 3.
+pub fn window_maps<M: PhysicalMemory + ?Sized>(memory: &M, root: GuestPhys, frame: Frame) -> bool {
+    const ENTRIES: u64 = PAGE_SIZE / 8;
+    let index = |shift: u32| USER_WINDOWS >> shift & (ENTRIES - 1);
+    let next = |table: GuestPhys, index: u64| {
+        let entry = memory.read_u64(table.add(index * 8)).ok()?;
+        (entry & (PRESENT | USER) == PRESENT | USER).then_some(GuestPhys(entry & ADDRESS))
+    };
+    let table = next(root, index(39)).and_then(|table| next(table, index(30)));
+    let Some(table) = table.and_then(|table| next(table, index(21))) else { return false };
+    let first = index(12);
+    let pages = (WINDOW_SLOTS * LOAN_PAGES) as u64;
+    (first..first + pages).any(|page| next(table, page).is_some_and(|at| at.frame() == frame))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::Run;
 use super::life::Life;
 use crate::beats::View;
 use crate::error::Error;
+use crate::ledger::window_maps;
 use crate::monitor::Order;
 
 impl Run<'_> {
@@ -18,8 +19,9 @@ impl Run<'_> {
             observer.processor_has(GuestPhys(life.machine.registers()?.system.cr3));
         }
         self.tally.audits += 1;
-        self.ledger.audit();
-        self.detector.look(life.tick, &self.ledger, life.machine.memory());
+        let memory = life.machine.memory();
+        self.ledger.audit(|root, frame| window_maps(memory, root, frame));
+        self.detector.look(life.tick, &self.ledger, memory);
         self.changed.clear();
         match self.lab.scenario.audit.whole {
             true => self.changed.add_everything(),

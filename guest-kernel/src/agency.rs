@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scanner_is_known_by_its_eighth_port() {
+    fn a_scanner_is_known_by_its_fourth_port() {
         let (mut judge, mut board) = (Judge::new(Class::Ports), empty());
         for port in 1..LIMIT_PORTS {
             assert_eq!(judge.consider(tap(A, Call::Call, 3000 + u64::from(port), true), 1, &mut board), None);

@@ -6,9 +6,16 @@ use std::io::{self, Write};
 
 use crate::faults::deed::Noise;
 
+/// Most bytes that go into the file: a guest that writes and writes shall not fill its neighbours' disk.
+const MOST: u64 = 16 << 20;
+/// What the file ends with if there were more.
+const CUT: &[u8] = b"\n[architect: the guest wrote more than 16 MiB; the rest is not here]\n";
+
 /// The line's far end.
 pub(super) struct Console {
     file: Option<File>,
+    /// Bytes that have arrived.
+    arrived: u64,
     hash: blake3::Hasher,
     /// What happens to the next bytes, one after the other.
     noise: VecDeque<Noise>,
@@ -16,7 +23,7 @@ pub(super) struct Console {
 
 impl Console {
     pub(super) fn new(file: Option<File>) -> Self {
-        Self { file, hash: blake3::Hasher::new(), noise: VecDeque::new() }
+        Self { file, arrived: 0, hash: blake3::Hasher::new(), noise: VecDeque::new() }
     }
 
     /// The line damages what comes next. What came before must have been handed over.
@@ -31,7 +38,12 @@ impl Console {
 
     fn arrive(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+        let before = self.arrived;
+        self.arrived = before.saturating_add(bytes.len() as u64);
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let room = usize::try_from(MOST.saturating_sub(before)).unwrap_or(usize::MAX);
+        file.write_all(&bytes[..bytes.len().min(room)])?;
+        if before <= MOST && self.arrived > MOST { file.write_all(CUT) } else { Ok(()) }
     }
 
     /// What arrives of one byte.
@@ -96,5 +108,26 @@ mod tests {
         let mut same = Console::new(None);
         same.write_all(b"abbc\n").unwrap();
         assert_eq!(console.hash(), same.hash(), "what counts is what arrives");
+    }
+
+    #[test]
+    fn a_storming_guest_fills_no_disk() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut console = Console::new(Some(file.try_clone().unwrap()));
+        let storm = vec![b'x'; MOST as usize - 1];
+        for bytes in [&storm[..], b"yz", b"", &storm, b"never"] {
+            console.write_all(bytes).unwrap();
+        }
+        let mut text = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut text).unwrap();
+        let kept = text.strip_suffix(CUT).expect("it says where it ends");
+        assert_eq!((kept.len() as u64, kept.last()), (MOST, Some(&b'y')));
+        // Exactly as much as there is room for is no storm.
+        let mut file = tempfile::tempfile().unwrap();
+        let mut console = Console::new(Some(file.try_clone().unwrap()));
+        console.write_all(&storm).unwrap();
+        console.write_all(b"y").unwrap();
+        assert_eq!(file.seek(io::SeekFrom::End(0)).unwrap(), MOST);
     }
 }

@@ -22,9 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use abi::frame::FrameKind;
 use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_WINDOWS, WINDOW_SLOTS};
 use abi::trace::{Kind, Record};
-use abi::{Frame, GuestPhys, Pid};
+use abi::{Frame, GuestPhys, GuestVirt, Pid};
 use introspect::memory::PhysicalMemory;
-use introspect::paging::bits::{ADDRESS, PRESENT, USER};
+use introspect::paging::Paging;
 
 /// A frame within reach of somebody who has no right to it: the frame, who owns it, who else reaches it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -235,17 +235,11 @@ impl Ledger {
 
 /// Whether a page in the area of windows below `root` is mapped to this frame for ring 3.
 pub fn window_maps<M: PhysicalMemory + ?Sized>(memory: &M, root: GuestPhys, frame: Frame) -> bool {
-    const ENTRIES: u64 = PAGE_SIZE / 8;
-    let index = |shift: u32| USER_WINDOWS >> shift & (ENTRIES - 1);
-    let next = |table: GuestPhys, index: u64| {
-        let entry = memory.read_u64(table.add(index * 8)).ok()?;
-        (entry & (PRESENT | USER) == PRESENT | USER).then_some(GuestPhys(entry & ADDRESS))
-    };
-    let table = next(root, index(39)).and_then(|table| next(table, index(30)));
-    let Some(table) = table.and_then(|table| next(table, index(21))) else { return false };
-    let first = index(12);
-    let pages = (WINDOW_SLOTS * LOAN_PAGES) as u64;
-    (first..first + pages).any(|page| next(table, page).is_some_and(|at| at.frame() == frame))
+    let pages = 0..(WINDOW_SLOTS * LOAN_PAGES) as u64;
+    pages.map(|page| GuestVirt(USER_WINDOWS + page * PAGE_SIZE)).any(|at| {
+        let found = Paging::default().translate(memory, root, at);
+        found.is_ok_and(|found| found.mapping.rights.user && found.phys.frame() == frame)
+    })
 }
 
 #[cfg(test)]

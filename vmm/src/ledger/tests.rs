@@ -1,6 +1,7 @@
 //! The ledger on single stories, and on random ones beside a model that knows nothing but the definition.
 
 use abi::frame::FrameKind;
+use introspect::paging::bits::{PRESENT, USER};
 use proptest::prelude::*;
 
 use super::*;
@@ -99,7 +100,7 @@ fn a_window_is_there_if_ring_3_reaches_the_frame_by_it() {
     const ROOT: GuestPhys = GuestPhys(0x1000);
     const TABLES: [(u64, u64); 3] = [(0x1000, 0), (0x2000, 0), (0x3000, 3)];
     let memory = |last: u64, entry: u64, without: usize, rights: u64| {
-        let mut memory = vec![0; 0x5000];
+        let mut memory = vec![0; 0xa000];
         let mut set = |at: u64, value: u64| memory[at as usize..][..8].copy_from_slice(&value.to_le_bytes());
         for (nth, (table, index)) in TABLES.into_iter().enumerate() {
             let rights = if nth == without { rights } else { PRESENT | USER };

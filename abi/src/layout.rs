@@ -38,6 +38,8 @@ pub const USER_WINDOWS: u64 = 0x60_0000;
 pub const WINDOW_SLOTS: usize = 64;
 /// Most pages in one loan.
 pub const LOAN_PAGES: usize = 4;
+/// One past the last address that a window can have.
+pub const USER_WINDOWS_END: u64 = USER_WINDOWS + (WINDOW_SLOTS * LOAN_PAGES) as u64 * PAGE_SIZE;
 /// Heap, grown on request.
 pub const USER_HEAP: u64 = 0x80_0000;
 /// One past the heap's last byte.
@@ -88,7 +90,7 @@ const _: () = {
             && USER_STACK < USER_STACK_TOP
     );
     assert!(USER_STACK_TOP <= USER_WINDOWS);
-    assert!(USER_WINDOWS + (WINDOW_SLOTS * LOAN_PAGES) as u64 * PAGE_SIZE <= USER_HEAP);
+    assert!(USER_WINDOWS_END <= USER_HEAP);
     assert!(USER_HEAP < USER_HEAP_END && USER_END < 1 << 30);
     // The stack, text and data share one page table, the windows have one, the heap has one.
     assert!(USER_TEXT >> 21 == (USER_STACK_TOP - 1) >> 21);

@@ -8,23 +8,25 @@ use crate::user::{Choices, SYSTEM};
 const UID: u64 = 1000;
 const PRIORITY: u64 = 4;
 
-/// Keeps as many alive as the load parameter says, each started from `program`, one in [`Load::SpawnEvery`] ticks at most.
+/// Keeps as many alive as the load parameter says, each started from `program`: at once when one has ended, though one in
+/// [`Load::SpawnEvery`] ticks at most.
 pub fn keep(program: u64, number: Load, seed: u64) -> ! {
-    let (wanted, every) = (SYSTEM.load(number), SYSTEM.load(Load::SpawnEvery));
+    let (wanted, every) = (SYSTEM.load(number), SYSTEM.load(Load::SpawnEvery).max(1));
     let mut choices = Choices::new(seed);
-    let mut alive = 0;
+    let (mut alive, mut next) = (0, 0);
     SYSTEM.arrive(&mut choices);
     loop {
-        let next = SYSTEM.query(Query::Tick) + every.max(1);
-        // A start that fails for want of memory is tried again the next time.
-        if alive < wanted && SYSTEM.spawn(program, UID, PRIORITY, choices.any()).is_ok() {
-            alive += 1;
-        }
-        while let Some(rest) = next.checked_sub(SYSTEM.query(Query::Tick)).filter(|rest| *rest > 0) {
-            match SYSTEM.wait(rest) {
-                Ok(_) => alive -= 1,
-                Err(_) => break,
+        let now = SYSTEM.query(Query::Tick);
+        if alive < wanted && now >= next {
+            next = now + every;
+            // A start that fails for want of memory is tried again the next time.
+            if SYSTEM.spawn(program, UID, PRIORITY, choices.any()).is_ok() {
+                alive += 1;
             }
+        }
+        let rest = if alive < wanted { next - now } else { every };
+        if SYSTEM.wait(rest).is_ok() {
+            alive -= 1;
         }
     }
 }

@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::frame::FrameKind;
-use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_WINDOWS, WINDOW_SLOTS};
+use abi::layout::{PAGE_SIZE, USER_WINDOWS, USER_WINDOWS_END};
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
 use introspect::memory::PhysicalMemory;
@@ -235,9 +235,8 @@ impl Ledger {
 
 /// Whether a page in the area of windows below `root` is mapped to this frame for ring 3.
 pub fn window_maps<M: PhysicalMemory + ?Sized>(memory: &M, root: GuestPhys, frame: Frame) -> bool {
-    let pages = 0..(WINDOW_SLOTS * LOAN_PAGES) as u64;
-    pages.map(|page| GuestVirt(USER_WINDOWS + page * PAGE_SIZE)).any(|at| {
-        let found = Paging::default().translate(memory, root, at);
+    (USER_WINDOWS..USER_WINDOWS_END).step_by(PAGE_SIZE as usize).any(|at| {
+        let found = Paging::default().translate(memory, root, GuestVirt(at));
         found.is_ok_and(|found| found.mapping.rights.user && found.phys.frame() == frame)
     })
 }

@@ -13,7 +13,7 @@ guest_kernel::program!(run);
 /// Processes among which it looks for victims if nobody has told it a number.
 const MANY: u64 = 64;
 /// Ticks that it waits for a directory's answer.
-const PATIENCE: u64 = 8;
+const PATIENCE: u64 = 20;
 
 /// `argument` is how many processes it takes to exist.
 fn run(argument: u64, seed: u64, me: u64) -> ! {
@@ -26,7 +26,7 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
         let Some(other) = SYSTEM.who(1 + choices.below(many)).filter(|other| u64::from(other.0) != me) else {
             continue;
         };
-        if choices.below(2) == 0 {
+        if choices.below(8) == 0 {
             let directory = DIRECTORIES + choices.below(directories);
             let _ = SYSTEM.call(directory, [u64::from(other.0) | OWN, 0], NOTHING, PATIENCE);
         }

@@ -13,6 +13,7 @@ use abi::agents::Class;
 use abi::syscall::{Error, Query};
 use guest_kernel::agency::Agent;
 use guest_kernel::directory::{DIRECTORIES, Directory, RECORD_BYTES, RECORDS};
+use guest_kernel::ipc::PRIVILEGED;
 use guest_kernel::user::{NOTHING, Received, SYSTEM, read_word, stop, write_word};
 
 guest_kernel::program!(run);
@@ -20,7 +21,7 @@ guest_kernel::program!(run);
 /// Ticks after which it looks at what was tapped, messages or none.
 const REST: u64 = 4;
 /// Rests for which it waits for its port to become free.
-const PATIENCE: u64 = 16;
+const PATIENCE: u64 = 4;
 /// The store's port, and what it is asked for.
 const STORE: u64 = 2100;
 const NAME: u64 = 1;
@@ -65,9 +66,9 @@ impl Desk {
 /// `argument` is the port to serve. The first directory's keeper looks at messages, the second's at ports, the third's at
 /// memory; there is no more to look at for further ones, which are directories and nothing else.
 fn run(argument: u64, _seed: u64, me: u64) -> ! {
-    // Whoever had it before may still be on his way out.
+    // Whoever had it before may still be on his way out. A port that anybody may have is no directory's.
     let mut patience = PATIENCE;
-    while SYSTEM.bind(argument).is_err() {
+    while argument >= PRIVILEGED || SYSTEM.bind(argument).is_err() {
         if patience == 0 {
             SYSTEM.print("the port is taken");
             SYSTEM.exit(1);

@@ -1,6 +1,6 @@
 //! What becomes of an audit's findings: events, beats, and a comparison with the ledger.
 
-use abi::layout::{USER_HEAP, USER_WINDOWS};
+use abi::layout::{USER_WINDOWS, USER_WINDOWS_END};
 use abi::trace::Kind;
 use abi::{GuestVirt, Pid};
 use introspect::policy::{Finding, Standing, What};
@@ -79,5 +79,5 @@ impl Run<'_> {
 
 /// Whether a loan's window can be here.
 fn is_window(at: GuestVirt) -> bool {
-    (USER_WINDOWS..USER_HEAP).contains(&at.0)
+    (USER_WINDOWS..USER_WINDOWS_END).contains(&at.0)
 }

@@ -9,8 +9,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128i, _mm_castps_si128, _mm_castsi128_ps, _mm_movemask_ps, _mm_or_ps, _mm_or_si128, _mm_shuffle_ps,
-    _mm_slli_epi32,
+    __m128i, _mm_and_si128, _mm_castps_si128, _mm_castsi128_ps, _mm_movemask_ps, _mm_or_ps, _mm_or_si128,
+    _mm_setzero_si128, _mm_shuffle_ps, _mm_slli_epi32, _mm_srli_epi32,
 };
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -25,7 +25,6 @@ use vm_memory::{
     Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
     MemoryRegionAddress, MmapRegion, VolatileMemory, VolatileSlice,
 };
-use zerocopy::IntoBytes;
 
 use crate::kvm::HostError;
 
@@ -190,17 +189,14 @@ impl GuestMemory {
         let at = GuestAddress(outside.at.0);
         let now = self.map.get_slice(at, page).map_err(|_| outside)?;
         let then = backing.map.get_slice(at, page).map_err(|_| outside)?;
-        let was_table = tables && {
-            let mut words = [0_u64; PAGE_SIZE as usize / 8];
-            now.copy_to(words.as_mut_bytes());
-            // Few pages have any such word, and that can be told without looking at each by itself.
-            let any = words.iter().fold(0, |any, word| any | word & word >> 5) & (1 | 1 << 32) != 0;
-            any && {
-                let then = then.get_array_ref::<u64>(0, words.len()).map_err(|_| outside)?;
-                words.iter().enumerate().any(|(nth, word)| {
-                    (word & USED == USED || word >> 32 & USED == USED) && *word != then.load(nth)
-                })
-            }
+        // Few pages have any such word.
+        let was_table = tables && any_in_use(&now) && {
+            let now = now.get_array_ref::<u64>(0, page / 8).map_err(|_| outside)?;
+            let then = then.get_array_ref::<u64>(0, page / 8).map_err(|_| outside)?;
+            (0..page / 8).any(|nth| {
+                let word = now.load(nth);
+                (word & USED == USED || word >> 32 & USED == USED) && word != then.load(nth)
+            })
         };
         then.copy_to_volatile_slice(now);
         Ok(was_table)
@@ -434,6 +430,21 @@ fn used_lines(page: &VolatileSlice) -> u64 {
     })
 }
 
+/// Whether a page has any word of four bytes with the bits "present" and "accessed".
+fn any_in_use(page: &VolatileSlice<'_>) -> bool {
+    let guard = page.ptr_guard();
+    let halves = guard.as_ptr().cast::<__m128i>();
+    assert!(page.len() == PAGE_SIZE as usize && halves.is_aligned());
+    // SAFETY: as in `used_lines`.
+    unsafe {
+        let any = (0..PAGE_SIZE as usize / size_of::<__m128i>()).fold(_mm_setzero_si128(), |any, nth| {
+            let half = halves.add(nth).read_volatile();
+            _mm_or_si128(any, _mm_and_si128(half, _mm_srli_epi32::<5>(half)))
+        });
+        _mm_movemask_ps(_mm_castsi128_ps(_mm_slli_epi32::<31>(any))) != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -478,6 +489,34 @@ mod tests {
             assert_eq!(used, read, "{at:#x}");
         }
         assert!(memory.entries(GuestPhys((2 << 20) - 4088), 1, &mut [0; 512], &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_page_that_was_a_table_in_use_is_told_when_it_is_put_back() {
+        let first = GuestMemory::new(2).unwrap();
+        first.write(GuestPhys(0x1010), &0x21_u32.to_le_bytes()).unwrap();
+        let backing = first.keep().unwrap();
+        let memory = GuestMemory::copy_on_write(&backing).unwrap();
+        let put_back = |tables| memory.put_back(Frame(1), &backing, tables).unwrap();
+        assert!(!put_back(true), "an entry that is as it was");
+        for (at, entry, told) in [
+            (0x1000, 0x21_u32, true),
+            (0x1ffc, 0xffff_ffff, true),
+            (0x1014, 0x63, true),
+            (0x1010, 0x8000_0021, true),
+            (0x1010, 0x20, false),
+            (0x1800, 0x01, false),
+            (0x1ff8, !0x01, false),
+            (0x2000, 0x21, false),
+        ] {
+            for (tables, told) in [(true, told), (false, false)] {
+                memory.write(GuestPhys(at), &entry.to_le_bytes()).unwrap();
+                assert_eq!(put_back(tables), told, "{entry:#x} at {at:#x}");
+            }
+        }
+        let mut back = [0; 4];
+        memory.read(GuestPhys(0x1010), &mut back).unwrap();
+        assert_eq!(back, 0x21_u32.to_le_bytes());
     }
 
     #[test]

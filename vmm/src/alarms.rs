@@ -40,7 +40,8 @@ pub(crate) struct Doing {
 }
 
 /// A budget of time in which the guest must be heard at least once: time in which it runs or sleeps. Time in which it waits
-/// for a processor or a lock does not count: beside many others a guest is slow, not silent.
+/// for a processor or a lock does not count: beside many others a guest is slow, not silent. Who sleeps at two looks in a
+/// row is taken to have slept between them; at one of them it may only have waited for a lock whose holder waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
     budget: Duration,
@@ -49,22 +50,24 @@ pub(crate) struct Silence {
     spent: Duration,
     looked: Instant,
     ran: Duration,
+    slept: bool,
     next: Instant,
 }
 
 impl Silence {
     pub(crate) fn new(budget: Duration, now: Instant) -> Self {
         let (spent, ran) = (Duration::ZERO, Duration::ZERO);
-        Self { budget, heard: 0, spent, looked: now, ran, next: now + budget / SILENCE_PARTS }
+        Self { budget, heard: 0, spent, looked: now, ran, slept: true, next: now + budget / SILENCE_PARTS }
     }
 
     /// Whether the budget is spent; then it begins anew. Who cannot tell what the thread does has it run all the time.
     fn is_spent(&mut self, now: Instant, heard: u64, doing: Option<Doing>) -> bool {
         let all = now.saturating_duration_since(self.looked);
         let mine = match doing {
-            Some(Doing { ran, asleep: false }) => all.min(ran.saturating_sub(self.ran)),
-            Some(Doing { asleep: true, .. }) | None => all,
+            Some(Doing { ran, asleep }) if !(asleep && self.slept) => all.min(ran.saturating_sub(self.ran)),
+            Some(_) | None => all,
         };
+        self.slept = doing.is_none_or(|doing| doing.asleep);
         let quiet = heard == self.heard;
         self.spent = if quiet { self.spent + mine } else { Duration::ZERO };
         (self.heard, self.looked) = (heard, now);
@@ -171,5 +174,7 @@ mod tests {
         assert_eq!(silent_at(|second| Doing { ran: SECOND * second / 4, asleep: false }), Some(16));
         assert_eq!(silent_at(|_| Doing { ran: SECOND, asleep: true }), Some(4));
         assert_eq!(silent_at(|_| Doing { ran: SECOND, asleep: false }), None, "it waits for others");
+        let at_times = |second| Doing { ran: SECOND, asleep: second % 2 == 0 };
+        assert_eq!(silent_at(at_times), None, "it waits for locks");
     }
 }

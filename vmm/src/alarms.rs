@@ -50,6 +50,7 @@ pub(crate) struct Silence {
     spent: Duration,
     looked: Instant,
     ran: Duration,
+    /// Whether it slept at the last look.
     slept: bool,
     next: Instant,
 }
@@ -65,7 +66,7 @@ impl Silence {
         let all = now.saturating_duration_since(self.looked);
         let mine = match doing {
             Some(Doing { ran, asleep }) if !(asleep && self.slept) => all.min(ran.saturating_sub(self.ran)),
-            Some(_) | None => all,
+            _ => all,
         };
         self.slept = doing.is_none_or(|doing| doing.asleep);
         let quiet = heard == self.heard;

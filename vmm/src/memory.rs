@@ -21,6 +21,7 @@ use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
 use introspect::memory::{OutOfRange, PhysicalMemory, Table};
 use rustix::fs::{MemfdFlags, SealFlags};
+use vm_memory::volatile_memory::PtrGuard;
 use vm_memory::{
     Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
     MemoryRegionAddress, MmapRegion, VolatileMemory, VolatileSlice,
@@ -399,15 +400,21 @@ impl PhysicalMemory for GuestMemory {
     }
 }
 
+/// Of a page its 256 values of 16 bytes, aligned. They are memory as long as the guard is there.
+fn halves(page: &VolatileSlice<'_>) -> (PtrGuard, *const __m128i) {
+    let guard = page.ptr_guard();
+    let halves = guard.as_ptr().cast::<__m128i>();
+    assert!(page.len() == PAGE_SIZE as usize && halves.is_aligned());
+    (guard, halves)
+}
+
 /// A page of entries: for each of its 64 cache lines, of eight entries, whether any of them is present. Most lines of most
 /// tables are empty, so this is where an audit spends its time: half the loads that looking at single entries would take.
 fn used_lines(page: &VolatileSlice) -> u64 {
     /// Words 0 and 2 of two vectors, and words 1 and 3.
     const LOW: i32 = 0b10_00_10_00;
     const HIGH: i32 = 0b11_01_11_01;
-    let guard = page.ptr_guard();
-    let halves = guard.as_ptr().cast::<__m128i>();
-    assert!(page.len() == PAGE_SIZE as usize && halves.is_aligned());
+    let (_guard, halves) = halves(page);
     (0..16_usize).fold(0, |used, four| {
         // SAFETY: the page's 256 aligned 16-byte values are memory, which the guard keeps mapped, and every bit pattern is a
         // value; the loads are volatile because a guest may write there at the same time. Every x86-64 processor has SSE2.
@@ -432,9 +439,7 @@ fn used_lines(page: &VolatileSlice) -> u64 {
 
 /// Whether a page has any word of four bytes with the bits "present" and "accessed".
 fn any_in_use(page: &VolatileSlice<'_>) -> bool {
-    let guard = page.ptr_guard();
-    let halves = guard.as_ptr().cast::<__m128i>();
-    assert!(page.len() == PAGE_SIZE as usize && halves.is_aligned());
+    let (_guard, halves) = halves(page);
     // SAFETY: as in `used_lines`.
     unsafe {
         let any = (0..PAGE_SIZE as usize / size_of::<__m128i>()).fold(_mm_setzero_si128(), |any, nth| {

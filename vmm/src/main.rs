@@ -2,12 +2,17 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use vmm::cli::{Cli, Command};
 use vmm::{bench, boot, campaign, doctor, inspect, run};
 
+/// musl's own allocator maps memory in small pieces and takes a lock for each.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let line: Vec<_> = std::env::args_os().collect();
+    let outcome = match Cli::of(&line).command {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Boot(args) => boot::boot(&args),
         Command::Run(args) => run::run(&args),

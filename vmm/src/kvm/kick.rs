@@ -18,9 +18,8 @@ impl KickTarget {
     /// to make `KVM_RUN` return.
     pub fn this_thread() -> Result<Self, errno::Error> {
         register_signal_handler(SIGRTMIN(), on_kick)?;
-        // SAFETY: both calls take nothing and cannot fail.
-        let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
-        Ok(Self { process, thread })
+        let (process, thread) = (rustix::process::getpid(), rustix::thread::gettid());
+        Ok(Self { process: process.as_raw_pid(), thread: thread.as_raw_pid() })
     }
 
     /// The thread's number.
@@ -61,7 +60,7 @@ impl Alarm {
         }
         let alarm = Self(timer);
         let every = libc::timespec {
-            tv_sec: every.as_secs() as libc::time_t,
+            tv_sec: every.as_secs() as _,
             tv_nsec: libc::c_long::from(every.subsec_nanos()),
         };
         let times = libc::itimerspec { it_interval: every, it_value: every };

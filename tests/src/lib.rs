@@ -301,6 +301,15 @@ pub fn events(folder: &Path) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("an event is an object")).collect()
 }
 
+/// The README shows this run, and its hash is the run's: it names the first sixteen digits.
+pub fn check_readme(scenario: &str, hash: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(path).expect("the README");
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("{scenario}, seed ")));
+    let shown = lines.find(|line| line.starts_with("  trace ")).expect("a run and its trace");
+    assert!(shown.ends_with(&hash[..16]), "README.md shows another run of {scenario}:{shown}, not {hash}");
+}
+
 /// A trace hash must be the same on every host: the first host writes it to the file that `ARCHITECT_HASH_FILE` names,
 /// the next one finds it in `ARCHITECT_HASH_EXPECT`.
 pub fn check_hash(name: &str, hash: &str) {

@@ -1,7 +1,7 @@
 //! The canonical fall (`scenarios/the-ending.toml`): no fault is injected, and every beat that it expects comes of the load,
 //! the same on each host.
 
-use tests::{check_hash, hash, run_json, scenario};
+use tests::{check_hash, check_readme, hash, run_json, scenario};
 
 #[test]
 fn the_ending_comes_by_itself_and_the_next_incarnation_is_healthy() {
@@ -10,6 +10,7 @@ fn the_ending_comes_by_itself_and_the_next_incarnation_is_healthy() {
     assert_eq!((&verdict["outcome"], &verdict["healthy_after_reset"]), (&"recovered".into(), &true.into()));
     assert_eq!((&verdict["leaks"]["precision"], &verdict["leaks"]["recall"]), (&1.0.into(), &1.0.into()));
     check_hash("the-ending", &hash(&verdict));
+    check_readme("the-ending", &hash(&verdict));
 }
 
 #[test]

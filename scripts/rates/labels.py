@@ -3,8 +3,9 @@
   names   all programs have other names and other numbers: OUT.architect is the command with the table of programs of its
           image's boot module (abi/src/module.rs) shuffled and renamed, and OUT.toml names them so
   order   the last [[program]] is started first
-  pids    before all others some programs are started that go home at once, so that everybody has another process id, and
-          later ones come to places that were somebody's before
+  pids    before all others a program is started that goes home at once, so that everybody has another process id, and
+          the first who comes later gets a place that was somebody's before. One, since several delay everybody's first turn
+          beyond what the monitor has patience for, and that is more than a label
 """
 
 import codecs
@@ -15,8 +16,8 @@ import sys
 
 # A boot module: a header, then a table of programs whose names come first; all of it in the first page.
 MAGIC, COUNT_AT, HEADER, ENTRY, NAME, MOST = b"MATRIXMD", 12, 32, 64, 16, 60
-# An old program that goes over its ledger no times.
-FORERUNNERS = '[[program]] # they go home at once\nprogram = "oldtimer"\ncount = 7\nargument = 0\n\n'
+# A hog that has enough when it has nothing.
+FORERUNNER = '[[program]] # goes home at once\nprogram = "hog"\nargument = 0\npriority = 1\n\n'
 
 
 def other(name):
@@ -76,7 +77,7 @@ def main(change, scenario, command, out):
     elif change == "order":
         text = before + "".join(reversed(programs)) + rest
     elif change == "pids":
-        text = before + FORERUNNERS + "".join(programs) + rest
+        text = before + FORERUNNER + "".join(programs) + rest
     else:
         raise SystemExit(f"labels: names, order or pids, not {change}")
     out.write_text(text)

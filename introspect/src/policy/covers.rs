@@ -51,9 +51,7 @@ pub(super) fn party(pid: Pid, mapped: Mapped, fact: Fact, covers: &[Cover]) -> P
         }
         let covered = match kind {
             Some(FrameKind::User) => cover.lender == owner,
-            Some(FrameKind::Quarantined | FrameKind::Free | FrameKind::Unused) => {
-                owner == Pid::NONE || owner == cover.lender
-            }
+            Some(FrameKind::Quarantined) => owner == Pid::NONE || owner == cover.lender,
             _ => false,
         };
         if covered && standing == Standing::Uncovered {

@@ -12,7 +12,8 @@ pub enum What {
     /// One process's memory is within reach of another: a frame with an owner is mapped by somebody without its
     /// owner's loan, or a frame without owner is mapped by several and a loan does not cover it.
     Leak,
-    /// A frame that belongs to nobody is still mapped: no loan covers that, or the frame is not even quarantined.
+    /// A frame that belongs to nobody is still mapped, and no loan covers that: none can where the frame is not even
+    /// quarantined.
     Stale,
     /// Ring 3 can reach a frame of the kernel.
     Crossing,

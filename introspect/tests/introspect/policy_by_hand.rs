@@ -200,13 +200,13 @@ fn what_belongs_to_nobody_is_stale_or_leaks() {
         town.map(HEIR, HEAP, frame, RO);
         assert_eq!(town.kinds(), [What::Leak]);
     }
-    // A frame on the free list is out of every window's reach, covered or not.
+    // No loan covers a frame on the free list, though the loan itself is still on its way out.
     let mut town = Town::new();
     let (frame, _) = town.lend(LOAN_DRAINING);
     town.bury_the_lender(frame);
     town.machine.set_fact(frame, FrameKind::Free, Pid::NONE);
     let [stale] = town.findings().try_into().unwrap();
-    assert_eq!((stale.what, stale.parties[0].standing), (What::Stale, Standing::Covered));
+    assert_eq!((stale.what, stale.parties[0].standing), (What::Stale, Standing::Uncovered));
     // A number that is no kind, a user frame without owner, and a frame beyond the table.
     town.machine.frames[frame.0 as usize].kind = 99;
     assert_eq!(town.kinds(), [What::Stale]);

@@ -93,14 +93,14 @@ impl World {
     }
 
     fn strict(&self) -> Found {
-        use FrameKind::{Free, Program, Quarantined, Shared, Unused, User};
+        use FrameKind::{Program, Quarantined, Shared, User};
         let mut found = Found::new();
         for frame in 0..FRAMES {
             let (kind, owner, mappings) = (self.kind(frame), self.facts[frame].1, self.of(frame));
             let is_covered = |mapping: &Mapping| {
                 self.loans.iter().filter(|loan| loan.is_at(mapping)).any(|loan| match kind {
                     Some(User) => loan.lender == owner,
-                    Some(Free | Unused | Quarantined) => owner == Pid::NONE || owner == loan.lender,
+                    Some(Quarantined) => owner == Pid::NONE || owner == loan.lender,
                     _ => false,
                 })
             };

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use abi::GuestPhys;
@@ -70,7 +70,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
     if about.is_file() && about.len() > MAX_FILE {
         return Err(Problem::FileTooLarge { limit: MAX_FILE });
     }
-    let mut bytes = Vec::with_capacity(about.len() as usize);
+    // What is no file, as a pipe, has no length. Then there is room for the most, of which only what is filled becomes memory:
+    // to grow means to copy.
+    let room = if about.is_file() { about.len() } else { MAX_FILE + 1 };
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(room as usize).map_err(|_| Problem::Unreadable(ErrorKind::OutOfMemory.into()))?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Problem::Unreadable)?;
     match bytes.len() as u64 {
         0 => Err(Problem::Empty),

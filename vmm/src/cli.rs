@@ -13,12 +13,15 @@ use crate::memory::{MAX_MIB, MIN_MIB};
 
 /// The Architect: boots a kernel under KVM, watches it, breaks it, and tells what became of it.
 #[derive(Debug, Parser)]
-#[command(name = "architect", version, about, after_help = EXIT_STATUS, max_term_width = 110)]
+#[command(name = "architect", version, about, after_help = EXIT_STATUS, max_term_width = WIDTH)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// Longest line of a help text, characters.
+const WIDTH: usize = 110;
 
 impl Cli {
     /// What a command line says; it begins with the program's name. Where it is wrong or asks for help the process ends,
@@ -97,7 +100,7 @@ pub struct BenchArgs {
 
 /// Boot any PVH ELF kernel: its serial port on standard output, its exit status as ours
 #[derive(Debug, Parser)]
-#[command(name = "architect-boot", bin_name = "architect boot", after_help = BOOT_EXIT_STATUS, max_term_width = 110)]
+#[command(name = "architect-boot", bin_name = "architect boot", after_help = BOOT_EXIT_STATUS, max_term_width = WIDTH)]
 pub struct BootArgs {
     /// The kernel: an ELF64 x86-64 file with a PVH note
     pub kernel: PathBuf,

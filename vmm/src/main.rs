@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use vmm::cli::{Cli, Command};
 use vmm::{bench, boot, campaign, doctor, inspect, run};
 
-/// musl's own allocator maps memory in small pieces and takes a lock for each.
+/// musl's own allocator maps memory in small pieces: many page faults where a process has just begun.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

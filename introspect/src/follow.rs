@@ -18,11 +18,11 @@ use crate::changed::Changed;
 use crate::frames::FrameMap;
 use crate::lists::{Lists, Span};
 use crate::memory::{PhysicalMemory, Table};
-use crate::paging::{Paging, bits};
+use crate::paging::{Paging, UsedEntry, bits};
 use crate::reverse::{Left, ReverseMap};
 use crate::space::Space;
 use crate::walk::Budget;
-use tree::{First, NO_NODE, Node, NodeId, Packed};
+use tree::{First, NO_NODE, Node, NodeId};
 
 /// Address spaces that may vanish in a row without those behind them being taken for new ones.
 const LOOK_AHEAD: usize = 256;
@@ -60,7 +60,7 @@ pub struct Followed {
     free: Vec<NodeId>,
     /// The first node of each table.
     tables: FrameMap<First>,
-    entries: Lists<Packed>,
+    entries: Lists<UsedEntry>,
     children: Lists<NodeId>,
     /// Root and cost of each address space, and the sum of what they cost.
     roots: Vec<(NodeId, Cost)>,
@@ -81,9 +81,7 @@ pub struct Followed {
 #[derive(Clone, Debug)]
 struct Scratch {
     page: Table,
-    used: Vec<(usize, u64)>,
-    fresh: Vec<Packed>,
-    below: Vec<NodeId>,
+    fresh: Vec<UsedEntry>,
     pending: Vec<NodeId>,
     work: Work,
 }
@@ -92,16 +90,15 @@ struct Scratch {
 /// the changed entries lead to.
 #[derive(Clone, Debug, Default)]
 struct Work {
-    was: Vec<Packed>,
-    is: Vec<Packed>,
+    was: Vec<UsedEntry>,
+    is: Vec<UsedEntry>,
     below: Vec<NodeId>,
     between: Vec<NodeId>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        let (page, used) = ([0; 512], Vec::new());
-        Self { page, used, fresh: Vec::new(), below: Vec::new(), pending: Vec::new(), work: Work::default() }
+        Self { page: [0; 512], fresh: Vec::new(), pending: Vec::new(), work: Work::default() }
     }
 }
 
@@ -159,8 +156,11 @@ impl Followed {
     /// Brings the map up to date: these are the address spaces now, and no frame outside of `changed` was written since
     /// the last update.
     pub fn update<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], changed: &Changed) {
-        self.spaces.clear();
-        self.spaces.extend_from_slice(&spaces[..spaces.len().min(ReverseMap::MOST_SPACES)]);
+        let spaces = &spaces[..spaces.len().min(ReverseMap::MOST_SPACES)];
+        if !Space::are_same(&self.spaces, spaces) {
+            self.spaces.clear();
+            self.spaces.extend_from_slice(spaces);
+        }
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (false, false);
         (self.read, self.work) = (0, 0);
@@ -207,7 +207,7 @@ impl Followed {
         scratch: &mut Scratch,
     ) -> Result<(), Disorder> {
         self.live = true;
-        if self.spaces != self.map.spaces() {
+        if !Space::are_same(&self.spaces, self.map.spaces()) {
             self.change_spaces(mem, scratch)?;
         }
         let mut pending = std::mem::take(&mut scratch.pending);

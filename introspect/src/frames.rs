@@ -6,14 +6,21 @@ use abi::Frame;
 
 const FANOUT: usize = 512;
 
-/// For each frame a value, the default one where none was set. `T`'s are kept in pages of 512.
-#[derive(Clone, Debug, Default)]
+/// For each frame a value, the default one where none was set. `T`'s are kept in pages of 512. The first directory and the
+/// first page stand for all that there are not, so that looking up a frame asks nothing on its way.
+#[derive(Clone, Debug)]
 pub(crate) struct FrameMap<T> {
-    /// By the frame's upper bits: number of a directory plus one, or 0.
+    /// By the frame's upper bits: number of a directory.
     top: Vec<u32>,
-    /// By the middle nine bits: number of a page plus one, or 0.
+    /// By the middle nine bits: number of a page.
     directories: Vec<[u32; FANOUT]>,
     pages: Vec<[T; FANOUT]>,
+}
+
+impl<T: Copy + Default> Default for FrameMap<T> {
+    fn default() -> Self {
+        Self { top: Vec::new(), directories: vec![[0; FANOUT]], pages: vec![[T::default(); FANOUT]] }
+    }
 }
 
 fn split(frame: Frame) -> (usize, usize, usize) {
@@ -22,27 +29,28 @@ fn split(frame: Frame) -> (usize, usize, usize) {
 }
 
 impl<T: Copy + Default> FrameMap<T> {
-    /// The page that has the frame's value, if there is one, and the value's place in it.
+    /// The page that has the frame's value, and the value's place in it.
     #[inline]
-    fn place(&self, frame: Frame) -> (Option<usize>, usize) {
+    fn place(&self, frame: Frame) -> (usize, usize) {
         let (top, middle, low) = split(frame);
-        let number = |number: u32| (number as usize).checked_sub(1);
-        let directory = self.top.get(top).and_then(|directory| number(*directory));
-        (directory.and_then(|directory| number(self.directories[directory][middle])), low)
+        let directory = self.top.get(top).copied().unwrap_or(0);
+        (self.directories[directory as usize][middle] as usize, low)
     }
 
     /// The frame's value.
     #[inline]
     pub(crate) fn get(&self, frame: Frame) -> T {
         let (page, low) = self.place(frame);
-        page.map_or(T::default(), |page| self.pages[page][low])
+        self.pages[page][low]
     }
 
     /// The frame's value, to be changed. Frames have at most 40 bits: see [`crate::paging::bits::ADDRESS`].
     #[inline]
     pub(crate) fn get_mut(&mut self, frame: Frame) -> &mut T {
-        let (page, low) = self.place(frame);
-        let page = page.unwrap_or_else(|| self.add_page(frame));
+        let (mut page, low) = self.place(frame);
+        if page == 0 {
+            page = self.add_page(frame);
+        }
         &mut self.pages[page][low]
     }
 
@@ -54,12 +62,13 @@ impl<T: Copy + Default> FrameMap<T> {
             self.top.resize(top + 1, 0);
         }
         if self.top[top] == 0 {
-            self.directories.push([0; FANOUT]);
             self.top[top] = self.directories.len() as u32;
+            self.directories.push([0; FANOUT]);
         }
+        let page = self.pages.len();
         self.pages.push([T::default(); FANOUT]);
-        self.directories[self.top[top] as usize - 1][middle] = self.pages.len() as u32;
-        self.pages.len() - 1
+        self.directories[self.top[top] as usize][middle] = page as u32;
+        page
     }
 
     /// All values become the default one; the memory is kept.
@@ -67,18 +76,10 @@ impl<T: Copy + Default> FrameMap<T> {
         self.pages.iter_mut().for_each(|page| page.fill(T::default()));
     }
 
-    /// Visits the values of all frames that ever had one, by rising frame, among default ones.
-    pub(crate) fn change_all(&mut self, mut change: impl FnMut(&mut T)) {
-        for directory in self.top.iter().filter(|number| **number != 0) {
-            let pages = self.directories[*directory as usize - 1].iter().filter(|number| **number != 0);
-            pages.for_each(|page| self.pages[*page as usize - 1].iter_mut().for_each(&mut change));
-        }
-    }
-
     fn page_numbers(&self) -> impl Iterator<Item = usize> {
         let directories = self.top.iter().filter(|number| **number != 0);
-        let pages = directories.flat_map(|number| &self.directories[*number as usize - 1]);
-        pages.filter(|number| **number != 0).map(|number| *number as usize - 1)
+        let pages = directories.flat_map(|number| &self.directories[*number as usize]);
+        pages.filter(|number| **number != 0).map(|number| *number as usize)
     }
 
     /// The values of all frames that ever had one, by rising frame, among default ones.
@@ -107,16 +108,6 @@ mod tests {
             }
             let used = |map: &FrameMap<u32>| map.values().filter(|value| *value != 0).collect::<Vec<_>>();
             prop_assert_eq!(used(&map), model.values().copied().collect::<Vec<_>>());
-            let mut changed = map.clone();
-            let (mut nth, mut order) = (0, Vec::new());
-            changed.change_all(|value| {
-                nth += 1;
-                if *value != 0 {
-                    order.push(std::mem::replace(value, nth));
-                }
-            });
-            prop_assert_eq!(&order, &used(&map));
-            prop_assert!(used(&changed).is_sorted() && used(&changed).len() == order.len());
             map.reset();
             prop_assert_eq!(used(&map), []);
         }

@@ -16,16 +16,19 @@ impl Span {
         self.room += 1;
     }
 
-    /// All were counted: the list begins there, still without items. Gives where the next one begins.
-    pub(crate) const fn settle(&mut self, start: u32) -> u32 {
-        self.start = start;
-        start + self.room
-    }
-
-    /// The place of its next item.
-    pub(crate) const fn take_place(&mut self) -> usize {
+    /// All were counted: the place of its next item. With the first the list takes room at `end`, where the places that
+    /// are taken end.
+    pub(crate) const fn take_place(&mut self, end: &mut u32) -> usize {
+        if self.len == 0 {
+            self.start = *end;
+            *end += self.room;
+        }
         self.len += 1;
         (self.start + self.len - 1) as usize
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        self.len as usize
     }
 
     pub(crate) const fn is_empty(self) -> bool {
@@ -77,10 +80,25 @@ impl<T: Copy + Default> Lists<T> {
         &mut self.items
     }
 
+    /// A new list, of what is appended.
+    pub(crate) fn append<E>(&mut self, append: impl FnOnce(&mut Vec<T>) -> Result<(), E>) -> Result<Span, E> {
+        let start = self.items.len();
+        append(&mut self.items)?;
+        let len = (self.items.len() - start) as u32;
+        Ok(Span { start: start as u32, len, room: len })
+    }
+
     /// A new list.
     pub(crate) fn add(&mut self, items: &[T]) -> Span {
         let span = Span { start: self.items.len() as u32, len: items.len() as u32, room: items.len() as u32 };
         self.items.extend_from_slice(items);
+        span
+    }
+
+    /// A new list of that many.
+    pub(crate) fn add_many(&mut self, count: usize, item: T) -> Span {
+        let span = Span { start: self.items.len() as u32, len: count as u32, room: count as u32 };
+        self.items.resize(self.items.len() + count, item);
         span
     }
 
@@ -178,9 +196,9 @@ mod tests {
         let mut lists = Lists::default();
         let (mut spans, items) = ([Span::default(); 3], [(2, 'a'), (0, 'b'), (2, 'c'), (2, 'd')]);
         items.iter().for_each(|(list, _)| spans[*list].count());
-        spans.iter_mut().fold(0, |start, span| span.settle(start));
-        let places = lists.begin(items.len());
-        items.iter().for_each(|(list, item)| places[spans[*list].take_place()] = *item);
+        let (places, mut end) = (lists.begin(items.len()), 0);
+        items.iter().for_each(|(list, item)| places[spans[*list].take_place(&mut end)] = *item);
+        assert_eq!(end, 4);
         let of = |list: usize| lists.get(spans[list]);
         assert_eq!((of(0), of(1), of(2)), (&['b'][..], &[][..], &['a', 'c', 'd'][..]));
         assert!(spans[1].is_empty() && !spans[0].is_empty() && !lists.is_worn());

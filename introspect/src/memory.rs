@@ -6,6 +6,9 @@
 use abi::{Frame, GuestPhys};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::paging::bits::PRESENT;
+use crate::paging::{UsedEntry, used_of_line};
+
 /// A page table of any level as it lies in memory: 512 entries of 8 bytes.
 pub type Table = [u64; 512];
 
@@ -73,11 +76,14 @@ pub trait PhysicalMemory {
         at: GuestPhys,
         bits: u64,
         scratch: &mut Table,
-        into: &mut Vec<(usize, u64)>,
+        into: &mut Vec<UsedEntry>,
     ) -> Result<(), OutOfRange> {
         let table = self.table(at, scratch)?;
+        // Eight entries are a cache line, and most lines of most tables are empty: one test does for them.
         for (line, first) in table.as_chunks().0.iter().zip((0..).step_by(8)) {
-            crate::paging::used_of_line(line, first, bits, into);
+            if line.iter().fold(0, |all, value| all | value) & PRESENT != 0 {
+                used_of_line(line, first, bits, into);
+            }
         }
         Ok(())
     }
@@ -125,7 +131,7 @@ impl<M: PhysicalMemory + ?Sized> PhysicalMemory for &M {
         at: GuestPhys,
         bits: u64,
         scratch: &mut Table,
-        into: &mut Vec<(usize, u64)>,
+        into: &mut Vec<UsedEntry>,
     ) -> Result<(), OutOfRange> {
         (**self).entries(at, bits, scratch, into)
     }

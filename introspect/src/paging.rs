@@ -24,12 +24,44 @@ pub mod bits {
     pub const ADDRESS: u64 = (1 << 52) - (1 << 12);
 }
 
-/// Appends those of eight entries, the first of which has index `first`, that have all of `wanted`, which includes the
-/// present bit. Eight entries are a cache line, and most lines of most tables are empty: one test does for them.
+/// A used entry of a table: its bits that a mapping depends on, and its index where the processor has bits to spare (52 to
+/// 60).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UsedEntry(u64);
+
+impl UsedEntry {
+    /// What of an entry a mapping depends on.
+    pub const MEANING: u64 =
+        bits::PRESENT | bits::WRITE | bits::USER | bits::LARGE | bits::ADDRESS | bits::NO_EXECUTE;
+    const INDEX_SHIFT: u32 = 52;
+
+    /// The entry with this index (0 to 511) and this value.
+    #[inline]
+    pub const fn new(index: usize, value: u64) -> Self {
+        Self(value & Self::MEANING | (index as u64) << Self::INDEX_SHIFT)
+    }
+
+    /// Its index.
+    #[inline]
+    pub const fn index(self) -> u64 {
+        self.0 >> Self::INDEX_SHIFT & 511
+    }
+
+    /// Its value, as far as it has a [meaning](Self::MEANING).
+    #[inline]
+    pub const fn value(self) -> u64 {
+        self.0 & Self::MEANING
+    }
+}
+
+/// Appends those of eight entries, the first of which has index `first`, that have all of `wanted`.
 #[inline]
-pub fn used_of_line(line: &[u64; 8], first: usize, wanted: u64, into: &mut Vec<(usize, u64)>) {
-    if line.iter().fold(0, |all, value| all | value) & bits::PRESENT != 0 {
-        into.extend((first..).zip(line.iter().copied()).filter(|(_, value)| value & wanted == wanted));
+pub fn used_of_line(line: &[u64; 8], first: usize, wanted: u64, into: &mut Vec<UsedEntry>) {
+    into.reserve(line.len());
+    for (index, value) in (first..).zip(line) {
+        if value & wanted == wanted {
+            into.push(UsedEntry::new(index, *value));
+        }
     }
 }
 

@@ -5,9 +5,9 @@
 //! kernel reaches all memory through its direct map anyway; who wants that too asks for [`Reach::Everything`]. Large
 //! pages are entered as the 4 KiB pages that they are made of, as far as these are memory.
 //!
-//! One pass over the address spaces lists the pages, 24 bytes each, in the order of spaces and addresses. Counting those
-//! of each frame then puts them side by side in that order; nothing is compared. Work is bounded by a [`Budget`] for all spaces together, shared out so that one hostile address space cannot
-//! keep the others from being looked at.
+//! One pass over the address spaces lists the pages, 24 bytes each, in the order of spaces and addresses, and counts those
+//! of each frame; a second one puts these side by side in that order. Nothing is compared. Work is bounded by a [`Budget`]
+//! for all spaces together, shared out so that one hostile address space cannot keep the others from being looked at.
 //!
 //! A map that is to be kept up to date while the guest runs is a [`crate::follow::Followed`].
 
@@ -130,7 +130,8 @@ pub struct ReverseMap {
     len: usize,
     troubles: Vec<Trouble>,
     tables: Vec<(TablePage, u32)>,
-    /// The pages in the order of the walk, while the map is built; kept for its memory.
+    /// The pages in the order of the walk, while the map is built; kept for its memory. Their frames' lists have room for
+    /// them.
     walked: Vec<Mapped>,
 }
 
@@ -187,7 +188,7 @@ impl ReverseMap {
     ) {
         self.begin(spaces);
         let mut left = Left::new(budget);
-        let Self { spaces, walked, tables, troubles, .. } = self;
+        let Self { spaces, walked, tables, troubles, groups, .. } = self;
         for (index, &space) in spaces.iter().enumerate() {
             let share = left.share(spaces.len() - index);
             let before = walked.len() as u64;
@@ -201,7 +202,7 @@ impl ReverseMap {
                         return;
                     }
                     if present {
-                        walked.push(Mapped::new(index, &mapping, nth));
+                        list(walked, groups, Mapped::new(index, &mapping, nth));
                     } else {
                         left.misses -= 1;
                     }
@@ -234,7 +235,7 @@ impl ReverseMap {
     /// Lists a page. Pages of one frame must come in their order.
     #[inline]
     pub(crate) fn enter(&mut self, mapped: Mapped) {
-        self.walked.push(mapped);
+        list(&mut self.walked, &mut self.groups, mapped);
     }
 
     /// Notes a table that the map is made from.
@@ -242,23 +243,18 @@ impl ReverseMap {
         self.tables.push((table, space as u32));
     }
 
-    /// Puts the pages that were entered at their frames' places: counts those of each frame, which says where its list
-    /// begins, and goes through them once more. Within a frame they stay in their order; nothing is compared.
+    /// Puts the pages that were entered at their frames' places, where they stay in their order.
     pub(crate) fn finish(&mut self) {
         let Self { groups, lists, walked, .. } = self;
         self.len = walked.len();
+        let (items, mut end) = (lists.begin(walked.len()), 0);
         for mapped in walked.iter() {
-            groups.get_mut(mapped.frame()).count();
-        }
-        let mut start = 0;
-        groups.change_all(|span| start = span.settle(start));
-        let items = lists.begin(walked.len());
-        for mapped in walked.iter() {
-            items[groups.get_mut(mapped.frame()).take_place()] = *mapped;
+            items[groups.get_mut(mapped.frame()).take_place(&mut end)] = *mapped;
         }
     }
 
-    /// Adds a page at its place.
+    /// Adds a page at its place. Not to be in the way of [`Self::enter`], which most pages go.
+    #[inline(never)]
     pub(crate) fn insert(&mut self, mapped: Mapped) {
         let span = self.groups.get_mut(mapped.frame());
         let at = self.lists.get(*span).partition_point(|other| *other < mapped);
@@ -356,6 +352,13 @@ impl ReverseMap {
         let pid = |space: u32| self.spaces.get(space as usize).map_or(Pid::NONE, |space| space.pid);
         self.tables.iter().map(move |(table, space)| (*table, pid(*space)))
     }
+}
+
+/// Lists a page, and counts it as one of its frame's.
+#[inline]
+fn list(walked: &mut Vec<Mapped>, groups: &mut FrameMap<Span>, mapped: Mapped) {
+    groups.get_mut(mapped.frame()).count();
+    walked.push(mapped);
 }
 
 /// What is left of a budget for all spaces together.

@@ -5,8 +5,8 @@ use abi::{Frame, GuestPhys};
 
 use super::{Disorder, Followed, Scratch, Work};
 use crate::lists::Span;
-use crate::memory::PhysicalMemory;
-use crate::paging::{Entry, PageSize, Paging, Rights, bits};
+use crate::memory::{PhysicalMemory, Table};
+use crate::paging::{Entry, PageSize, Paging, Rights, UsedEntry, bits};
 use crate::reverse::Mapped;
 use crate::walk::{Mapping, TablePage, shift};
 
@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) execute: bool,
     /// The node that it hangs below; none for a root.
     pub(super) parent: NodeId,
-    /// Its used entries, packed.
+    /// Its used entries.
     pub(super) entries: Span,
     /// For each of them the node below; none for level 1.
     pub(super) children: Span,
@@ -46,29 +46,6 @@ pub(super) struct Node {
 }
 
 const _: () = assert!(size_of::<Node>() == 64);
-
-/// A used entry: its bits that mean something, and its index where the processor has bits to spare (52 to 60).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Packed(u64);
-
-impl Packed {
-    /// What of an entry a mapping depends on.
-    const MEANING: u64 =
-        bits::PRESENT | bits::WRITE | bits::USER | bits::LARGE | bits::ADDRESS | bits::NO_EXECUTE;
-    const INDEX_SHIFT: u32 = 52;
-
-    const fn new(index: usize, value: u64) -> Self {
-        Self(value & Self::MEANING | (index as u64) << Self::INDEX_SHIFT)
-    }
-
-    const fn index(self) -> u64 {
-        self.0 >> Self::INDEX_SHIFT & 511
-    }
-
-    const fn value(self) -> u64 {
-        self.0 & Self::MEANING
-    }
-}
 
 impl Followed {
     pub(super) fn is_alive(&self, node: NodeId) -> bool {
@@ -95,25 +72,23 @@ impl Followed {
         if self.read > self.budget.tables.saturating_mul(2) {
             return Err(Disorder);
         }
-        collect(mem, node.at, scratch)?;
+        let page = &mut scratch.page;
+        node.entries = self.entries.append(|entries| used_entries(mem, node.at, page, entries))?;
         if self.live {
             self.touched_tables = true;
         } else {
             self.map.enter_table(self.page(&node), node.space as usize);
         }
-        node.entries = self.entries.add(&scratch.fresh);
-        let count = scratch.fresh.len();
         let id = self.new_node(node);
         if node.level == 1 {
-            self.bring_pages(mem, &node, &scratch.fresh)?;
+            self.bring_pages(mem, &node)?;
             return Ok(id);
         }
-        scratch.below.clear();
-        scratch.below.resize(count, NO_NODE);
-        let children = self.children.add(&scratch.below);
+        let count = node.entries.len();
+        let children = self.children.add_many(count, NO_NODE);
         for nth in 0..count {
-            let packed = self.entries.item(node.entries, nth);
-            let child = self.bring(mem, scratch, (id, &node), packed)?;
+            let entry = self.entries.item(node.entries, nth);
+            let child = self.bring(mem, scratch, (id, &node), entry)?;
             self.children.replace(children, nth, child);
         }
         self.nodes[id as usize].children = children;
@@ -132,10 +107,12 @@ impl Followed {
             return Ok(());
         }
         self.read += 1;
-        collect(mem, self.nodes[id as usize].at, scratch)?;
+        let Scratch { page, fresh, .. } = &mut *scratch;
+        fresh.clear();
+        used_entries(mem, self.nodes[id as usize].at, page, fresh)?;
         let (old, fresh) = (self.entries.get(self.nodes[id as usize].entries), &scratch.fresh[..]);
         // What both have in common at either end is passed over: nearly always one entry has changed.
-        let same = |(old, new): &(&Packed, &Packed)| old == new;
+        let same = |(old, new): &(&UsedEntry, &UsedEntry)| old == new;
         let before = old.iter().zip(fresh).take_while(same).count();
         if before == old.len() && before == fresh.len() {
             return Ok(());
@@ -174,19 +151,19 @@ impl Followed {
         // A table of the lowest level has none.
         let was_below = below.get(from..from + was.len()).unwrap_or_default();
         let mut new = is.iter().peekable();
-        for (nth, packed) in was.iter().enumerate() {
-            while new.next_if(|new| new.index() < packed.index()).is_some() {}
-            if new.peek() != Some(&packed) {
-                self.take_away(node, *packed, was_below.get(nth).copied().unwrap_or(NO_NODE));
+        for (nth, entry) in was.iter().enumerate() {
+            while new.next_if(|new| new.index() < entry.index()).is_some() {}
+            if new.peek() != Some(&entry) {
+                self.take_away(node, *entry, was_below.get(nth).copied().unwrap_or(NO_NODE));
             }
         }
         between.clear();
         let mut old = was.iter().zip(0..).peekable();
-        for packed in is.iter() {
-            while old.next_if(|(old, _)| old.index() < packed.index()).is_some() {}
+        for entry in is.iter() {
+            while old.next_if(|(old, _)| old.index() < entry.index()).is_some() {}
             let child = match old.peek() {
-                Some((old, nth)) if *old == packed => was_below.get(*nth).copied().unwrap_or(NO_NODE),
-                _ => self.bring(mem, scratch, (id, node), *packed)?,
+                Some((old, nth)) if *old == entry => was_below.get(*nth).copied().unwrap_or(NO_NODE),
+                _ => self.bring(mem, scratch, (id, node), *entry)?,
             };
             between.push(child);
         }
@@ -196,34 +173,31 @@ impl Followed {
         Ok(())
     }
 
-    /// New entries of a table of the lowest level, and so most of all: [`Self::bring`] without what can never be there.
-    fn bring_pages<M: PhysicalMemory + ?Sized>(
-        &mut self,
-        mem: &M,
-        node: &Node,
-        entries: &[Packed],
-    ) -> Result<(), Disorder> {
-        let pages = entries.len() as u64;
+    /// The entries of a new table of the lowest level, and so most of all: [`Self::bring`] without what can never be there.
+    fn bring_pages<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, node: &Node) -> Result<(), Disorder> {
+        let pages = node.entries.len() as u64;
         self.work += pages;
         self.charge(node.space, |cost| cost.pages += pages);
         if self.work > self.budget.leaves.saturating_mul(2) {
             return Err(Disorder);
         }
-        for packed in entries {
-            let Entry::Leaf(frame, size) = self.paging.decode(packed.value(), 1) else {
+        let paging = self.paging;
+        for nth in 0..node.entries.len() {
+            let entry = self.entries.item(node.entries, nth);
+            let Entry::Leaf(frame, size) = paging.decode(entry.value(), 1) else {
                 return Err(Disorder);
             };
             if !mem.has_frame(frame) {
                 return Err(Disorder);
             }
-            let mapping = node.mapping(self.paging, *packed, frame, size);
+            let mapping = node.mapping(paging, entry, frame, size);
             self.put(Mapped::new(node.space as usize, &mapping, 0));
         }
         Ok(())
     }
 
-    /// A page goes into the map.
-    #[inline]
+    /// A page goes into the map. (Asked for, as it is not done otherwise, and half of the cost of a page is the call.)
+    #[inline(always)]
     fn put(&mut self, mapped: Mapped) {
         if self.live {
             self.map.insert(mapped);
@@ -240,9 +214,9 @@ impl Followed {
         mem: &M,
         scratch: &mut Scratch,
         (id, node): (NodeId, &Node),
-        packed: Packed,
+        entry: UsedEntry,
     ) -> Result<NodeId, Disorder> {
-        let value = packed.value();
+        let value = entry.value();
         match self.paging.decode(value, node.level) {
             Entry::Table(at) => {
                 if self.is_on_the_way(id, at.frame()) {
@@ -251,7 +225,7 @@ impl Followed {
                 let rights = node.rights().through(value);
                 let child = Node {
                     at: at.frame(),
-                    base: node.base | packed.index() << shift(node.level),
+                    base: node.base | entry.index() << shift(node.level),
                     level: node.level - 1,
                     write: rights.write,
                     execute: rights.execute,
@@ -265,7 +239,7 @@ impl Followed {
             }
             Entry::Leaf(frame, _) if !mem.has_frame(frame) => Err(Disorder),
             Entry::Leaf(frame, size) => {
-                let mapping = node.mapping(self.paging, packed, frame, size);
+                let mapping = node.mapping(self.paging, entry, frame, size);
                 self.work += size.frames();
                 if self.work > self.budget.leaves.saturating_mul(2) {
                     return Err(Disorder);
@@ -297,13 +271,13 @@ impl Followed {
     }
 
     /// An entry is gone, with all that it led to.
-    fn take_away(&mut self, node: &Node, packed: Packed, child: NodeId) {
+    fn take_away(&mut self, node: &Node, entry: UsedEntry, child: NodeId) {
         if child != NO_NODE {
             self.uproot(child);
             return;
         }
-        let Entry::Leaf(frame, size) = self.paging.decode(packed.value(), node.level) else { return };
-        let mapping = node.mapping(self.paging, packed, frame, size);
+        let Entry::Leaf(frame, size) = self.paging.decode(entry.value(), node.level) else { return };
+        let mapping = node.mapping(self.paging, entry, frame, size);
         for nth in 0..size.frames() {
             let taken = self.map.remove(Mapped::new(node.space as usize, &mapping, nth));
             if taken {
@@ -319,9 +293,9 @@ impl Followed {
     pub(super) fn uproot(&mut self, id: NodeId) {
         let node = self.nodes[id as usize];
         for nth in 0..self.entries.get(node.entries).len() {
-            let packed = self.entries.item(node.entries, nth);
+            let entry = self.entries.item(node.entries, nth);
             let child = if node.level > 1 { self.children.item(node.children, nth) } else { NO_NODE };
-            self.take_away(&node, packed, child);
+            self.take_away(&node, entry, child);
         }
         self.touched_tables = true;
         self.entries.remove(node.entries);
@@ -360,23 +334,23 @@ impl Node {
         Rights { write: self.write, user: true, execute: self.execute }
     }
 
-    fn mapping(&self, paging: Paging, packed: Packed, frame: Frame, size: PageSize) -> Mapping {
+    fn mapping(&self, paging: Paging, entry: UsedEntry, frame: Frame, size: PageSize) -> Mapping {
         Mapping {
-            virt: paging.extend(self.base | packed.index() << shift(self.level)),
+            virt: paging.extend(self.base | entry.index() << shift(self.level)),
             frame,
             size,
-            rights: self.rights().through(packed.value()),
-            entry: GuestPhys(self.at.base().0 + packed.index() * 8),
+            rights: self.rights().through(entry.value()),
+            entry: GuestPhys(self.at.base().0 + entry.index() * 8),
         }
     }
 }
 
-/// Reads the entries of a table that ring 3 can use, by rising index.
-fn collect<M: PhysicalMemory + ?Sized>(mem: &M, at: Frame, scratch: &mut Scratch) -> Result<(), Disorder> {
-    let Scratch { page, used, fresh, .. } = scratch;
-    used.clear();
-    mem.entries(at.base(), bits::PRESENT | bits::USER, page, used).map_err(|_| Disorder)?;
-    fresh.clear();
-    fresh.extend(used.iter().map(|(index, value)| Packed::new(*index, *value)));
-    Ok(())
+/// Appends the entries of a table that ring 3 can use, by rising index.
+fn used_entries<M: PhysicalMemory + ?Sized>(
+    mem: &M,
+    at: Frame,
+    scratch: &mut Table,
+    into: &mut Vec<UsedEntry>,
+) -> Result<(), Disorder> {
+    mem.entries(at.base(), bits::PRESENT | bits::USER, scratch, into).map_err(|_| Disorder)
 }

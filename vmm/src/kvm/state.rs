@@ -234,7 +234,7 @@ impl Vcpu {
 
     /// Sets those that are not yet what they are to be.
     fn set_msrs(&self, now: &[kvm_msr_entry], to: &[kvm_msr_entry]) -> Result<(), VmmError> {
-        if now.as_bytes() == to.as_bytes() {
+        if !differ(now, to) {
             return Ok(());
         }
         let others: Vec<_> = to.iter().filter(|msr| !now.contains(msr)).copied().collect();
@@ -252,8 +252,11 @@ impl Vcpu {
 /// What travels in the shared area.
 const SYNCED: [SyncReg; 3] = [SyncReg::Register, SyncReg::SystemRegister, SyncReg::VcpuEvents];
 
-fn differ<T: IntoBytes + Immutable>(one: &T, other: &T) -> bool {
-    one.as_bytes() != other.as_bytes()
+fn differ<T: IntoBytes + Immutable + ?Sized>(one: &T, other: &T) -> bool {
+    let (one, rest) = one.as_bytes().as_chunks::<32>();
+    let (other, other_rest) = other.as_bytes().as_chunks::<32>();
+    // Piece by piece: not every C library compares more than a byte at a time.
+    one.len() != other.len() || one.iter().zip(other).any(|(one, other)| one != other) || rest != other_rest
 }
 
 /// Those of [`MSRS`] that this host has.

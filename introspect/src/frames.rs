@@ -1,73 +1,74 @@
-//! A value for each frame: a tree of three levels by the digits of the frame's number, as page tables have them. So it
-//! grows with the frames that are used and not with the highest one, lookups take three steps, and going through it
-//! gives the frames in rising order.
+//! A value for each frame, kept in pages of 512 by the frame's number, as page tables keep theirs. So it grows with the
+//! frames that are used and not with the highest one, and going through it gives the frames in rising order.
+
+use std::collections::BTreeMap;
 
 use abi::Frame;
 
 const FANOUT: usize = 512;
 
-/// For each frame a value, the default one where none was set. `T`'s are kept in pages of 512. The first directory and the
-/// first page stand for all that there are not, so that looking up a frame asks nothing on its way.
+/// Pages that are found by their number: those of 512 GiB. Nearly all frames are there, and looking one up takes two steps.
+const NEAR: usize = 1 << 18;
+
+/// For each frame a value, the default one where none was set.
 #[derive(Clone, Debug)]
 pub(crate) struct FrameMap<T> {
-    /// By the frame's upper bits: number of a directory.
-    top: Vec<u32>,
-    /// By the middle nine bits: number of a page.
-    directories: Vec<[u32; FANOUT]>,
+    /// For each number of a page where it is in `pages`. The first one there stands for those that there are not.
+    near: Vec<u32>,
+    /// The same beyond those.
+    far: BTreeMap<u64, u32>,
     pages: Vec<[T; FANOUT]>,
 }
 
 impl<T: Copy + Default> Default for FrameMap<T> {
     fn default() -> Self {
-        Self { top: Vec::new(), directories: vec![[0; FANOUT]], pages: vec![[T::default(); FANOUT]] }
+        Self { near: Vec::new(), far: BTreeMap::new(), pages: vec![[T::default(); FANOUT]] }
     }
 }
 
-fn split(frame: Frame) -> (usize, usize, usize) {
-    let digit = |shift: u32| (frame.0 >> shift) as usize % FANOUT;
-    ((frame.0 >> 18) as usize, digit(9), digit(0))
-}
-
 impl<T: Copy + Default> FrameMap<T> {
-    /// The page that has the frame's value, and the value's place in it.
+    /// Where the page that has the frame's value is, and the value's place in it.
     #[inline]
     fn place(&self, frame: Frame) -> (usize, usize) {
-        let (top, middle, low) = split(frame);
-        let directory = self.top.get(top).copied().unwrap_or(0);
-        (self.directories[directory as usize][middle] as usize, low)
+        let number = frame.0 / FANOUT as u64;
+        let page = match self.near.get(number as usize) {
+            Some(page) => *page,
+            None => self.far.get(&number).copied().unwrap_or(0),
+        };
+        (page as usize, frame.0 as usize % FANOUT)
     }
 
     /// The frame's value.
     #[inline]
     pub(crate) fn get(&self, frame: Frame) -> T {
-        let (page, low) = self.place(frame);
-        self.pages[page][low]
+        let (page, nth) = self.place(frame);
+        self.pages[page][nth]
     }
 
-    /// The frame's value, to be changed. Frames have at most 40 bits: see [`crate::paging::bits::ADDRESS`].
+    /// The frame's value, to be changed.
     #[inline]
     pub(crate) fn get_mut(&mut self, frame: Frame) -> &mut T {
-        let (mut page, low) = self.place(frame);
+        let (mut page, nth) = self.place(frame);
         if page == 0 {
-            page = self.add_page(frame);
+            page = self.add_page(frame.0 / FANOUT as u64);
         }
-        &mut self.pages[page][low]
+        &mut self.pages[page][nth]
     }
 
-    /// Makes the page that the frame's value is to be in.
+    /// Makes the page with this number.
     #[cold]
-    fn add_page(&mut self, frame: Frame) -> usize {
-        let (top, middle, _) = split(frame);
-        if top >= self.top.len() {
-            self.top.resize(top + 1, 0);
-        }
-        if self.top[top] == 0 {
-            self.top[top] = self.directories.len() as u32;
-            self.directories.push([0; FANOUT]);
-        }
+    fn add_page(&mut self, number: u64) -> usize {
         let page = self.pages.len();
         self.pages.push([T::default(); FANOUT]);
-        self.directories[self.top[top] as usize][middle] = page as u32;
+        match usize::try_from(number) {
+            Ok(number) if number < NEAR => {
+                self.near.resize(self.near.len().max(number + 1), 0);
+                self.near[number] = page as u32;
+            }
+            _ => {
+                self.far.insert(number, page as u32);
+            }
+        }
         page
     }
 
@@ -76,15 +77,10 @@ impl<T: Copy + Default> FrameMap<T> {
         self.pages.iter_mut().for_each(|page| page.fill(T::default()));
     }
 
-    fn page_numbers(&self) -> impl Iterator<Item = usize> {
-        let directories = self.top.iter().filter(|number| **number != 0);
-        let pages = directories.flat_map(|number| &self.directories[*number as usize]);
-        pages.filter(|number| **number != 0).map(|number| *number as usize)
-    }
-
     /// The values of all frames that ever had one, by rising frame, among default ones.
     pub(crate) fn values(&self) -> impl Iterator<Item = T> {
-        self.page_numbers().flat_map(|page| &self.pages[page]).copied()
+        let places = self.near.iter().chain(self.far.values()).filter(|page| **page != 0);
+        places.flat_map(|page| &self.pages[*page as usize]).copied()
     }
 }
 
@@ -101,7 +97,7 @@ mod tests {
         ) {
             let (mut map, mut model) = (FrameMap::default(), BTreeMap::new());
             for (top, middle, low, value) in changes {
-                let frame = top << 25 | middle << 17 | low;
+                let frame = top << 26 | middle << 17 | low;
                 prop_assert_eq!(map.get(Frame(frame)), model.get(&frame).copied().unwrap_or(0));
                 *map.get_mut(Frame(frame)) = value;
                 model.insert(frame, value);

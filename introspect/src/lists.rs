@@ -127,26 +127,31 @@ impl<T: Copy + Default> Lists<T> {
         self.unused += span.room as usize;
     }
 
-    pub(crate) fn insert_item(&mut self, span: &mut Span, at: usize, item: T) {
+    // Below, items are handed on from place to place: to copy them all at once, onto places that overlap, is several times
+    // slower with a C library like musl.
+
+    pub(crate) fn insert_item(&mut self, span: &mut Span, at: usize, mut item: T) {
         let (start, len) = (span.start as usize, span.len as usize);
         if span.len == span.room {
             let end = self.items.len();
             let room = span.room + span.room / 2 + 2;
             self.items.resize(end + room as usize, T::default());
-            self.items.copy_within(start..start + at, end);
-            self.items.copy_within(start + at..start + len, end + at + 1);
+            self.items.copy_within(start..start + len, end);
             self.remove(*span);
             *span = Span { start: end as u32, len: span.len, room };
-        } else {
-            self.items.copy_within(start + at..start + len, start + at + 1);
         }
-        self.items[span.start as usize + at] = item;
+        for place in &mut self.items[span.start as usize..][at..=len] {
+            std::mem::swap(place, &mut item);
+        }
         span.len += 1;
     }
 
     pub(crate) fn remove_item(&mut self, span: &mut Span, at: usize) {
-        let (start, len) = (span.start as usize, span.len as usize);
-        self.items.copy_within(start + at + 1..start + len, start + at);
+        let list = &mut self.items[span.start as usize..][..span.len as usize];
+        let mut item = T::default();
+        for place in list[at..].iter_mut().rev() {
+            std::mem::swap(place, &mut item);
+        }
         span.len -= 1;
     }
 }

@@ -10,9 +10,10 @@
 
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_and_si128, _mm_castps_si128, _mm_castsi128_ps, _mm_movemask_ps, _mm_or_ps,
-    _mm_or_si128, _mm_setzero_si128, _mm_shuffle_ps, _mm_slli_epi32, _mm_srli_epi32, _mm256_castps_si256,
-    _mm256_castsi256_ps, _mm256_movemask_ps, _mm256_or_ps, _mm256_or_si256, _mm256_permute2f128_ps,
-    _mm256_shuffle_ps, _mm256_slli_epi32,
+    _mm_or_si128, _mm_setzero_si128, _mm_shuffle_ps, _mm_slli_epi32, _mm_srli_epi32, _mm256_and_si256,
+    _mm256_castps_si256, _mm256_castsi256_pd, _mm256_castsi256_ps, _mm256_cmpeq_epi64, _mm256_movemask_pd,
+    _mm256_movemask_ps, _mm256_or_ps, _mm256_or_si256, _mm256_permute2f128_ps, _mm256_set1_epi64x,
+    _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_storeu_si256,
 };
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -377,7 +378,6 @@ impl PhysicalMemory for GuestMemory {
         scratch: &mut Table,
         into: &mut Vec<UsedEntry>,
     ) -> Result<(), OutOfRange> {
-        let outside = OutOfRange { at, len: size_of::<Table>() as u64 };
         if !at.0.is_multiple_of(PAGE_SIZE) {
             self.read_table(at, scratch)?;
             for (line, first) in scratch.as_chunks().0.iter().zip((0..).step_by(8)) {
@@ -386,12 +386,15 @@ impl PhysicalMemory for GuestMemory {
             return Ok(());
         }
         let page = self.slice(at, size_of::<Table>())?;
-        let lines = page.get_array_ref::<[u64; 8]>(0, size_of::<Table>() / 64).map_err(|_| outside)?;
-        let mut used = used_lines(&page);
-        while used != 0 {
-            let nth = used.trailing_zeros() as usize;
-            used &= used - 1;
-            used_of_line(&lines.load(nth), nth * 8, bits, into);
+        let (_guard, halves) = halves(&page);
+        // SAFETY: the page is memory, aligned, which the guard keeps mapped. Every x86-64 processor has SSE2; whether this
+        // one has AVX2, and the system keeps its registers, was asked.
+        unsafe {
+            if is_x86_feature_detected!("avx2") {
+                used_entries_avx2(halves.cast(), bits, into);
+            } else {
+                used_entries_sse2(halves, bits, into);
+            }
         }
         Ok(())
     }
@@ -410,31 +413,67 @@ fn halves(page: &VolatileSlice<'_>) -> (PtrGuard, *const __m128i) {
     (guard, halves)
 }
 
-/// A page of entries: for each of its 64 cache lines, of eight entries, whether any of them is present. Most lines of most
-/// tables are empty, so this is where an audit spends its time: half the loads that looking at single entries would take,
-/// and a quarter of them where the processor has AVX2.
-fn used_lines(page: &VolatileSlice<'_>) -> u64 {
-    let (_guard, halves) = halves(page);
-    // SAFETY: the page is memory, aligned, which the guard keeps mapped. Every x86-64 processor has SSE2; whether this
-    // one has AVX2, and the system keeps its registers, was asked.
-    unsafe {
-        if is_x86_feature_detected!("avx2") {
-            used_lines_avx2(halves.cast())
-        } else {
-            used_lines_sse2(halves)
-        }
-    }
-}
-
 /// Words 0 and 2 of two vectors, and words 1 and 3; of wide ones this is done in each half.
 const LOW: i32 = 0b10_00_10_00;
 const HIGH: i32 = 0b11_01_11_01;
 
-/// [`used_lines`] of the 256 values from there.
+/// The entries in the page of these 256 values that have all of `bits`: see [`PhysicalMemory::entries`].
 ///
 /// # Safety
-/// They are memory and aligned. The loads are volatile because a guest may write there at the same time; every bit pattern
-/// is a value.
+/// The values are memory and aligned. The loads are volatile because a guest may write there at the same time; every bit
+/// pattern is a value.
+unsafe fn used_entries_sse2(halves: *const __m128i, bits: u64, into: &mut Vec<UsedEntry>) {
+    // SAFETY: the caller's.
+    for nth in lines_of(unsafe { used_lines_sse2(halves) }) {
+        // SAFETY: the caller's; a line has eight words.
+        let line =
+            std::array::from_fn(|word| unsafe { halves.cast::<u64>().add(nth * 8 + word).read_volatile() });
+        used_of_line(&line, nth * 8, bits, into);
+    }
+}
+
+/// [`used_entries_sse2`], of 128 values.
+///
+/// # Safety
+/// As there, and the processor has AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn used_entries_avx2(values: *const __m256i, bits: u64, into: &mut Vec<UsedEntry>) {
+    let wanted = _mm256_set1_epi64x(bits as i64);
+    // SAFETY: the caller's.
+    for nth in lines_of(unsafe { used_lines_avx2(values) }) {
+        // Every entry is loaded once, so that what was looked at is what is told.
+        let mut words = [0_u64; 8];
+        let mut half = |half: usize| {
+            // SAFETY: the caller's, and a line has two values.
+            let value = unsafe { values.add(2 * nth + half).read_volatile() };
+            // SAFETY: half of the words are as long as a value.
+            unsafe { _mm256_storeu_si256(words[4 * half..][..4].as_mut_ptr().cast(), value) };
+            let has = _mm256_cmpeq_epi64(_mm256_and_si256(value, wanted), wanted);
+            _mm256_movemask_pd(_mm256_castsi256_pd(has)) as u32
+        };
+        let mut used = half(0) | half(1) << 4;
+        while used != 0 {
+            let word = used.trailing_zeros() as usize % 8;
+            used &= used - 1;
+            into.push(UsedEntry::new(nth * 8 + word, words[word]));
+        }
+    }
+}
+
+/// The numbers of the lines in such a mask.
+fn lines_of(mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let nth = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
+        mask &= mask - 1;
+        Some(nth)
+    })
+}
+
+/// A page of entries: for each of its 64 cache lines, of eight entries, whether any of them is present. Most lines of most
+/// tables are empty, so this is where an audit spends its time: half the loads that looking at single entries would take.
+///
+/// # Safety
+/// As [`used_entries_sse2`].
 unsafe fn used_lines_sse2(halves: *const __m128i) -> u64 {
     (0..16_usize).fold(0, |used, four| {
         // SAFETY: the caller's.
@@ -457,10 +496,10 @@ unsafe fn used_lines_sse2(halves: *const __m128i) -> u64 {
     })
 }
 
-/// [`used_lines`] of the 128 values from there: as [`used_lines_sse2`], with eight lines at a time.
+/// [`used_lines_sse2`], of 128 values: half the loads again.
 ///
 /// # Safety
-/// As there, and the processor has AVX2.
+/// As [`used_entries_avx2`].
 #[target_feature(enable = "avx2")]
 unsafe fn used_lines_avx2(values: *const __m256i) -> u64 {
     (0..8_usize).fold(0, |used, eight| {

@@ -15,7 +15,7 @@ mod report;
 pub mod strict;
 
 use abi::Frame;
-use abi::frame::FrameEntry;
+use abi::frame::{FrameEntry, FrameKind};
 use abi::loan::Loan;
 
 pub use finding::{Fact, Finding, Party, Standing, What};
@@ -129,10 +129,11 @@ impl Policy {
         findings: &mut Vec<Finding>,
     ) {
         for object in objects {
-            let fact = Fact::of(frames, object.frame);
-            if object.role.is_right(fact.kind()) {
+            let entry = Fact::entry(frames, object.frame);
+            if object.role.is_right(entry.and_then(|entry| FrameKind::from_raw(entry.kind))) {
                 continue;
             }
+            let fact = Fact(entry.copied());
             // A hostile guest can name a frame often that it has mapped often: enough of each is enough.
             let group = map.of(object.frame);
             let kept = &group[..group.len().min(Finding::MOST_PARTIES)];
@@ -174,10 +175,19 @@ impl Policy {
         findings: &mut Vec<Finding>,
     ) {
         let Some(frame) = group.first().map(|mapped| mapped.frame()) else { return };
-        let fact = Fact::of(frames, frame);
-        if self.preset == Preset::Strict && strict::is_plain(map, group, fact) {
-            return;
+        let entry = Fact::entry(frames, frame);
+        if self.preset != Preset::Strict || !strict::is_plain(map, group, entry) {
+            self.judge_at_length(map, (frame, group), (Fact(entry.copied()), tick), findings);
         }
+    }
+
+    fn judge_at_length(
+        &mut self,
+        map: &ReverseMap,
+        (frame, group): (Frame, &[Mapped]),
+        (fact, tick): (Fact, u64),
+        findings: &mut Vec<Finding>,
+    ) {
         let mine = self.gather(map, group, fact);
         let tallies = &mut self.tallies;
         let mut report = Report { frame, fact, tick, findings, tallies };

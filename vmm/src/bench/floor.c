@@ -8,6 +8,7 @@
  *
  *   e N  one of N exits                  f 0  a new VM from the snapshot to its first exit
  *   r N  reset with N pages written      t 0  the end of such a VM
+ *   s N  such a reset that also looks at all state that a guest changes without KVM telling it
  *   v N  N more VMs, which stay
  */
 #include <linux/kvm.h>
@@ -220,7 +221,37 @@ static u64 exits(u32 count)
 	return (ticks() - begin) / count;
 }
 
-static u64 reset(u32 pages)
+static u8 extended[4096];
+static struct kvm_debugregs debug;
+static struct {
+	struct kvm_msrs head;
+	struct kvm_msr_entry each[45];
+} msrs;
+
+/* Those of vmm/src/kvm/state.rs that the host knows. */
+static void find_msrs(int vcpu)
+{
+	static const u32 wanted[45] = {
+		0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0x174, 0x175, 0x176, 0x277, 0x1a0, 0x1d9, 0x17a,
+		0x2ff, 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f, 0x200, 0x201, 0x202, 0x203,
+		0x204, 0x205, 0x206, 0x207, 0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f, 0x4b564d00, 0x4b564d01,
+		0x4b564d02, 0x4b564d03, 0x4b564d04,
+	};
+	u32 known = 0;
+
+	for (u32 n = 0; n < 45; n++) {
+		msrs.head.nmsrs = 1;
+		msrs.each[0].index = wanted[n];
+		if (sys3(IOCTL, vcpu, KVM_GET_MSRS, &msrs) == 1)
+			msrs.each[44 - known++].index = wanted[n];
+	}
+	for (u32 n = 0; n < known; n++)
+		msrs.each[n] = msrs.each[45 - known + n];
+	msrs.head.nmsrs = known;
+}
+
+/* With `looks` in as few calls as vmm/src/kvm/state.rs makes: registers travel in the area that is shared with KVM. */
+static u64 reset(u32 pages, int looks)
 {
 	static struct vm it;
 	static u32 now;
@@ -233,18 +264,31 @@ static u64 reset(u32 pages)
 		boot(now = pages);
 		fork_from_snapshot(&it, KVM_MEM_LOG_DIRTY_PAGES);
 		ioctl(it.vm, KVM_GET_DIRTY_LOG, &dirty);
+		find_msrs(it.vcpu);
 	}
 	run(&it);
 	begin = ticks();
+	it.run->kvm_valid_regs = looks ? KVM_SYNC_X86_VALID_FIELDS : 0;
 	finish(&it);
+	it.run->kvm_valid_regs = 0;
 	ioctl(it.vm, KVM_GET_DIRTY_LOG, &dirty);
 	for (u64 word = 0; word < MEMORY / PAGE / 64; word++)
 		for (u64 bits = log[word]; bits; bits &= bits - 1) {
 			u64 at = (word * 64 + __builtin_ctzl(bits)) * PAGE;
 			copy_page(it.memory + at, base + at);
 		}
-	ioctl(it.vcpu, KVM_SET_SREGS, &sregs);
-	ioctl(it.vcpu, KVM_SET_REGS, &regs);
+	if (looks) {
+		ioctl(it.vcpu, KVM_GET_XSAVE, extended);
+		ioctl(it.vcpu, KVM_GET_DEBUGREGS, &debug);
+		ioctl(it.vcpu, KVM_GET_LAPIC, &lapic);
+		ioctl(it.vcpu, KVM_GET_MSRS, &msrs);
+		copy(&it.run->s.regs.regs, &regs, sizeof(regs));
+		copy(&it.run->s.regs.sregs, &sregs, sizeof(sregs));
+		it.run->kvm_dirty_regs = KVM_SYNC_X86_VALID_FIELDS;
+	} else {
+		ioctl(it.vcpu, KVM_SET_SREGS, &sregs);
+		ioctl(it.vcpu, KVM_SET_REGS, &regs);
+	}
 	run(&it);
 	return ticks() - begin;
 }
@@ -316,7 +360,8 @@ __attribute__((used)) void c_main(long *stack)
 		copy(&number, command + 1, 4);
 		switch (command[0]) {
 		case 'e': spent = exits(number); break;
-		case 'r': spent = reset(number); break;
+		case 'r': spent = reset(number, 0); break;
+		case 's': spent = reset(number, 1); break;
 		case 'f': spent = fork_or_end(1); break;
 		case 't': spent = fork_or_end(0); break;
 		case 'v':

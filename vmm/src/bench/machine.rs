@@ -1,7 +1,8 @@
 //! What exits, resets, forks and the end of a VM cost.
 //!
 //! `exit` is one write to the doorbell's port, taken by the bus and told as an event. `reset-N` is the way of a guest
-//! that has written N pages back to its snapshot, up to its next exit, and `fork` the way from nothing but the snapshot
+//! that has written N pages back to its snapshot, up to its next exit; `reset-own` is that of `reset-16` beside a floor that
+//! looks at as much of the processor's state, so that what is left is ours. `fork` is the way from nothing but the snapshot
 //! to the first exit of a new VM. `teardown` is the end of a VM with all that a run of it has: the thread that watches real
 //! time, descriptors, mappings. Their floors do the same in bare calls, and put back registers only.
 
@@ -42,20 +43,25 @@ pub(super) fn exit(kvm: &Kvm) -> Result<Vec<Row>, Error> {
     Ok(vec![Row::of("exit", "us", times)])
 }
 
-/// Measures `reset-16`, `reset-256` and `reset-2048`.
+/// Measures `reset-16`, `reset-256`, `reset-2048` and `reset-own`.
 pub(super) fn reset(kvm: &Kvm) -> Result<Vec<Row>, Error> {
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
-    [("reset-16", 16, 1000), ("reset-256", 256, 400), ("reset-2048", 2048, 60)]
-        .map(|(name, pages, n)| reset_of(name, (pages, n), (kvm, &model), &mut floor))
-        .into_iter()
-        .collect()
+    [
+        ("reset-16", 16, 1000, b'r'),
+        ("reset-256", 256, 400, b'r'),
+        ("reset-2048", 2048, 60, b'r'),
+        ("reset-own", 16, 1000, b's'),
+    ]
+    .map(|(name, pages, n, floors)| reset_of(name, (pages, n), (kvm, &model), (&mut floor, floors)))
+    .into_iter()
+    .collect()
 }
 
 fn reset_of(
     name: &'static str,
     (pages, n): (u32, u32),
     (kvm, model): (&Kvm, &Model),
-    floor: &mut Attendant,
+    (floor, floors): (&mut Attendant, u8),
 ) -> Result<Row, Error> {
     let snapshot = at_a((kvm, model), pages)?;
     let mut guest = at_b((kvm, model), &snapshot)?;
@@ -66,7 +72,7 @@ fn reset_of(
         let begin = Instant::now();
         guest.go_back(kvm, model, &snapshot)?;
         ring(&mut guest)?;
-        let (ours, theirs) = (microseconds(begin.elapsed()), floor.measure(b'r', pages)?);
+        let (ours, theirs) = (microseconds(begin.elapsed()), floor.measure(floors, pages)?);
         if round > 0 {
             times[0].push(ours);
             times[1].push(theirs);

@@ -73,8 +73,7 @@ pub struct Followed {
     /// Tables read in this update, and pages looked at: so much work and no more is done before it is called disorder.
     read: u64,
     work: u64,
-    // Kept for their memory.
-    spaces: Vec<Space>,
+    /// Kept for its memory.
     scratch: Option<Box<Scratch>>,
 }
 
@@ -123,7 +122,6 @@ impl Followed {
             touched_all: true,
             read: 0,
             work: 0,
-            spaces: Vec::new(),
             scratch: None,
         }
     }
@@ -157,17 +155,13 @@ impl Followed {
     /// the last update.
     pub fn update<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], changed: &Changed) {
         let spaces = &spaces[..spaces.len().min(ReverseMap::MOST_SPACES)];
-        if !Space::are_same(&self.spaces, spaces) {
-            self.spaces.clear();
-            self.spaces.extend_from_slice(spaces);
-        }
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (false, false);
         (self.read, self.work) = (0, 0);
         let mut scratch = self.scratch.take().unwrap_or_default();
         let worn = self.map.is_worn() || self.entries.is_worn() || self.children.is_worn();
-        if !self.in_order || worn || self.follow(mem, changed, &mut scratch).is_err() {
-            self.begin_anew(mem, &mut scratch);
+        if !self.in_order || worn || self.follow(mem, spaces, changed, &mut scratch).is_err() {
+            self.begin_anew(mem, spaces, &mut scratch);
         }
         self.scratch = Some(scratch);
         self.touched.sort_unstable();
@@ -175,7 +169,7 @@ impl Followed {
     }
 
     /// All tables are read, and their trees kept if they are in order.
-    fn begin_anew<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, scratch: &mut Scratch) {
+    fn begin_anew<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], scratch: &mut Scratch) {
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (true, true);
         (self.read, self.work) = (0, 0);
@@ -187,14 +181,13 @@ impl Followed {
         self.roots.clear();
         self.total = Cost::default();
         self.live = false;
-        self.map.begin(self.spaces.iter().copied());
-        let spaces = self.spaces.len();
-        let planted = (0..spaces).try_for_each(|space| self.plant_space(mem, scratch, space));
+        self.map.begin(spaces.iter().copied());
+        let planted = spaces.iter().try_for_each(|space| self.plant_space(mem, scratch, space));
         self.in_order = planted.is_ok() && self.is_within_budget();
         if self.in_order {
             self.map.finish();
         } else {
-            self.map.rebuild(mem, self.paging, self.spaces.iter().copied(), self.budget);
+            self.map.rebuild(mem, self.paging, spaces.iter().copied(), self.budget);
             self.read += self.map.tables();
         }
     }
@@ -203,12 +196,13 @@ impl Followed {
     fn follow<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
+        spaces: &[Space],
         changed: &Changed,
         scratch: &mut Scratch,
     ) -> Result<(), Disorder> {
         self.live = true;
-        if !Space::are_same(&self.spaces, self.map.spaces()) {
-            self.change_spaces(mem, scratch)?;
+        if spaces != self.map.spaces() {
+            self.change_spaces(mem, spaces, scratch)?;
         }
         let mut pending = std::mem::take(&mut scratch.pending);
         pending.clear();
@@ -278,14 +272,15 @@ impl Followed {
     fn change_spaces<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
+        spaces: &[Space],
         scratch: &mut Scratch,
     ) -> Result<(), Disorder> {
         let old = self.map.spaces().to_vec();
         // Where each of the old ones is now, if they are still in their order.
         let mut places = vec![None; old.len()];
-        let mut new = vec![true; self.spaces.len()];
+        let mut new = vec![true; spaces.len()];
         let mut from = 0;
-        for (index, space) in self.spaces.iter().enumerate() {
+        for (index, space) in spaces.iter().enumerate() {
             if let Some(found) = old[from..].iter().take(LOOK_AHEAD).position(|other| other == space) {
                 places[from + found] = Some(index);
                 new[index] = false;
@@ -297,9 +292,7 @@ impl Followed {
         }
         // What is left over from spaces that are gone gets any place.
         let place = |index: usize| places.get(index).copied().flatten().unwrap_or(0);
-        let spaces = std::mem::take(&mut self.spaces);
-        self.map.renumber(&spaces, place);
-        self.spaces = spaces;
+        self.map.renumber(spaces, place);
         for node in self.nodes.iter_mut().filter(|node| node.level != 0) {
             node.space = place(node.space as usize) as u32;
         }
@@ -308,22 +301,24 @@ impl Followed {
             .zip(&places)
             .filter(|(_, place)| place.is_some())
             .peekable();
-        for (index, &is_new) in new.iter().enumerate() {
+        for (space, is_new) in spaces.iter().zip(new) {
             match kept.next_if(|_| !is_new) {
                 Some((root, _)) => self.roots.push(root),
-                None => self.plant_space(mem, scratch, index)?,
+                None => self.plant_space(mem, scratch, space)?,
             }
         }
         Ok(())
     }
 
+    /// The tree of the next address space.
     fn plant_space<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
         scratch: &mut Scratch,
-        space: usize,
+        space: &Space,
     ) -> Result<(), Disorder> {
-        let root = Frame((self.spaces[space].root.0 & bits::ADDRESS) / 4096);
+        let root = Frame((space.root.0 & bits::ADDRESS) / 4096);
+        let space = self.roots.len();
         self.roots.push((NO_NODE, Cost::default()));
         let place = Node {
             at: root,

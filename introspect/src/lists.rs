@@ -84,22 +84,27 @@ impl<T: Copy + Default> Lists<T> {
     pub(crate) fn append<E>(&mut self, append: impl FnOnce(&mut Vec<T>) -> Result<(), E>) -> Result<Span, E> {
         let start = self.items.len();
         append(&mut self.items)?;
+        Ok(self.since(start))
+    }
+
+    /// The list of all items from this one on.
+    fn since(&self, start: usize) -> Span {
         let len = (self.items.len() - start) as u32;
-        Ok(Span { start: start as u32, len, room: len })
+        Span { start: start as u32, len, room: len }
     }
 
     /// A new list.
     pub(crate) fn add(&mut self, items: &[T]) -> Span {
-        let span = Span { start: self.items.len() as u32, len: items.len() as u32, room: items.len() as u32 };
+        let start = self.items.len();
         self.items.extend_from_slice(items);
-        span
+        self.since(start)
     }
 
     /// A new list of that many.
     pub(crate) fn add_many(&mut self, count: usize, item: T) -> Span {
-        let span = Span { start: self.items.len() as u32, len: count as u32, room: count as u32 };
-        self.items.resize(self.items.len() + count, item);
-        span
+        let start = self.items.len();
+        self.items.resize(start + count, item);
+        self.since(start)
     }
 
     /// Another content.

@@ -6,8 +6,7 @@
 use abi::{Frame, GuestPhys};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::paging::bits::PRESENT;
-use crate::paging::{UsedEntry, used_of_line};
+use crate::paging::{UsedEntry, used_of_table};
 
 /// A page table of any level as it lies in memory: 512 entries of 8 bytes.
 pub type Table = [u64; 512];
@@ -78,13 +77,7 @@ pub trait PhysicalMemory {
         scratch: &mut Table,
         into: &mut Vec<UsedEntry>,
     ) -> Result<(), OutOfRange> {
-        let table = self.table(at, scratch)?;
-        // Eight entries are a cache line, and most lines of most tables are empty: one test does for them.
-        for (line, first) in table.as_chunks().0.iter().zip((0..).step_by(8)) {
-            if line.iter().fold(0, |all, value| all | value) & PRESENT != 0 {
-                used_of_line(line, first, bits, into);
-            }
-        }
+        used_of_table(self.table(at, scratch)?, bits, into);
         Ok(())
     }
 

@@ -54,6 +54,16 @@ impl UsedEntry {
     }
 }
 
+/// Appends those entries of a table that have all of `wanted`, which includes the present bit.
+pub fn used_of_table(table: &[u64; 512], wanted: u64, into: &mut Vec<UsedEntry>) {
+    // Eight entries are a cache line, and most lines of most tables are empty: one test does for them.
+    for (line, first) in table.as_chunks().0.iter().zip((0..).step_by(8)) {
+        if line.iter().fold(0, |all, value| all | value) & bits::PRESENT != 0 {
+            used_of_line(line, first, wanted, into);
+        }
+    }
+}
+
 /// Appends those of eight entries, the first of which has index `first`, that have all of `wanted`.
 #[inline]
 pub fn used_of_line(line: &[u64; 8], first: usize, wanted: u64, into: &mut Vec<UsedEntry>) {

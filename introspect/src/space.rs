@@ -166,14 +166,6 @@ pub struct Space {
     pub root: GuestPhys,
 }
 
-impl Space {
-    /// Whether both lists are the same. (Nearly always they are; so it is not looked for the first difference.)
-    pub(crate) fn are_same(these: &[Self], those: &[Self]) -> bool {
-        let differ = |(a, b): (&Self, &Self)| a.root.0 ^ b.root.0 | u64::from(a.pid.0 ^ b.pid.0);
-        these.len() == those.len() && these.iter().zip(those).map(differ).fold(0, |all, one| all | one) == 0
-    }
-}
-
 /// A guest's tables as they were at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Guest {

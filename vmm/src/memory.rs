@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
 use introspect::memory::{OutOfRange, PhysicalMemory, Table};
-use introspect::paging::{UsedEntry, used_of_line};
+use introspect::paging::{UsedEntry, used_of_line, used_of_table};
 use rustix::fs::{MemfdFlags, SealFlags};
 use vm_memory::volatile_memory::PtrGuard;
 use vm_memory::{
@@ -380,9 +380,7 @@ impl PhysicalMemory for GuestMemory {
     ) -> Result<(), OutOfRange> {
         if !at.0.is_multiple_of(PAGE_SIZE) {
             self.read_table(at, scratch)?;
-            for (line, first) in scratch.as_chunks().0.iter().zip((0..).step_by(8)) {
-                used_of_line(line, first, bits, into);
-            }
+            used_of_table(scratch, bits, into);
             return Ok(());
         }
         let page = self.slice(at, size_of::<Table>())?;

@@ -105,13 +105,7 @@ pub struct Fact(pub Option<FrameEntry>);
 impl Fact {
     /// The word of a table that begins with frame 0.
     pub fn of(frames: &[FrameEntry], frame: Frame) -> Self {
-        Self(Self::entry(frames, frame).copied())
-    }
-
-    /// What [`Self::of`] copies.
-    #[inline]
-    pub(super) fn entry(frames: &[FrameEntry], frame: Frame) -> Option<&FrameEntry> {
-        usize::try_from(frame.0).ok().and_then(|at| frames.get(at))
+        Self(usize::try_from(frame.0).ok().and_then(|at| frames.get(at)).copied())
     }
 
     /// What the frame is used for; `None` if the table does not say, or says nonsense.

@@ -15,7 +15,7 @@ mod report;
 pub mod strict;
 
 use abi::Frame;
-use abi::frame::{FrameEntry, FrameKind};
+use abi::frame::FrameEntry;
 use abi::loan::Loan;
 
 pub use finding::{Fact, Finding, Party, Standing, What};
@@ -129,11 +129,10 @@ impl Policy {
         findings: &mut Vec<Finding>,
     ) {
         for object in objects {
-            let entry = Fact::entry(frames, object.frame);
-            if object.role.is_right(entry.and_then(|entry| FrameKind::from_raw(entry.kind))) {
+            if object.role.is_right(Fact::of(frames, object.frame).kind()) {
                 continue;
             }
-            let fact = Fact(entry.copied());
+            let fact = Fact::of(frames, object.frame);
             // A hostile guest can name a frame often that it has mapped often: enough of each is enough.
             let group = map.of(object.frame);
             let kept = &group[..group.len().min(Finding::MOST_PARTIES)];
@@ -165,7 +164,8 @@ impl Policy {
         }
     }
 
-    /// Judges the mappings of one frame.
+    /// Judges the mappings of one frame. (In both steps the fact is looked up: the first one needs little of it, and hardly
+    /// any frame the second.)
     #[inline]
     fn judge(
         &mut self,
@@ -175,12 +175,12 @@ impl Policy {
         findings: &mut Vec<Finding>,
     ) {
         let Some(frame) = group.first().map(|mapped| mapped.frame()) else { return };
-        let entry = Fact::entry(frames, frame);
-        if self.preset != Preset::Strict || !strict::is_plain(map, group, entry) {
-            self.judge_at_length(map, (frame, group), (Fact(entry.copied()), tick), findings);
+        if self.preset != Preset::Strict || !strict::is_plain(map, group, Fact::of(frames, frame)) {
+            self.judge_at_length(map, (frame, group), (Fact::of(frames, frame), tick), findings);
         }
     }
 
+    #[inline(never)]
     fn judge_at_length(
         &mut self,
         map: &ReverseMap,

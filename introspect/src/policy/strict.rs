@@ -16,7 +16,7 @@
 //! when the frame is given to somebody else: the lender of that loan is not the owner any more.
 
 use abi::Pid;
-use abi::frame::{FrameEntry, FrameKind};
+use abi::frame::FrameKind;
 
 use super::finding::{Fact, Party, Standing, What};
 use super::report::Report;
@@ -25,12 +25,12 @@ use crate::reverse::{Mapped, ReverseMap};
 /// Whether there is nothing to say of these mappings of a frame. A glance that most frames pass: one mapping by its
 /// owner, or a program's page that nobody can write. Who does not pass is judged at length.
 #[inline]
-pub(super) fn is_plain(map: &ReverseMap, group: &[Mapped], entry: Option<&FrameEntry>) -> bool {
-    let Some(FrameEntry { kind, owner, .. }) = entry else { return false };
-    match (FrameKind::from_raw(*kind), group) {
+pub(super) fn is_plain(map: &ReverseMap, group: &[Mapped], fact: Fact) -> bool {
+    match (fact.kind(), group) {
         (Some(FrameKind::User | FrameKind::Shared), [one]) => {
             let rights = one.rights();
-            *owner != Pid::NONE && map.pid(*one) == *owner && !(rights.write && rights.execute)
+            let owner = fact.owner();
+            owner != Pid::NONE && map.pid(*one) == owner && !(rights.write && rights.execute)
         }
         (Some(FrameKind::Program), all) => {
             let mut last = None;

@@ -237,17 +237,17 @@ static void find_msrs(int vcpu)
 		0x204, 0x205, 0x206, 0x207, 0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f, 0x4b564d00, 0x4b564d01,
 		0x4b564d02, 0x4b564d03, 0x4b564d04,
 	};
-	u32 known = 0;
+	static struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry it;
+	} one = { .head = { .nmsrs = 1 } };
 
+	msrs.head.nmsrs = 0;
 	for (u32 n = 0; n < 45; n++) {
-		msrs.head.nmsrs = 1;
-		msrs.each[0].index = wanted[n];
-		if (sys3(IOCTL, vcpu, KVM_GET_MSRS, &msrs) == 1)
-			msrs.each[44 - known++].index = wanted[n];
+		one.it.index = wanted[n];
+		if (sys3(IOCTL, vcpu, KVM_GET_MSRS, &one) == 1)
+			msrs.each[msrs.head.nmsrs++].index = wanted[n];
 	}
-	for (u32 n = 0; n < known; n++)
-		msrs.each[n] = msrs.each[45 - known + n];
-	msrs.head.nmsrs = known;
 }
 
 /* With `looks` in as few calls as vmm/src/kvm/state.rs makes: registers travel in the area that is shared with KVM. */

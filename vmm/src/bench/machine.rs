@@ -52,7 +52,7 @@ pub(super) fn reset(kvm: &Kvm) -> Result<Vec<Row>, Error> {
         ("reset-2048", 2048, 60, b'r'),
         ("reset-own", 16, 1000, b's'),
     ]
-    .map(|(name, pages, n, floors)| reset_of(name, (pages, n), (kvm, &model), (&mut floor, floors)))
+    .map(|(name, pages, n, command)| reset_of(name, (pages, n), (kvm, &model), (&mut floor, command)))
     .into_iter()
     .collect()
 }
@@ -61,7 +61,7 @@ fn reset_of(
     name: &'static str,
     (pages, n): (u32, u32),
     (kvm, model): (&Kvm, &Model),
-    (floor, floors): (&mut Attendant, u8),
+    (floor, command): (&mut Attendant, u8),
 ) -> Result<Row, Error> {
     let snapshot = at_a((kvm, model), pages)?;
     let mut guest = at_b((kvm, model), &snapshot)?;
@@ -72,7 +72,7 @@ fn reset_of(
         let begin = Instant::now();
         guest.go_back(kvm, model, &snapshot)?;
         ring(&mut guest)?;
-        let (ours, theirs) = (microseconds(begin.elapsed()), floor.measure(floors, pages)?);
+        let (ours, theirs) = (microseconds(begin.elapsed()), floor.measure(command, pages)?);
         if round > 0 {
             times[0].push(ours);
             times[1].push(theirs);

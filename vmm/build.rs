@@ -40,12 +40,22 @@ fn main() {
     guest.cargo(&["--features", "kernel", "--bin", "matrix"], Some(&module));
     let image = out.join("matrix.elf");
     fs::copy(guest.binary("matrix"), &image).expect("the image was built");
+    order_functions(&guest.root);
     println!("cargo::rustc-env=BENCH_FLOOR={}", floor(&out).display());
     println!("cargo::rustc-env=MATRIX_IMAGE={}", image.display());
     println!("cargo::rustc-env=MATRIX_PROGRAMS={}", names.join(","));
     // Beside the binary as well, for other loaders: OUT_DIR is <profile folder>/build/<package>/out.
     if let Some(profile) = out.ancestors().nth(3) {
         fs::copy(&image, profile.join("matrix.elf")).expect("the target folder can be written");
+    }
+}
+
+/// Has the functions that a start calls laid side by side, in the command as it is meant to be used.
+fn order_functions(root: &Path) {
+    let list = root.join("vmm/start.ld");
+    println!("cargo::rerun-if-changed={}", list.display());
+    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl") {
+        println!("cargo::rustc-link-arg-bin=architect=-Wl,-T,{}", list.display());
     }
 }
 

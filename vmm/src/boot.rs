@@ -84,12 +84,12 @@ impl End {
 /// What is to be written when the guest has ended.
 struct Outputs {
     core: Option<AtomicFile>,
-    json: Option<AtomicFile>,
+    /// With the time since which it is counted there.
+    json: Option<(AtomicFile, Instant)>,
 }
 
 /// Boots a guest; gives the exit status.
 pub fn boot(args: &BootArgs) -> Result<u8, Error> {
-    let begin = Instant::now();
     let image = Image::read(&ImageSource::File(args.kernel.clone()))?;
     let module = args.module.clone().map(|path| Blob::read(&ImageSource::File(path))).transpose()?;
     image.fits(args.mem, &args.cmdline, module.as_ref())?;
@@ -130,7 +130,7 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
     if let Some(remark) = end.remark(&places) {
         eprintln!("architect: {remark}");
     }
-    outputs.write(&mut machine, &end, &places, begin.elapsed())?;
+    outputs.write(&mut machine, &end, &places)?;
     match flushed {
         // Who ends a guest from outside does not wait for output that nobody reads.
         Err(error) if !matches!(end, End::Timeout | End::Signal(_)) => Err(error.into()),
@@ -151,7 +151,7 @@ fn open_outputs(args: &BootArgs) -> Result<Outputs, Error> {
             "give the path of a file",
         )));
     }
-    Ok(Outputs { core, json })
+    Ok(Outputs { core, json: json.map(|json| (json, Instant::now())) })
 }
 
 /// The guest and the world around it, while it runs.
@@ -285,14 +285,13 @@ impl Outputs {
         machine: &mut Machine<Console>,
         end: &End,
         places: &Places<'_>,
-        wall: Duration,
     ) -> Result<(), Error> {
         if let Some(core) = self.core {
             let registers = machine.registers()?;
             core.finish(|file| dump::write(file, machine.memory(), &registers, None))?;
         }
-        if let Some(json) = self.json {
-            let mut text = summary(machine, end, places, wall).to_string();
+        if let Some((json, begin)) = self.json {
+            let mut text = summary(machine, end, places, begin.elapsed()).to_string();
             text.push('\n');
             json.finish(|file| std::io::Write::write_all(file, text.as_bytes()))?;
         }

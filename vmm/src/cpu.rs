@@ -7,6 +7,12 @@ use kvm_bindings::{kvm_cpuid_entry2, kvm_regs, kvm_segment, kvm_sregs};
 const CR0_PE: u64 = 1;
 /// CR0: extension type, always set on processors of this century.
 const CR0_ET: u64 = 1 << 4;
+/// CR0: paging, and write protection for the kernel too.
+const CR0_PAGING: u64 = 1 << 31 | 1 << 16;
+/// CR4: entries of page tables have 8 bytes.
+const CR4_PAE: u64 = 1 << 5;
+/// EFER: long mode, enabled and active.
+const EFER_LONG: u64 = 1 << 8 | 1 << 10;
 /// RFLAGS: the bit that is always set.
 const RFLAGS_FIXED: u64 = 2;
 
@@ -45,6 +51,13 @@ pub fn set_pvh_sregs(sregs: &mut kvm_sregs) {
     sregs.cr3 = 0;
     sregs.cr4 = 0;
     sregs.efer = 0;
+}
+
+/// From the state that PVH demands to 64-bit mode, with the page tables that begin at `root`.
+pub fn set_long_mode(sregs: &mut kvm_sregs, root: GuestPhys) {
+    (sregs.cr0, sregs.cr3) = (sregs.cr0 | CR0_PAGING, root.0);
+    (sregs.cr4, sregs.efer) = (CR4_PAE, EFER_LONG);
+    (sregs.cs.l, sregs.cs.db) = (1, 0);
 }
 
 /// What CPUID tells, on every host the same but for three values: the vendor and the version of the processor, which

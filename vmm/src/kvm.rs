@@ -25,7 +25,7 @@ use kvm_bindings::{
     KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_SYNC_X86_EVENTS, KVM_SYNC_X86_REGS,
     KVM_SYNC_X86_SREGS, Msrs, kvm_enable_cap, kvm_regs, kvm_run, kvm_sregs, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, SyncReg, VcpuFd, VmFd};
 use vmm_sys_util::errno;
 use vmm_sys_util::ioctl::ioctl;
 
@@ -315,9 +315,11 @@ pub struct Vcpu {
     shared_bytes: usize,
     /// The last exit was an access whose effect on the registers is still to come.
     io_pending: bool,
+    /// That access was output.
+    output: bool,
     /// Registers wait in the shared area for KVM to take them when it next runs the guest.
     unsynced: bool,
-    /// KVM can give and take registers in the shared area.
+    /// KVM can give and take registers in the shared area. General registers it gives at each exit.
     syncs: bool,
     /// A list to be filled with machine-specific registers, kept for its memory.
     msrs: Option<Msrs>,
@@ -327,7 +329,13 @@ impl Vcpu {
     fn new(fd: VcpuFd, vm: &Vm) -> Self {
         let all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         let syncs = vm.fd.check_extension_int(Cap::SyncRegs) as u32 & all == all;
-        Self { fd, shared_bytes: vm.fd.run_size(), io_pending: false, unsynced: false, syncs, msrs: None }
+        let shared_bytes = vm.fd.run_size();
+        let mut vcpu =
+            Self { fd, shared_bytes, io_pending: false, output: false, unsynced: false, syncs, msrs: None };
+        if syncs {
+            vcpu.fd.set_sync_valid_reg(SyncReg::Register);
+        }
+        vcpu
     }
 
     /// Runs the guest until it exits. [`Exit::Interrupted`] if a signal came first.
@@ -341,7 +349,9 @@ impl Vcpu {
         }
         let reason = self.fd.get_kvm_run().exit_reason;
         self.io_pending = matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
-        parse(self.fd.get_kvm_run(), self.shared_bytes)
+        let exit = parse(self.fd.get_kvm_run(), self.shared_bytes)?;
+        self.output = matches!(exit, Exit::PortOut { .. });
+        Ok(exit)
     }
 
     /// Lets KVM finish the access of the last exit without running the guest on. The rest of a string instruction
@@ -374,6 +384,11 @@ impl Vcpu {
         self.io_pending
     }
 
+    /// Where the guest was, if output is all that may still be finished.
+    fn at_output(&self) -> Option<u64> {
+        (self.syncs && self.io_pending && self.output && !self.unsynced).then(|| self.fd.sync_regs().regs.rip)
+    }
+
     /// Raises the non-maskable interrupt, as a watchdog card does.
     pub fn nmi(&self) -> Result<(), VmmError> {
         self.fd.nmi().map_err(VmmError::ioctl("KVM_NMI"))
@@ -395,8 +410,11 @@ impl Vcpu {
     }
 
     /// Sets the system registers. Complete pending accesses first.
-    pub fn set_sregs(&self, sregs: &kvm_sregs) -> Result<(), VmmError> {
-        self.fd.set_sregs(sregs).map_err(VmmError::ioctl("KVM_SET_SREGS"))
+    pub fn set_sregs(&mut self, sregs: &kvm_sregs) -> Result<(), VmmError> {
+        self.fd.set_sregs(sregs).map_err(VmmError::ioctl("KVM_SET_SREGS"))?;
+        // As KVM tells it at each exit, and not here.
+        self.fd.get_kvm_run().apic_base = sregs.apic_base;
+        Ok(())
     }
 
     /// Where the guest's own page tables lead from this address, as KVM sees it.

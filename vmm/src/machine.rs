@@ -140,7 +140,7 @@ impl<W: io::Write> Machine<W> {
         console: W,
     ) -> Result<Self, Error> {
         let start = config.image.load(&memory, &config.cmdline, config.module.as_ref())?;
-        let vcpu = vm.create_vcpu(&model.cpuid)?;
+        let mut vcpu = vm.create_vcpu(&model.cpuid)?;
         let mut sregs = vcpu.sregs()?;
         cpu::set_pvh_sregs(&mut sregs);
         vcpu.set_sregs(&sregs)?;
@@ -186,7 +186,7 @@ impl<W: io::Write> Machine<W> {
         let at_access = self.vcpu.io_pending();
         // What the guest still had to say is of no interest; one that goes on saying it cannot serve again.
         let mut patience = 4096;
-        while self.vcpu.settle()?.is_some() {
+        while self.vcpu.let_go(snapshot.cpu())?.is_some() {
             patience -= 1;
             if patience == 0 {
                 return Err(VmmError::Probe("a guest would not stop writing".into()).into());

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use vmm::cli::{Cli, Command};
+use vmm::error::Error;
 use vmm::{bench, boot, campaign, doctor, inspect, run};
 
 /// musl's own allocator maps memory in small pieces: many page faults where a process has just begun.
@@ -12,7 +13,19 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
-    let outcome = match Cli::of(&line).command {
+    match execute(Cli::of(&line).command) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("architect: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+/// Not a part of `main`: it needs as much stack as the hungriest command, and what understands arguments would come on top.
+#[inline(never)]
+fn execute(command: Command) -> Result<u8, Error> {
+    match command {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Boot(args) => boot::boot(&args),
         Command::Run(args) => run::run(&args),
@@ -23,12 +36,5 @@ fn main() -> ExitCode {
         Command::Minimise(args) => campaign::minimise::minimise(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
-    };
-    match outcome {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("architect: {error}");
-            ExitCode::from(error.exit_status())
-        }
     }
 }

@@ -22,10 +22,6 @@ const PAGE: u64 = 0x8000;
 const PROGRAM: [u8; 11] = [0x8b, 0x04, 0x25, 0x00, 0x80, 0x00, 0x00, 0xe6, 0x80, 0xeb, 0xf5];
 /// Entries of page tables: present, writable (Intel SDM vol. 3, 5.5).
 const ENTRY: u64 = 3;
-/// CR0: paging, write protection. CR4: entries of 8 bytes. EFER: long mode, enabled and active.
-const CR0_PAGING: u64 = 1 << 31 | 1 << 16;
-const CR4_PAE: u64 = 1 << 5;
-const EFER_LONG: u64 = 1 << 8 | 1 << 10;
 
 /// Whether KVM overlooks it when we write a guest's page tables.
 pub(crate) fn overlooked(kvm: &Kvm, cpuid: &CpuId) -> Result<bool, Error> {
@@ -50,9 +46,7 @@ pub(crate) fn overlooked(kvm: &Kvm, cpuid: &CpuId) -> Result<bool, Error> {
     let mut vcpu = vm.create_vcpu(cpuid)?;
     let mut sregs = vcpu.sregs()?;
     cpu::set_pvh_sregs(&mut sregs);
-    (sregs.cr0, sregs.cr3) = (sregs.cr0 | CR0_PAGING, root);
-    (sregs.cr4, sregs.efer) = (CR4_PAE, EFER_LONG);
-    (sregs.cs.l, sregs.cs.db) = (1, 0);
+    cpu::set_long_mode(&mut sregs, GuestPhys(root));
     vcpu.set_sregs(&sregs)?;
     vcpu.set_regs(&kvm_regs { rip: CODE, rflags: 2, ..Default::default() })?;
     let before = look(&mut vcpu)?;

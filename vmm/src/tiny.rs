@@ -1,10 +1,16 @@
 //! Kernels of a few instructions: for probes, measurements and tests, which want a guest that does one thing.
 
-use devices::watchdog::{Stages, Timeout};
+use std::io;
 
-use crate::error::Error;
+use abi::GuestPhys;
+use abi::layout::PAGE_SIZE;
+use devices::watchdog::{Stages, Timeout};
+use kvm_bindings::kvm_regs;
+
+use crate::cpu;
+use crate::error::{Error, VmmError};
 use crate::loader::{Blob, Image};
-use crate::machine::MachineConfig;
+use crate::machine::{Machine, MachineConfig};
 
 /// Where the image is loaded; the code stands behind its headers.
 pub const BASE: u64 = 0x10_0000;
@@ -14,6 +20,35 @@ const NOTE_AT: u64 = 64 + 2 * 56;
 const NOTE_BYTES: u64 = 20;
 /// Where the code is, from [`BASE`] on.
 pub const CODE_AT: u64 = NOTE_AT + NOTE_BYTES;
+
+/// Where a kernel in 64-bit mode sees the first GiB of its memory: 2 GiB below the end of all addresses.
+pub const KERNEL: u64 = 0xffff_ffff_8000_0000;
+
+/// Its page tables, from the root down.
+const TABLES: [u64; 3] = [0x8_0000, 0x8_1000, 0x8_2000];
+/// Entries of page tables: present, writable, accessed; and for 2 MiB, written (Intel SDM vol. 3, 5.5).
+const TABLE: u64 = 0x23;
+const LARGE_PAGE: u64 = 0xe3;
+
+/// Has a machine that stands before its first instruction stand there in 64-bit mode, at an address of [`KERNEL`]: in the
+/// state in which kernels are.
+pub fn enter_kernel<W: io::Write>(machine: &mut Machine<W>) -> Result<(), Error> {
+    let write = |at: u64, entry: u64| {
+        let written = machine.memory().write(GuestPhys(at), &entry.to_le_bytes());
+        written.map_err(|_| VmmError::Probe("no memory for page tables".into()))
+    };
+    let [root, middle, table] = TABLES;
+    write(root + 8 * (KERNEL >> 39 & 511), middle | TABLE)?;
+    write(middle + 8 * (KERNEL >> 30 & 511), table | TABLE)?;
+    for nth in 0..PAGE_SIZE / 8 {
+        write(table + 8 * nth, nth << 21 | LARGE_PAGE)?;
+    }
+    let mut system = machine.vcpu().sregs()?;
+    cpu::set_long_mode(&mut system, GuestPhys(root));
+    machine.vcpu().set_sregs(&system)?;
+    machine.vcpu().set_regs(&kvm_regs { rip: KERNEL + BASE + CODE_AT, rflags: 2, ..Default::default() })?;
+    Ok(())
+}
 
 /// What a guest of this 32-bit code is built from, with so much memory, MiB, a watchdog that does nothing, and no module.
 pub fn config(name: &str, code: &[u8], memory_mib: u32) -> Result<MachineConfig, Error> {

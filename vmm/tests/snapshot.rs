@@ -92,6 +92,38 @@ fn assert_same(machine: &mut Machine<Vec<u8>>, snapshot: &Snapshot, memory: blak
     assert_eq!(hash(machine.memory()), memory);
 }
 
+/// A kernel in 64-bit mode that stops at accesses of every kind, one after the other, for ever: two doorbells, and those
+/// where nothing is, by port and by address.
+fn stopper() -> Vec<u8> {
+    let mut a = CodeAssembler::new(64).unwrap();
+    let (mut again, mut text) = (a.create_label(), a.create_label());
+    let doorbell = i32::from(abi::layout::PORT_DOORBELL);
+    a.mov(eax, Doorbell::Tick as i32).unwrap();
+    a.mov(rbx, tiny::KERNEL + NOTHING).unwrap();
+    a.set_label(&mut again).unwrap();
+    a.out(doorbell, eax).unwrap();
+    a.out(doorbell, eax).unwrap();
+    a.inc(esi).unwrap();
+    a.mov(edx, 0x80).unwrap();
+    a.out(dx, al).unwrap();
+    a.mov(edx, 0x81).unwrap();
+    a.in_(al, dx).unwrap();
+    a.mov(dword_ptr(rbx), esi).unwrap();
+    a.mov(ecx, dword_ptr(rbx + 0x1000)).unwrap();
+    a.mov(edx, 0x82).unwrap();
+    a.mov(ecx, 3).unwrap();
+    a.lea(rsi, ptr(text)).unwrap();
+    a.rep().outsb().unwrap();
+    a.mov(eax, Doorbell::Tick as i32).unwrap();
+    a.jmp(again).unwrap();
+    a.set_label(&mut text).unwrap();
+    a.db(b"abc").unwrap();
+    a.assemble(tiny::KERNEL + tiny::BASE + tiny::CODE_AT).unwrap()
+}
+
+/// Where no memory is.
+const NOTHING: u64 = 0x2000_0000;
+
 /// KiB of memory that this process has, and how many descriptors.
 fn possessions() -> (u64, usize) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -137,6 +169,34 @@ fn a_guest_that_scribbles_everywhere_comes_back_whole() {
         assert!(after.0 <= before.0 + 512, "{before:?} has become {after:?} KiB");
     }
     assert_eq!(hash(snapshot.memory()), kept, "it never changes");
+}
+
+#[test]
+fn nothing_of_an_access_is_left_when_a_guest_goes_back() {
+    const STOPS: usize = 7;
+    let host = Host::new();
+    let config = tiny::config("stopper", &stopper(), MEMORY_MIB).unwrap();
+    let mut machine = Machine::to_be_kept(&host.kvm, &host.model, &config, Vec::new()).unwrap();
+    tiny::enter_kernel(&mut machine).unwrap();
+    ring(&mut machine);
+    let snapshot = Arc::new(machine.snapshot().unwrap());
+    let kept = hash(snapshot.memory());
+    let mut fork = Machine::fork(&host.kvm, &host.model, &snapshot, WATCHDOG, Vec::new()).unwrap();
+    let events = |machine: &mut Machine<Vec<u8>>, number| -> Vec<_> {
+        (0..number).map(|_| machine.step().unwrap()).collect()
+    };
+    let all = events(&mut fork, STOPS + 1);
+    let doorbell = |event: &Event| matches!(event, Event::Doorbell { .. });
+    assert!(doorbell(&all[0]) && all[1..STOPS - 1].iter().all(|event| !doorbell(event)), "{all:?}");
+    assert!(all[STOPS - 1..].iter().all(doorbell), "all around: {all:?}");
+    // The first stop is the very instruction that the snapshot goes on with.
+    for number in 1..=STOPS {
+        fork.go_back(&host.kvm, &host.model, &snapshot).unwrap();
+        assert_eq!(events(&mut fork, number), all[..number]);
+        fork.go_back(&host.kvm, &host.model, &snapshot).unwrap();
+        assert_same(&mut fork, &snapshot, kept);
+        assert_eq!(events(&mut fork, STOPS), all[..STOPS], "after {:?}", all[number - 1]);
+    }
 }
 
 #[test]

@@ -79,6 +79,8 @@ static u64 ticks(void)
 #define MEMORY (64UL << 20)
 #define CODE 0x100000UL
 #define PAGE 4096UL
+#define TABLES 0x80000UL
+#define KERNEL 0xffffffff80000000UL
 
 static struct kvm_regs regs;
 static struct kvm_sregs sregs;
@@ -170,6 +172,26 @@ static void end(struct vm *it)
 	sys3(MUNMAP, it->memory, MEMORY, 0);
 }
 
+/* 64-bit mode, at the code, with the first GiB of memory where kernels have it. As vmm/src/tiny.rs. */
+static void enter_kernel(struct vm *it)
+{
+	struct kvm_regs start = { .rip = KERNEL + CODE, .rflags = 2 };
+	u64 *table = (u64 *)(it->memory + TABLES);
+
+	table[511] = TABLES + PAGE + 0x23;
+	table[512 + 510] = TABLES + 2 * PAGE + 0x23;
+	for (u64 n = 0; n < 512; n++)
+		table[2 * 512 + n] = (n << 21) + 0xe3;
+	ioctl(it->vcpu, KVM_GET_SREGS, &sregs);
+	sregs.cr0 |= 0x80010000;
+	sregs.cr3 = TABLES;
+	sregs.cr4 = 0x20;
+	sregs.efer = 0x500;
+	sregs.cs.l = 1, sregs.cs.db = 0;
+	ioctl(it->vcpu, KVM_SET_SREGS, &sregs);
+	ioctl(it->vcpu, KVM_SET_REGS, &start);
+}
+
 /* The guest with this many pages to write, and its snapshot at A. */
 static void boot(u32 pages)
 {
@@ -177,13 +199,14 @@ static void boot(u32 pages)
 		0xb8, 2, 0, 0, 0,                        /* mov eax, 2          */
 		0xe7, 0xf8,                              /* A: out 0xf8, eax    */
 		0xe7, 0xf8,                              /* B: out 0xf8, eax    */
-		0xbf, 0, 0, 0x20, 0,                     /* mov edi, 0x200000   */
+		0x48, 0xbf, 0, 0, 0x20, 0x80,            /* mov rdi, KERNEL + 0x200000 */
+		0xff, 0xff, 0xff, 0xff,
 		0xb9, 0, 0, 0, 0,                        /* mov ecx, pages      */
-		0x89, 0x3f,                              /* page: mov [edi],edi */
-		0x81, 0xc7, 0, 0x10, 0, 0,               /* add edi, 0x1000     */
-		0x49, 0x75, 0xf5,                        /* dec ecx; jnz page   */
+		0x89, 0x3f,                              /* page: mov [rdi],edi */
+		0x48, 0x81, 0xc7, 0, 0x10, 0, 0,         /* add rdi, 0x1000     */
+		0xff, 0xc9, 0x75, 0xf3,                  /* dec ecx; jnz page   */
 		0xe7, 0xf8,                              /* C: out 0xf8, eax    */
-		0xeb, 0xe3,                              /* jmp A               */
+		0xeb, 0xdc,                              /* jmp A               */
 	};
 	struct vm it;
 
@@ -191,9 +214,10 @@ static void boot(u32 pages)
 	must(snapshot >= 0 && sys3(FTRUNCATE, snapshot, MEMORY, 0) == 0);
 	base = map(MEMORY, SHARED, snapshot);
 	copy(base + CODE, code, sizeof(code));
-	copy(base + CODE + 15, &pages, sizeof(pages));
+	copy(base + CODE + 20, &pages, sizeof(pages));
 	build(&it, base, 0);
 	power_on(&it);
+	enter_kernel(&it);
 	run(&it);
 	finish(&it);
 	ioctl(it.vcpu, KVM_GET_REGS, &regs);
@@ -250,7 +274,8 @@ static void find_msrs(int vcpu)
 	}
 }
 
-/* With `looks` in as few calls as vmm/src/kvm/state.rs makes: registers travel in the area that is shared with KVM. */
+/* With `looks` in as few calls as vmm/src/kvm/state.rs makes: registers travel in the area that is shared with KVM, and
+ * the output that the guest stopped at is not finished, since it goes on elsewhere. Else as KVM's documentation asks. */
 static u64 reset(u32 pages, int looks)
 {
 	static struct vm it;
@@ -266,11 +291,11 @@ static u64 reset(u32 pages, int looks)
 		ioctl(it.vm, KVM_GET_DIRTY_LOG, &dirty);
 		find_msrs(it.vcpu);
 	}
+	it.run->kvm_valid_regs = looks ? KVM_SYNC_X86_REGS : 0;
 	run(&it);
 	begin = ticks();
-	it.run->kvm_valid_regs = looks ? KVM_SYNC_X86_VALID_FIELDS : 0;
-	finish(&it);
-	it.run->kvm_valid_regs = 0;
+	if (!looks)
+		finish(&it);
 	ioctl(it.vm, KVM_GET_DIRTY_LOG, &dirty);
 	for (u64 word = 0; word < MEMORY / PAGE / 64; word++)
 		for (u64 bits = log[word]; bits; bits &= bits - 1) {

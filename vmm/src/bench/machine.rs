@@ -19,6 +19,7 @@ use crate::error::{Error, VmmError};
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, Model};
 use crate::snapshot::Snapshot;
+use crate::tiny;
 use crate::wall::{Wall, WallConfig};
 
 type Guest = Machine<io::Sink>;
@@ -122,6 +123,7 @@ pub(super) fn teardown(kvm: &Kvm) -> Result<Vec<Row>, Error> {
 pub(super) fn at_a((kvm, model): (&Kvm, &Model), pages: u32) -> Result<Arc<Snapshot>, Error> {
     let config = guest::config(&guest::writer(pages))?;
     let mut guest = Machine::to_be_kept(kvm, model, &config, io::sink())?;
+    tiny::enter_kernel(&mut guest)?;
     ring(&mut guest)?;
     Ok(Arc::new(guest.snapshot()?))
 }

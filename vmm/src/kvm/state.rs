@@ -102,17 +102,32 @@ impl Vcpu {
     /// Finishes the access that the guest stopped at as [`Vcpu::complete_io`] does, and has KVM tell its registers
     /// meanwhile. To be called, and its exits handled, until there is none.
     pub fn settle(&mut self) -> Result<Option<super::Exit<'_>>, VmmError> {
-        for register in SYNCED.into_iter().filter(|_| self.syncs) {
+        for register in ON_REQUEST.into_iter().filter(|_| self.syncs) {
             self.fd.set_sync_valid_reg(register);
         }
         // What it returns must not borrow `self` yet.
         if self.enter_and_return()?.is_some() {
             return super::parse(self.fd.get_kvm_run(), self.shared_bytes).map(Some);
         }
-        for register in SYNCED {
+        for register in ON_REQUEST {
             self.fd.clear_sync_valid_reg(register);
         }
         Ok(None)
+    }
+
+    /// Finishes the access that the guest stopped at as [`Vcpu::complete_io`] does, unless nothing of it could be left in
+    /// a processor that is next given the state `to`.
+    ///
+    /// To finish output is to go on to the next instruction, and KVM does that only where the processor still stands at
+    /// the same address: some guests reset themselves by a port, and their state is set by VMMs at once (Linux
+    /// `arch/x86/kvm/x86.c`, `complete_fast_pio_out`). The address is that of the instruction pointer for certain where
+    /// code has no base, in 64-bit mode, and where no other mode can reach, above 4 GiB.
+    pub fn let_go(&mut self, to: &CpuState) -> Result<Option<super::Exit<'_>>, VmmError> {
+        let upper = to.system.cs.l != 0 && to.general.rip > u64::from(u32::MAX);
+        match self.at_output() {
+            Some(rip) if upper && rip != to.general.rip => Ok(None),
+            _ => self.complete_io(),
+        }
     }
 
     /// All of its state. [`Vcpu::settle`] has been called.
@@ -130,12 +145,11 @@ impl Vcpu {
         })
     }
 
-    /// Puts back what [`Vcpu::state`] gave, of this processor or of one like it. [`Vcpu::settle`] has been called, and
-    /// `stopped_at_access` says whether there was an access to finish: then the processor was at work.
+    /// Puts back what [`Vcpu::state`] gave, of this processor or of one like it. [`Vcpu::let_go`] or [`Vcpu::settle`] has
+    /// been called, and `stopped_at_access` says whether there was an access to finish: then the processor was at work.
     pub fn restore(&mut self, to: &CpuState, stopped_at_access: bool) -> Result<(), VmmError> {
-        let (_, system, _) = self.told()?;
         // The state of the local APIC is read by its mode, which stands in the system registers.
-        if system.apic_base != to.system.apic_base {
+        if self.fd.get_kvm_run().apic_base != to.system.apic_base {
             self.set_sregs(&to.system)?;
         }
         let extended = self.fd.get_xsave().map_err(VmmError::ioctl("KVM_GET_XSAVE"))?;
@@ -251,6 +265,8 @@ impl Vcpu {
 
 /// What travels in the shared area.
 const SYNCED: [SyncReg; 3] = [SyncReg::Register, SyncReg::SystemRegister, SyncReg::VcpuEvents];
+/// What of it KVM is asked to tell only where it is wanted: it costs more.
+const ON_REQUEST: [SyncReg; 2] = [SyncReg::SystemRegister, SyncReg::VcpuEvents];
 
 fn differ<T: IntoBytes + Immutable + ?Sized>(one: &T, other: &T) -> bool {
     let (one, rest) = one.as_bytes().as_chunks::<32>();

@@ -280,12 +280,7 @@ impl Boot<'_> {
 }
 
 impl Outputs {
-    fn write(
-        self,
-        machine: &mut Machine<Console>,
-        end: &End,
-        places: &Places<'_>,
-    ) -> Result<(), Error> {
+    fn write(self, machine: &mut Machine<Console>, end: &End, places: &Places<'_>) -> Result<(), Error> {
         if let Some(core) = self.core {
             let registers = machine.registers()?;
             core.finish(|file| dump::write(file, machine.memory(), &registers, None))?;

@@ -8,8 +8,8 @@
  *
  *   e N  one of N exits                  f 0  a new VM from the snapshot to its first exit
  *   r N  reset with N pages written      t 0  the end of such a VM
- *   s N  such a reset that also looks at all state that a guest changes without KVM telling it
- *   v N  N more VMs, which stay
+ *   s N  the same in as few calls as ours, with its looks at all state that a guest changes without KVM telling it
+ *   b N  the same without those looks    v N  N more VMs, which stay
  */
 #include <linux/kvm.h>
 
@@ -159,6 +159,8 @@ static void finish(struct vm *it)
 static void fork_from_snapshot(struct vm *it, int flags)
 {
 	build(it, map(MEMORY, PRIVATE | NORESERVE, snapshot), flags);
+	/* Without it there is no 64-bit mode. */
+	ioctl(it->vcpu, KVM_SET_CPUID2, &cpuid);
 	ioctl(it->vcpu, KVM_SET_SREGS, &sregs);
 	ioctl(it->vcpu, KVM_SET_REGS, &regs);
 	run(it);
@@ -274,9 +276,9 @@ static void find_msrs(int vcpu)
 	}
 }
 
-/* With `looks` in as few calls as vmm/src/kvm/state.rs makes: registers travel in the area that is shared with KVM, and
- * the output that the guest stopped at is not finished, since it goes on elsewhere. Else as KVM's documentation asks. */
-static u64 reset(u32 pages, int looks)
+/* `few` calls, as vmm/src/kvm/state.rs makes: registers travel in the area that is shared with KVM, and the output that
+ * the guest stopped at is not finished, since it goes on elsewhere. Else as KVM's documentation asks. */
+static u64 reset(u32 pages, int few, int looks)
 {
 	static struct vm it;
 	static u32 now;
@@ -291,10 +293,10 @@ static u64 reset(u32 pages, int looks)
 		ioctl(it.vm, KVM_GET_DIRTY_LOG, &dirty);
 		find_msrs(it.vcpu);
 	}
-	it.run->kvm_valid_regs = looks ? KVM_SYNC_X86_REGS : 0;
+	it.run->kvm_valid_regs = few ? KVM_SYNC_X86_REGS : 0;
 	run(&it);
 	begin = ticks();
-	if (!looks)
+	if (!few)
 		finish(&it);
 	ioctl(it.vm, KVM_GET_DIRTY_LOG, &dirty);
 	for (u64 word = 0; word < MEMORY / PAGE / 64; word++)
@@ -307,6 +309,8 @@ static u64 reset(u32 pages, int looks)
 		ioctl(it.vcpu, KVM_GET_DEBUGREGS, &debug);
 		ioctl(it.vcpu, KVM_GET_LAPIC, &lapic);
 		ioctl(it.vcpu, KVM_GET_MSRS, &msrs);
+	}
+	if (few) {
 		copy(&it.run->s.regs.regs, &regs, sizeof(regs));
 		copy(&it.run->s.regs.sregs, &sregs, sizeof(sregs));
 		it.run->kvm_dirty_regs = KVM_SYNC_X86_VALID_FIELDS;
@@ -385,8 +389,9 @@ __attribute__((used)) void c_main(long *stack)
 		copy(&number, command + 1, 4);
 		switch (command[0]) {
 		case 'e': spent = exits(number); break;
-		case 'r': spent = reset(number, 0); break;
-		case 's': spent = reset(number, 1); break;
+		case 'r': spent = reset(number, 0, 0); break;
+		case 's': spent = reset(number, 1, 1); break;
+		case 'b': spent = reset(number, 1, 0); break;
 		case 'f': spent = fork_or_end(1); break;
 		case 't': spent = fork_or_end(0); break;
 		case 'v':

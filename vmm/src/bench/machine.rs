@@ -1,8 +1,9 @@
 //! What exits, resets, forks and the end of a VM cost.
 //!
 //! `exit` is one write to the doorbell's port, taken by the bus and told as an event. `reset-N` is the way of a guest
-//! that has written N pages back to its snapshot, up to its next exit; `reset-own` is that of `reset-16` beside a floor that
-//! looks at as much of the processor's state, so that what is left is ours. `fork` is the way from nothing but the snapshot
+//! that has written N pages back to its snapshot, up to its next exit. `reset-own` is that of `reset-16` beside a floor that
+//! makes the same calls, so that what is left is ours, and `reset-blind` beside one that makes those without a look at state
+//! that may have changed. `fork` is the way from nothing but the snapshot
 //! to the first exit of a new VM. `teardown` is the end of a VM with all that a run of it has: the thread that watches real
 //! time, descriptors, mappings. Their floors do the same in bare calls, and put back registers only.
 
@@ -14,7 +15,7 @@ use devices::watchdog::{Stages, Timeout};
 
 use super::floor::{Attendant, Floor};
 use super::guest;
-use super::measure::{Row, microseconds};
+use super::measure::{OneProcessor, Row, microseconds};
 use crate::error::{Error, VmmError};
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, Model};
@@ -29,6 +30,7 @@ const EXITS: u32 = 1000;
 
 /// Measures `exit`.
 pub(super) fn exit(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let _here = OneProcessor::stay();
     let mut floor = Floor::new()?.attend()?;
     let mut guest = Machine::new(kvm, &Model::of(kvm)?, &guest::config(&guest::RINGER)?, io::sink())?;
     let mut times = [Vec::new(), Vec::new()];
@@ -44,14 +46,16 @@ pub(super) fn exit(kvm: &Kvm) -> Result<Vec<Row>, Error> {
     Ok(vec![Row::of("exit", "us", times)])
 }
 
-/// Measures `reset-16`, `reset-256`, `reset-2048` and `reset-own`.
+/// Measures `reset-16`, `reset-256`, `reset-2048`, `reset-own` and `reset-blind`.
 pub(super) fn reset(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let _here = OneProcessor::stay();
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
     [
         ("reset-16", 16, 1000, b'r'),
         ("reset-256", 256, 400, b'r'),
         ("reset-2048", 2048, 60, b'r'),
         ("reset-own", 16, 1000, b's'),
+        ("reset-blind", 16, 1000, b'b'),
     ]
     .map(|(name, pages, n, command)| reset_of(name, (pages, n), (kvm, &model), (&mut floor, command)))
     .into_iter()
@@ -84,6 +88,7 @@ fn reset_of(
 
 /// Measures `fork`.
 pub(super) fn fork(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let _here = OneProcessor::stay();
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
     let host = (kvm, &model);
     let snapshot = at_a(host, 16)?;
@@ -101,6 +106,7 @@ pub(super) fn fork(kvm: &Kvm) -> Result<Vec<Row>, Error> {
 
 /// Measures `teardown`.
 pub(super) fn teardown(kvm: &Kvm) -> Result<Vec<Row>, Error> {
+    let _here = OneProcessor::stay();
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
     let host = (kvm, &model);
     let snapshot = at_a(host, 16)?;

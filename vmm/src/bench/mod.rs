@@ -28,7 +28,7 @@ use measure::Row;
 const SUBJECTS: [(&[&str], Measure); 9] = [
     (&["start"], start::measure),
     (&["exit"], machine::exit),
-    (&["reset-16", "reset-256", "reset-2048", "reset-own"], machine::reset),
+    (&["reset-16", "reset-256", "reset-2048", "reset-own", "reset-blind"], machine::reset),
     (&["fork"], machine::fork),
     (&["audit-full", "audit-delta"], audit::measure),
     (&["overhead"], overhead::measure),

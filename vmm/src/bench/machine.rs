@@ -3,9 +3,9 @@
 //! `exit` is one write to the doorbell's port, taken by the bus and told as an event. `reset-N` is the way of a guest
 //! that has written N pages back to its snapshot, up to its next exit. `reset-own` is that of `reset-16` beside a floor that
 //! makes the same calls, so that what is left is ours, and `reset-blind` beside one that makes those without a look at state
-//! that may have changed. `fork` is the way from nothing but the snapshot
-//! to the first exit of a new VM. `teardown` is the end of a VM with all that a run of it has: the thread that watches real
-//! time, descriptors, mappings. Their floors do the same in bare calls, and put back registers only.
+//! that may have changed. `fork` is the way from nothing but the snapshot to the first exit of a new VM. `teardown` is the
+//! end of a VM with all that a run of it has: the thread that watches real time, descriptors, mappings. Their floors do the
+//! same in bare calls, and put back registers only.
 
 use std::io;
 use std::sync::Arc;

@@ -159,7 +159,7 @@ static void finish(struct vm *it)
 static void fork_from_snapshot(struct vm *it, int flags)
 {
 	build(it, map(MEMORY, PRIVATE | NORESERVE, snapshot), flags);
-	/* Without it there is no 64-bit mode. */
+	/* It has to say that there is a 64-bit mode. */
 	ioctl(it->vcpu, KVM_SET_CPUID2, &cpuid);
 	ioctl(it->vcpu, KVM_SET_SREGS, &sregs);
 	ioctl(it->vcpu, KVM_SET_REGS, &regs);

@@ -315,8 +315,6 @@ pub struct Vcpu {
     shared_bytes: usize,
     /// The last exit was an access whose effect on the registers is still to come.
     io_pending: bool,
-    /// That access was output.
-    output: bool,
     /// Registers wait in the shared area for KVM to take them when it next runs the guest.
     unsynced: bool,
     /// KVM can give and take registers in the shared area. General registers it gives at each exit.
@@ -330,8 +328,7 @@ impl Vcpu {
         let all = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         let syncs = vm.fd.check_extension_int(Cap::SyncRegs) as u32 & all == all;
         let shared_bytes = vm.fd.run_size();
-        let mut vcpu =
-            Self { fd, shared_bytes, io_pending: false, output: false, unsynced: false, syncs, msrs: None };
+        let mut vcpu = Self { fd, shared_bytes, io_pending: false, unsynced: false, syncs, msrs: None };
         if syncs {
             vcpu.fd.set_sync_valid_reg(SyncReg::Register);
         }
@@ -349,9 +346,7 @@ impl Vcpu {
         }
         let reason = self.fd.get_kvm_run().exit_reason;
         self.io_pending = matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
-        let exit = parse(self.fd.get_kvm_run(), self.shared_bytes)?;
-        self.output = matches!(exit, Exit::PortOut { .. });
-        Ok(exit)
+        parse(self.fd.get_kvm_run(), self.shared_bytes)
     }
 
     /// Lets KVM finish the access of the last exit without running the guest on. The rest of a string instruction
@@ -384,9 +379,13 @@ impl Vcpu {
         self.io_pending
     }
 
-    /// Where the guest was, if output is all that may still be finished.
-    fn at_output(&self) -> Option<u64> {
-        (self.syncs && self.io_pending && self.output && !self.unsynced).then(|| self.fd.sync_regs().regs.rip)
+    /// Where the guest was, as KVM has told, if output is all that may still be finished.
+    fn at_output(&mut self) -> Result<Option<u64>, VmmError> {
+        if !self.syncs || !self.io_pending || self.unsynced {
+            return Ok(None);
+        }
+        let output = matches!(parse(self.fd.get_kvm_run(), self.shared_bytes)?, Exit::PortOut { .. });
+        Ok(output.then(|| self.fd.sync_regs().regs.rip))
     }
 
     /// Raises the non-maskable interrupt, as a watchdog card does.

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::MemfdFlags;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::error::{Error, VmmError};
 
@@ -34,13 +35,17 @@ impl Floor {
 
     /// Starts it, to be commanded.
     pub(super) fn attend(&self) -> Result<Attendant, Error> {
+        let here = OneProcessor::stay();
         let child = self.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        Ok(Attendant(child.map_err(failed)?))
+        Ok(Attendant { child: child.map_err(failed)?, _here: here })
     }
 }
 
-/// The program at work. It ends when this is dropped.
-pub(super) struct Attendant(Child);
+/// The program at work, on the processor of who commands it. It ends when this is dropped.
+pub(super) struct Attendant {
+    child: Child,
+    _here: OneProcessor,
+}
 
 impl Attendant {
     /// Does one thing, see `floor.c`; gives microseconds.
@@ -48,7 +53,9 @@ impl Attendant {
         let mut nanoseconds = [0; 8];
         let mut talk = || {
             let [a, b, c, d] = number.to_le_bytes();
-            let (Some(to), Some(from)) = (&mut self.0.stdin, &mut self.0.stdout) else { return Ok(()) };
+            let (Some(to), Some(from)) = (&mut self.child.stdin, &mut self.child.stdout) else {
+                return Ok(());
+            };
             to.write_all(&[what, a, b, c, d])?;
             from.read_exact(&mut nanoseconds)
         };
@@ -57,14 +64,38 @@ impl Attendant {
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 }
 
 impl Drop for Attendant {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Has this thread, and what it starts, stay on the processor that it is on, where the host lets it: product and floor run
+/// by turns, and on two processors of one machine the same call can take different time. Over when this is dropped.
+struct OneProcessor(Option<CpuSet>);
+
+impl OneProcessor {
+    fn stay() -> Self {
+        let (before, processor) = (sched_getaffinity(None).ok(), sched_getcpu());
+        let mut here = CpuSet::new();
+        if processor < CpuSet::MAX_CPU {
+            here.set(processor);
+        }
+        // A set without any is refused.
+        Self(before.filter(|_| sched_setaffinity(None, &here).is_ok()))
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = sched_setaffinity(None, before);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use devices::watchdog::{Stages, Timeout};
 
 use super::floor::{Attendant, Floor};
 use super::guest;
-use super::measure::{OneProcessor, Row, microseconds};
+use super::measure::{Row, microseconds};
 use crate::error::{Error, VmmError};
 use crate::kvm::Kvm;
 use crate::machine::{Event, Machine, Model};
@@ -30,7 +30,6 @@ const EXITS: u32 = 1000;
 
 /// Measures `exit`.
 pub(super) fn exit(kvm: &Kvm) -> Result<Vec<Row>, Error> {
-    let _here = OneProcessor::stay();
     let mut floor = Floor::new()?.attend()?;
     let mut guest = Machine::new(kvm, &Model::of(kvm)?, &guest::config(&guest::RINGER)?, io::sink())?;
     let mut times = [Vec::new(), Vec::new()];
@@ -48,7 +47,6 @@ pub(super) fn exit(kvm: &Kvm) -> Result<Vec<Row>, Error> {
 
 /// Measures `reset-16`, `reset-256`, `reset-2048`, `reset-own` and `reset-blind`.
 pub(super) fn reset(kvm: &Kvm) -> Result<Vec<Row>, Error> {
-    let _here = OneProcessor::stay();
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
     [
         ("reset-16", 16, 1000, b'r'),
@@ -88,7 +86,6 @@ fn reset_of(
 
 /// Measures `fork`.
 pub(super) fn fork(kvm: &Kvm) -> Result<Vec<Row>, Error> {
-    let _here = OneProcessor::stay();
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
     let host = (kvm, &model);
     let snapshot = at_a(host, 16)?;
@@ -106,7 +103,6 @@ pub(super) fn fork(kvm: &Kvm) -> Result<Vec<Row>, Error> {
 
 /// Measures `teardown`.
 pub(super) fn teardown(kvm: &Kvm) -> Result<Vec<Row>, Error> {
-    let _here = OneProcessor::stay();
     let (model, mut floor) = (Model::of(kvm)?, Floor::new()?.attend()?);
     let host = (kvm, &model);
     let snapshot = at_a(host, 16)?;

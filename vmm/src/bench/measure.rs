@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -66,30 +65,6 @@ pub(super) fn in_turns<P>(
         times[1].push(timed(prepare()?, &mut floor)?);
     }
     Ok(Row::of(name, "us", times.map(|times| times.into_iter().map(microseconds).collect())))
-}
-
-/// Has this thread, and what it starts, stay on the processor that it is on, where the host lets it: product and floor run
-/// by turns, and on two processors of one machine the same call can take different time. Over when this is dropped.
-pub(super) struct OneProcessor(Option<CpuSet>);
-
-impl OneProcessor {
-    pub(super) fn stay() -> Self {
-        let (before, processor) = (sched_getaffinity(None).ok(), sched_getcpu());
-        let mut here = CpuSet::new();
-        if processor < CpuSet::MAX_CPU {
-            here.set(processor);
-        }
-        // A set without any is refused.
-        Self(before.filter(|_| sched_setaffinity(None, &here).is_ok()))
-    }
-}
-
-impl Drop for OneProcessor {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = sched_setaffinity(None, before);
-        }
-    }
 }
 
 /// A span in microseconds.

@@ -124,7 +124,7 @@ impl Vcpu {
     /// code has no base, in 64-bit mode, and where no other mode can reach, above 4 GiB.
     pub fn let_go(&mut self, to: &CpuState) -> Result<Option<super::Exit<'_>>, VmmError> {
         let upper = to.system.cs.l != 0 && to.general.rip > u64::from(u32::MAX);
-        match self.at_output() {
+        match self.at_output()? {
             Some(rip) if upper && rip != to.general.rip => Ok(None),
             _ => self.complete_io(),
         }

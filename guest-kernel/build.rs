@@ -8,7 +8,7 @@ fn main() {
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return;
     }
-    // The kernel and the programs are linked in two runs, see `vmm/build.rs`.
+    // The kernel and the programs are linked in two runs, see `architect/build.rs`.
     if std::env::var_os("CARGO_FEATURE_KERNEL").is_some() {
         println!("cargo::rustc-link-arg-bin=matrix=-T{here}/kernel.ld");
     } else if std::env::var_os("CARGO_FEATURE_PROGRAMS").is_some() {

@@ -178,7 +178,7 @@ build_architect() (
     if setup_command_target; then
         options=(--target "$command_target") product=target/$command_target/product
     fi
-    cargo build --profile product -p vmm --locked --target-dir target "${options[@]}" "$@" >&2 || exit
+    cargo build --profile product -p architect --locked --target-dir target "${options[@]}" "$@" >&2 || exit
     mkdir -p target/release
     ln -f "$product/architect" "$product/matrix.elf" target/release/
 )

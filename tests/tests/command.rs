@@ -10,7 +10,7 @@ fn what_a_start_calls_lies_side_by_side() {
     let command = object::File::parse(&*file).unwrap();
     let Some(section) = command.section_by_name(".text.start") else {
         let musl = command.symbols().any(|symbol| symbol.name() == Ok("libc_start_main_stage2"));
-        assert!(!musl, "the linker was not given vmm/start.ld");
+        assert!(!musl, "the linker was not given architect/start.ld");
         return;
     };
     let there = command.symbols().filter(|symbol| symbol.section_index() == Some(section.index()));
@@ -20,7 +20,7 @@ fn what_a_start_calls_lies_side_by_side() {
         let rest = pattern.split(['*', '?']).try_fold(name, |rest, part| Some(rest.split_once(part)?.1));
         rest.is_some()
     };
-    let lines = include_str!("../../vmm/start.ld").lines();
+    let lines = include_str!("../../architect/start.ld").lines();
     let listed = lines.filter_map(|line| line.trim().strip_prefix("*(.text.")?.strip_suffix(')'));
     let (found, gone): (Vec<_>, Vec<_>) =
         listed.partition(|pattern| there.iter().any(|name| is_meant(pattern, name)));

@@ -1,15 +1,15 @@
-//! Errors: whose fault it is, and so which exit status it gives.
+//! Errors of the library: a bad file, a bad kernel image, a host that cannot run guests, a failure of the VMM.
 //!
-//! Every error that reaches the user says what is wrong, where, and what to do about it: it can be turned into a
-//! [`Report`]. What a *guest* does wrong is not an error: it is an [`crate::machine::Event`].
+//! Every error says what is wrong, where, and what to do about it: it can be turned into a [`Report`]. What a *guest*
+//! does wrong is not an error: it is an event of the machine.
 
 use std::fmt;
 use std::path::Path;
 
 use vmm_sys_util::errno;
 
-use crate::kvm::HostError;
-use crate::loader::ImageError;
+use crate::host::kvm::HostError;
+use crate::machine::loader::ImageError;
 
 /// What is wrong, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +44,10 @@ impl fmt::Display for Report {
     }
 }
 
-/// Everything that can end a command, by whose fault it is.
+/// Why a machine could not be built, run, kept or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was expected did not happen.
-    #[error("{0}")]
-    Expectation(Report),
-    /// Bad arguments, a bad scenario, a file that cannot be used.
+    /// A file that cannot be used.
     #[error("{0}")]
     Input(Report),
     /// A kernel or a module that cannot be loaded.
@@ -62,34 +59,6 @@ pub enum Error {
     /// The VMM failed.
     #[error("{}", .0.report())]
     Vmm(#[from] VmmError),
-    /// One run of many could not be made.
-    #[error("run {run} with seed {seed}: {error}")]
-    InRun {
-        /// Its number.
-        run: u64,
-        /// Its seed.
-        seed: u64,
-        /// Why.
-        error: Box<Self>,
-    },
-}
-
-impl Error {
-    /// Says in which run of many it happened.
-    pub fn in_run(self, run: u64, seed: u64) -> Self {
-        Self::InRun { run, seed, error: Box::new(self) }
-    }
-
-    /// The exit status of the process: the contract with scripts.
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            Self::Expectation(_) => 1,
-            Self::Input(_) | Self::Image(_) => 2,
-            Self::Host(_) => 3,
-            Self::Vmm(_) => 4,
-            Self::InRun { error, .. } => error.exit_status(),
-        }
-    }
 }
 
 /// The VMM, or something that it relies on, failed while a guest ran.
@@ -172,16 +141,6 @@ impl VmmError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_of_error_has_the_exit_status_of_the_contract() {
-        let report = || Report::new("a", "b", "c");
-        assert_eq!(Error::Expectation(report()).exit_status(), 1);
-        assert_eq!(Error::Input(report()).exit_status(), 2);
-        assert_eq!(Error::from(HostError::ApiVersion(11)).exit_status(), 3);
-        assert_eq!(Error::from(VmmError::BadExit).exit_status(), 4);
-        assert_eq!(Error::from(VmmError::BadExit).in_run(7, 8).exit_status(), 4);
-    }
 
     #[test]
     fn a_report_says_what_where_and_what_to_do() {

@@ -1,59 +1,20 @@
-//! The Architect: a KVM virtual machine monitor that boots a kernel, watches it, and survives its collapse.
+//! A KVM virtual machine monitor as a library: boots an x86-64 kernel, runs it from event to event, keeps and restores
+//! its whole state.
 //!
-//! The way of a run, one direction only:
+//! The data flows one way:
 //!
 //! ```text
-//! cli -> loader, pvh -> machine -> vcpu loop -> exit -> devices -> action -> event -> the command (boot, run)
-//!                        kvm, memory, cpu        ^
-//!                                                wall: real time, signals, keys
+//! machine (loader, board, snapshot) -> host (kvm, memory, cpu) -> exit -> devices -> event -> the caller
+//!                                      wall: real time, signals, standard input
 //! ```
 //!
-//! Only [`kvm`] talks to `/dev/kvm`; `unsafe` stands there and in [`memory`].
+//! Only [`host::kvm`] talks to `/dev/kvm`. Unsafe code stands there and in [`host::memory`]. Nothing here knows what
+//! the guest keeps in its memory.
 
-mod alarms;
-pub mod beats;
-pub mod bench;
-pub mod boot;
-pub mod campaign;
-pub mod cli;
-pub mod cpu;
-pub mod detection;
-pub mod doctor;
-pub mod dump;
 pub mod error;
-pub mod events;
-pub mod exit;
-pub mod experiment;
-pub mod faults;
-pub mod folder;
-pub mod hidden;
 pub mod host;
-pub mod host_error;
-pub mod image_error;
-pub mod inspect;
-pub mod kvm;
-pub mod ledger;
-pub mod loader;
 pub mod machine;
-pub mod memory;
-pub mod monitor;
-pub mod observer;
-pub mod output;
-pub mod places;
-pub mod postmortem;
-pub mod programs;
-pub mod pvh;
-pub mod run;
-pub mod scenario;
-pub mod snapshot;
-pub mod subsystems;
-pub mod summary;
-mod tables;
-pub mod tags;
-pub mod tiny;
-pub mod trace_hash;
-pub mod vcpu;
-pub mod verdict;
+pub mod probe;
 pub mod wall;
 
 pub use error::{Error, VmmError};

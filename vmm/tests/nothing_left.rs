@@ -3,10 +3,10 @@
 
 use std::fs;
 
-use vmm::host;
-use vmm::kvm::Kvm;
+use vmm::host::kvm::Kvm;
+use vmm::machine::tiny;
 use vmm::machine::{Machine, Model};
-use vmm::tiny;
+use vmm::probe;
 use vmm::wall::{Wall, WallConfig};
 
 fn count(folder: &str) -> usize {
@@ -31,7 +31,7 @@ fn nothing_is_left_behind() {
 
     let kvm = Kvm::open().expect("a host that can run guests");
     let model = Model::of(&kvm).unwrap();
-    let config = tiny::config("probe", &host::PROBE, 16).unwrap();
+    let config = tiny::config("probe", &probe::PROBE, 16).unwrap();
     for _ in 0..20 {
         let mut machine = Machine::new(&kvm, &model, &config, Vec::new()).unwrap();
         let _ = machine.step().unwrap();

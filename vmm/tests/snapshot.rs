@@ -5,9 +5,9 @@ use std::sync::Arc;
 use abi::info::Doorbell;
 use devices::watchdog::{Stages, Timeout};
 use iced_x86::code_asm::*;
+use vmm::machine::snapshot::{Pool, Snapshot, hash};
+use vmm::machine::tiny;
 use vmm::machine::{Event, Machine, MachineConfig};
-use vmm::snapshot::{Pool, Snapshot, hash};
-use vmm::tiny;
 
 use common::Host;
 

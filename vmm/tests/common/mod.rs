@@ -1,6 +1,6 @@
 //! What several tests have in common.
 
-use vmm::kvm::Kvm;
+use vmm::host::kvm::Kvm;
 use vmm::machine::Model;
 
 /// The way to KVM, and the machine that guests see.

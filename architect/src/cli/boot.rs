@@ -1,0 +1,323 @@
+//! `architect boot`: one guest from its first instruction to its end, as a command.
+//!
+//! Everything that can be wrong with the arguments is found before the guest starts. Then there is one loop: run the
+//! guest to the next event, and decide. The end gives the exit status, and whatever was asked for is written.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use devices::watchdog::{Timeout, WatchdogAction};
+use serde_json::json;
+
+use crate::cli::BootArgs;
+use crate::error::{Error, Report, VmmError};
+use crate::files::output::{AtomicFile, Console};
+use crate::guest::core_file;
+use crate::guest::places::Places;
+use vmm::host::kvm::Kvm;
+use vmm::machine::board::Crash;
+use vmm::machine::loader::{Blob, Image, ImageSource};
+use vmm::machine::{Event, Machine, MachineConfig, Model};
+use vmm::wall::{Wall, WallConfig, WallEvent};
+
+/// Input that waits in the serial port before more is read.
+const INPUT_WAITING: usize = 64 << 10;
+
+/// How long a guest may run before somebody watches real time and signals.
+const UNWATCHED: Duration = Duration::from_millis(5);
+
+/// How the guest ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    Exit(u8),
+    Reset,
+    Timeout,
+    TripleFault,
+    Crash(Crash),
+    Watchdog(WatchdogAction),
+    Signal(i32),
+}
+
+impl End {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Exit(code) => *code,
+            Self::Reset => 0,
+            Self::Timeout => 124,
+            Self::TripleFault | Self::Crash(_) => 125,
+            Self::Watchdog(_) => 126,
+            Self::Signal(number) => 128_u8.saturating_add(u8::try_from(*number).unwrap_or(0)),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Exit(_) => "exit",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::TripleFault => "triple-fault",
+            Self::Crash(_) => "crash",
+            Self::Watchdog(_) => "watchdog",
+            Self::Signal(_) => "signal",
+        }
+    }
+
+    /// What a person wants to know about it; nothing where the exit status says it all.
+    fn remark(&self, places: &Places<'_>) -> Option<String> {
+        Some(match self {
+            Self::Exit(_) => return None,
+            Self::Reset => "the guest has reset itself".into(),
+            Self::Timeout => "the guest was ended by --timeout".into(),
+            Self::TripleFault => "the guest has ended in a triple fault".into(),
+            Self::Crash(Crash { error, rip }) => format!(
+                "the guest did what KVM cannot carry out on this host (suberror {}), at {rip:#x}{}, instruction {}",
+                error.suberror,
+                places.at(*rip).map(|place| format!(", {place}")).unwrap_or_default(),
+                error.bytes
+            ),
+            Self::Watchdog(action) => format!("the watchdog has ended the guest ({action})"),
+            Self::Signal(number) => format!("ended by signal {number}"),
+        })
+    }
+}
+
+/// What is to be written when the guest has ended.
+struct Outputs {
+    core: Option<AtomicFile>,
+    /// With the time since which it is counted there.
+    json: Option<(AtomicFile, Instant)>,
+}
+
+/// Boots a guest; gives the exit status.
+pub fn boot(args: &BootArgs) -> Result<u8, Error> {
+    // Only for who is told: its code is mapped at the first look.
+    let begin = args.json.is_some().then(Instant::now);
+    let image = Image::read(&ImageSource::File(args.kernel.clone()))?;
+    let module = args.module.clone().map(|path| Blob::read(&ImageSource::File(path))).transpose()?;
+    image.fits(args.mem, &args.cmdline, module.as_ref())?;
+    let outputs = open_outputs(args, begin)?;
+    let stdio = args.serial.as_ref().is_some_and(|path| path.as_os_str() == "stdio");
+    let console = match &args.serial {
+        Some(path) if !stdio => Console::file("--serial", path)?,
+        _ => Console::stdout()?,
+    };
+    let kvm = Kvm::open()?;
+    let model = Model::of(&kvm)?;
+    let config = MachineConfig {
+        memory_mib: args.mem,
+        image,
+        cmdline: args.cmdline.clone(),
+        module,
+        timeout: Timeout::Wall,
+        stages: args.watchdog,
+    };
+    let mut machine = Machine::new(&kvm, &model, &config, console)?;
+    // Who watches real time is a thread, made last of all: a process without threads makes its VM faster. Where there is
+    // nothing to watch yet and nothing to be written at the end, the guest is a moment ahead of it.
+    let watched = args.timeout.is_some() || stdio || args.core.is_some() || args.json.is_some();
+    let first = if watched { None } else { machine.step_within(UNWATCHED)? };
+    let (wall, events) =
+        Wall::spawn(WallConfig { timeout: args.timeout, stdin: stdio, signals: true, ..Default::default() })?;
+    machine.bus_mut().serial.output_mut().set_patience(wall.patience());
+    machine.attach(wall.kick());
+
+    let mut boot = Boot { machine, first, wall: &wall, events, paused: false, held_input: false };
+    let end = boot.run()?;
+    wall.hurry();
+    let flushed = boot.machine.flush_console();
+    let mut machine = boot.machine;
+    drop(wall);
+
+    let places = Places::of(config.image.bytes(), 0);
+    if let Some(remark) = end.remark(&places) {
+        eprintln!("architect: {remark}");
+    }
+    outputs.write(&mut machine, &end, &places)?;
+    match flushed {
+        // Who ends a guest from outside does not wait for output that nobody reads.
+        Err(error) if !matches!(end, End::Timeout | End::Signal(_)) => Err(error.into()),
+        _ => Ok(end.status()),
+    }
+}
+
+fn open_outputs(args: &BootArgs, begin: Option<Instant>) -> Result<Outputs, Error> {
+    let open =
+        |option, path: &Option<_>| path.as_deref().map(|path| AtomicFile::create(option, path)).transpose();
+    let (core, json) = (open("--core", &args.core)?, open("--json", &args.json)?);
+    if let (Some(core), Some(path)) = (&core, &args.core)
+        && !core.is_regular()
+    {
+        return Err(Error::Input(Report::new(
+            "a core file cannot be written to a device or pipe",
+            format!("--core {}", path.display()),
+            "give the path of a file",
+        )));
+    }
+    Ok(Outputs { core, json: json.zip(begin) })
+}
+
+/// The guest and the world around it, while it runs.
+struct Boot<'a> {
+    machine: Machine<Console>,
+    /// What it has told before anybody watched.
+    first: Option<Event>,
+    wall: &'a Wall,
+    events: Receiver<WallEvent>,
+    /// The watchdog has stopped the guest where it is.
+    paused: bool,
+    /// There is input that the guest has not had room for; no more is read until it has.
+    held_input: bool,
+}
+
+impl Boot<'_> {
+    fn run(&mut self) -> Result<End, VmmError> {
+        loop {
+            let event = match self.first.take() {
+                Some(event) => event,
+                None if self.paused => Event::Kicked,
+                None => self.machine.step()?,
+            };
+            let end = match event {
+                Event::Exit(code) => Some(End::Exit(code)),
+                Event::Reset => Some(End::Reset),
+                Event::TripleFault => Some(End::TripleFault),
+                Event::Crash(crash) => Some(End::Crash(crash)),
+                Event::Halted => {
+                    self.paused = true;
+                    None
+                }
+                Event::WatchdogChanged => {
+                    self.wall.set_watchdog(self.machine.bus().watchdog.deadline());
+                    None
+                }
+                Event::OutputWaits => {
+                    self.wall.flush_later();
+                    None
+                }
+                Event::Kicked => self.look_outside()?,
+                // Nobody listens to doorbells here, and accesses to nothing are counted.
+                Event::Doorbell { .. } | Event::Trap | Event::Stray { .. } => None,
+            };
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Deals with what happened outside of the guest; waits for it if the guest is paused.
+    fn look_outside(&mut self) -> Result<Option<End>, VmmError> {
+        let mut failed = Ok(None);
+        let mut next = if self.paused { self.events.recv().ok() } else { self.events.try_recv().ok() };
+        while let Some(event) = next {
+            let end = match event {
+                WallEvent::Timeout => Some(End::Timeout),
+                WallEvent::Signal(number) => Some(End::Signal(number)),
+                WallEvent::Watchdog(generation) => self.watchdog(generation)?,
+                WallEvent::Flush => {
+                    // Output that fails because the run was ended from outside is no reason of its own: that event
+                    // comes behind this one.
+                    if let Err(error) = self.machine.flush_console() {
+                        failed = Err(error);
+                    }
+                    self.input_room();
+                    None
+                }
+                WallEvent::Input(bytes) => {
+                    // Interrupts of the serial port go nowhere: the guest asks for input.
+                    let _ = self.machine.bus_mut().serial.queue_input(&bytes);
+                    self.held_input = true;
+                    self.input_room();
+                    None
+                }
+                WallEvent::Silence => None,
+            };
+            if end.is_some() {
+                return Ok(end);
+            }
+            next = self.events.try_recv().ok();
+        }
+        failed
+    }
+
+    fn watchdog(&mut self, generation: u64) -> Result<Option<End>, VmmError> {
+        // A countdown that the guest has begun anew meanwhile is over without a consequence.
+        let Some(expired) = self.machine.bus_mut().watchdog.expire(generation) else { return Ok(None) };
+        self.wall.set_watchdog(self.machine.bus().watchdog.deadline());
+        match expired.action {
+            WatchdogAction::None => {}
+            WatchdogAction::Nmi => self.machine.nmi()?,
+            WatchdogAction::Debug => {
+                let registers = self.machine.registers()?;
+                eprintln!(
+                    "architect: watchdog stage {} expired, rip {:#x}",
+                    expired.stage, registers.general.rip
+                );
+            }
+            WatchdogAction::Pause => {
+                self.machine.flush_console()?;
+                eprintln!(
+                    "architect: the watchdog has paused the guest; it stays so until --timeout or a signal"
+                );
+                self.paused = true;
+            }
+            action @ (WatchdogAction::Reset | WatchdogAction::Poweroff) => {
+                return Ok(Some(End::Watchdog(action)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads more input if the guest has room for it; else looks again soon.
+    fn input_room(&mut self) {
+        if !self.held_input {
+            return;
+        }
+        if self.machine.bus().serial.input_waiting() <= INPUT_WAITING {
+            self.held_input = false;
+            self.wall.more_input();
+        } else {
+            self.wall.flush_later();
+        }
+    }
+}
+
+impl Outputs {
+    fn write(self, machine: &mut Machine<Console>, end: &End, places: &Places<'_>) -> Result<(), Error> {
+        if let Some(core) = self.core {
+            let registers = machine.registers()?;
+            core.finish(|file| core_file::write(file, machine.memory(), &registers, None))?;
+        }
+        if let Some((json, begin)) = self.json {
+            let mut text = summary(machine, end, places, begin.elapsed()).to_string();
+            text.push('\n');
+            json.finish(|file| std::io::Write::write_all(file, text.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+fn summary(machine: &Machine<Console>, end: &End, places: &Places<'_>, wall: Duration) -> serde_json::Value {
+    let (counts, counters) = (machine.counts(), machine.bus().counters());
+    let mut summary = json!({
+        "version": 1,
+        "end": end.name(),
+        "code": end.status(),
+        "exits": counts.exits,
+        "wall_ms": wall.as_secs_f64() * 1e3,
+        "watchdog": {"pets": counters.watchdog.pets, "expirations": counters.watchdog.expirations},
+        "serial_bytes": machine.bus().serial.bytes_sent(),
+        "stray": {
+            "reads": counts.stray_reads + counters.stray_reads,
+            "writes": counts.stray_writes + counters.stray_writes,
+        },
+    });
+    if let End::Crash(Crash { error, rip }) = end {
+        summary["crash"] = json!({
+            "suberror": error.suberror,
+            "rip": format!("{rip:#x}"),
+            "at": places.at(*rip),
+            "instruction": error.bytes.to_string(),
+        });
+    }
+    summary
+}

@@ -1,0 +1,156 @@
+//! The warm start: a guest is booted once, up to where it first rings, and every incarnation goes on from there.
+//!
+//! When the Matrix rings for the first time it has not yet read its command line. So one snapshot serves all seeds, loads and
+//! fixes: each guest finds its own command line there. Whoever goes on from the snapshot is told what was told before, so
+//! that a warm run is the same as a cold one, event by event.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::info::Doorbell;
+
+use super::Laboratory;
+use crate::error::{Error, Report};
+use crate::faults::reset::PutBack;
+use crate::files::output::AtomicFile;
+use crate::verdict::Fingerprints;
+use vmm::host::kvm::Kvm;
+use vmm::machine::loader::pvh;
+use vmm::machine::snapshot::{self, Pool, Snapshot};
+use vmm::machine::{Event, Machine, MachineConfig, Model};
+use vmm::wall::{Wall, WallConfig};
+
+/// A guest that has booted, and VMs for those that go on from there. Clones are the same.
+#[derive(Clone)]
+pub struct Warm {
+    snapshot: Arc<Snapshot>,
+    pool: Arc<Pool>,
+    /// What it was built from.
+    config: Arc<MachineConfig>,
+}
+
+impl Warm {
+    /// Boots a guest up to where it first rings; `None` if it does anything else before, or says nothing for so long.
+    pub fn boot(
+        kvm: &Kvm,
+        model: &Model,
+        config: &MachineConfig,
+        patience: Duration,
+    ) -> Result<Option<Self>, Error> {
+        let config = MachineConfig { cmdline: String::new(), ..config.clone() };
+        let (wall, _events) = Wall::spawn(WallConfig { timeout: Some(patience), ..WallConfig::default() })?;
+        let mut machine = Machine::to_be_kept(kvm, model, &config, Vec::new())?;
+        machine.attach(wall.kick());
+        let mut told = Vec::new();
+        loop {
+            let event = machine.step()?;
+            told.push(event);
+            match told.last() {
+                Some(Event::Doorbell { reason: Doorbell::Hello, .. }) => break,
+                Some(Event::Stray { .. } | Event::OutputWaits | Event::WatchdogChanged) => {}
+                _ => return Ok(None),
+            }
+        }
+        machine.bus_mut().serial.flush();
+        let said = std::mem::take(machine.bus_mut().serial.output_mut());
+        let snapshot = Arc::new(machine.snapshot()?.told(told, said));
+        let pool = Arc::new(Pool::new());
+        machine.came_from(&snapshot);
+        pool.keep(machine);
+        Ok(Some(Self { snapshot, pool, config: Arc::new(config) }))
+    }
+
+    /// Goes on from a snapshot that was saved of such a guest; `option` named the file.
+    pub fn load(
+        option: &str,
+        path: &Path,
+        config: &MachineConfig,
+        fingerprints: &Fingerprints,
+    ) -> Result<Self, Error> {
+        let (snapshot, origin) = snapshot::load(option, path)?;
+        let memory_mib = snapshot.memory().memory_mib();
+        let other = if origin != fingerprints.origin() {
+            "the snapshot was taken of another image or boot module".to_owned()
+        } else if memory_mib != config.memory_mib {
+            format!(
+                "the snapshot is of a guest with {memory_mib} MiB, the scenario wants {}",
+                config.memory_mib
+            )
+        } else {
+            let config = Arc::new(MachineConfig { cmdline: String::new(), ..config.clone() });
+            return Ok(Self { snapshot: Arc::new(snapshot), pool: Arc::new(Pool::new()), config });
+        };
+        let remedy = "take a snapshot of this scenario with --save-snapshot, or run without one";
+        Err(Error::Input(Report::new(other, format!("{option} {}", path.display()), remedy)))
+    }
+
+    /// Saves the guest where it first rings.
+    pub fn save(&self, fingerprints: &Fingerprints, file: AtomicFile) -> Result<(), Error> {
+        file.finish(|file| snapshot::save(&self.snapshot, &fingerprints.origin(), file))
+    }
+
+    /// The guest where it first rings.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Whether a guest of this configuration can go on from here.
+    fn serves(&self, config: &MachineConfig) -> bool {
+        let (ours, theirs) = (self.config.image.bytes(), config.image.bytes());
+        self.config.memory_mib == config.memory_mib
+            && (std::ptr::eq(ours, theirs) || ours == theirs)
+            && match (&self.config.module, &config.module) {
+                (Some(ours), Some(theirs)) => ours.bytes == theirs.bytes,
+                (ours, theirs) => ours.is_none() && theirs.is_none(),
+            }
+    }
+
+    /// A guest of this configuration that goes on from here, in a VM of this pool if there is one.
+    pub fn fork<W: io::Write>(
+        &self,
+        pool: &Pool,
+        host: (&Kvm, &Model),
+        config: &MachineConfig,
+        console: W,
+    ) -> Result<Machine<W>, Error> {
+        let machine = pool.fork(host, &self.snapshot, (config.timeout, config.stages), console)?;
+        pvh::write_command_line(machine.memory(), &config.cmdline);
+        Ok(machine)
+    }
+}
+
+impl Laboratory<'_> {
+    /// Boots a guest, from which all that follow go on; without it each boots by itself, and the outcome is the same. A
+    /// laboratory of the same image, module and memory can have a clone of [`Laboratory::warm`].
+    pub fn warm(&mut self) -> Result<(), Error> {
+        self.warm = Warm::boot(self.kvm, self.model, self.config, self.silence)?;
+        Ok(())
+    }
+
+    /// What guests go on from, if they do not boot by themselves.
+    fn base(&self) -> Option<&Warm> {
+        self.warm.as_ref().filter(|warm| warm.serves(self.config))
+    }
+
+    /// From where guests go on after a reset.
+    pub(super) fn put_back(&self) -> PutBack {
+        if self.base().is_some() { PutBack::Snapshot } else { PutBack::Boot }
+    }
+
+    /// A machine for the next incarnation.
+    pub(super) fn machine<W: io::Write>(&self, console: W) -> Result<Machine<W>, Error> {
+        match self.base() {
+            Some(warm) => warm.fork(&warm.pool, (self.kvm, self.model), self.config, console),
+            None => Ok(Machine::new(self.kvm, self.model, self.config, console)?),
+        }
+    }
+
+    /// An incarnation has ended; its VM can serve again.
+    pub(super) fn retire<W: io::Write>(&self, machine: Machine<W>) {
+        if let Some(warm) = &self.warm {
+            warm.pool.keep(machine);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Files that the command writes: whole or not at all.
+
+pub mod folder;
+pub mod output;

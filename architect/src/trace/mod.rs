@@ -1,0 +1,4 @@
+//! The event stream of a run: what is written down, and its hash.
+
+pub mod events;
+pub mod hash;

@@ -1,0 +1,79 @@
+//! What memory holds at one moment, kept as a file that never changes any more; and memory, running or kept, from its
+//! first page to its last.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use abi::layout::PAGE_SIZE;
+use abi::{Frame, GuestPhys};
+use introspect::memory::{OutOfRange, PhysicalMemory};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use super::GuestMemory;
+use crate::host::kvm::HostError;
+
+/// What the memory of a guest held at one moment. It does not change any more.
+#[derive(Clone)]
+pub struct Backing {
+    pub(super) file: Arc<File>,
+    /// Where in the file it begins: a multiple of the page size. The regions follow each other.
+    pub(super) offset: u64,
+    pub(super) memory_mib: u32,
+    pub(super) map: Arc<GuestMemoryMmap<()>>,
+}
+
+impl Backing {
+    /// What a file holds from `offset` on, a multiple of the page size. Nobody may change the file while this lives.
+    pub fn of(file: Arc<File>, offset: u64, memory_mib: u32) -> Result<Self, HostError> {
+        let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
+        let memory = GuestMemory::mapped(memory_mib, Some(&file), offset, flags)?;
+        Ok(Self { file, offset, memory_mib, map: memory.map })
+    }
+
+    /// Memory of the guest, MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.memory_mib
+    }
+}
+
+impl PhysicalMemory for Backing {
+    fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRange> {
+        let outside = OutOfRange { at, len: into.len() as u64 };
+        self.map.read_slice(into, GuestAddress(at.0)).map_err(|_| outside)
+    }
+
+    fn has_frame(&self, frame: Frame) -> bool {
+        let at = GuestAddress(frame.0.saturating_mul(PAGE_SIZE));
+        self.map.check_range(at, PAGE_SIZE as usize)
+    }
+}
+
+/// Memory that can be gone through from its first page to its last.
+pub trait WholeMemory {
+    /// Hands out each page with its address.
+    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize]));
+}
+
+impl WholeMemory for GuestMemory {
+    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+        each_page(&self.map, take);
+    }
+}
+
+impl WholeMemory for Backing {
+    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+        each_page(&self.map, take);
+    }
+}
+
+fn each_page(map: &GuestMemoryMmap<()>, mut take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+    let mut page = [0; PAGE_SIZE as usize];
+    for region in map.iter() {
+        for at in (0..region.len()).step_by(page.len()) {
+            let at = GuestAddress(region.start_addr().0 + at);
+            if map.read_slice(&mut page, at).is_ok() {
+                take(GuestPhys(at.0), &page);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Kernels of a few instructions: for probes, measurements and tests, which want a guest that does one thing.
+
+use std::io;
+
+use abi::GuestPhys;
+use abi::layout::PAGE_SIZE;
+use devices::watchdog::{Stages, Timeout};
+use kvm_bindings::kvm_regs;
+
+use crate::error::{Error, VmmError};
+use crate::host::cpu;
+use crate::machine::loader::{Blob, Image};
+use crate::machine::{Machine, MachineConfig};
+
+/// Where the image is loaded; the code stands behind its headers.
+pub const BASE: u64 = 0x10_0000;
+
+/// Where the note is in the file.
+const NOTE_AT: u64 = 64 + 2 * 56;
+const NOTE_BYTES: u64 = 20;
+/// Where the code is, from [`BASE`] on.
+pub const CODE_AT: u64 = NOTE_AT + NOTE_BYTES;
+
+/// Where a kernel in 64-bit mode sees the first GiB of its memory: 2 GiB below the end of all addresses.
+pub const KERNEL: u64 = 0xffff_ffff_8000_0000;
+
+/// Its page tables, from the root down.
+const TABLES: [u64; 3] = [0x8_0000, 0x8_1000, 0x8_2000];
+/// Entries of page tables: present, writable, accessed; and for 2 MiB, written (Intel SDM vol. 3, 5.5).
+const TABLE: u64 = 0x23;
+const LARGE_PAGE: u64 = 0xe3;
+
+/// Has a machine that stands before its first instruction stand there in 64-bit mode, at an address of [`KERNEL`]: in the
+/// state in which kernels are.
+pub fn enter_kernel<W: io::Write>(machine: &mut Machine<W>) -> Result<(), Error> {
+    let write = |at: u64, entry: u64| {
+        let written = machine.memory().write(GuestPhys(at), &entry.to_le_bytes());
+        written.map_err(|_| VmmError::Probe("no memory for page tables".into()))
+    };
+    let [root, middle, table] = TABLES;
+    write(root + 8 * (KERNEL >> 39 & 511), middle | TABLE)?;
+    write(middle + 8 * (KERNEL >> 30 & 511), table | TABLE)?;
+    for nth in 0..PAGE_SIZE / 8 {
+        write(table + 8 * nth, nth << 21 | LARGE_PAGE)?;
+    }
+    let mut system = machine.vcpu().sregs()?;
+    cpu::set_long_mode(&mut system, GuestPhys(root));
+    machine.vcpu().set_sregs(&system)?;
+    machine.vcpu().set_regs(&kvm_regs { rip: KERNEL + BASE + CODE_AT, rflags: 2, ..Default::default() })?;
+    Ok(())
+}
+
+/// What a guest of this 32-bit code is built from, with so much memory, MiB, a watchdog that does nothing, and no module.
+pub fn config(name: &str, code: &[u8], memory_mib: u32) -> Result<MachineConfig, Error> {
+    Ok(MachineConfig {
+        memory_mib,
+        image: Image::check(Blob { name: name.to_owned(), bytes: elf(code).into() })?,
+        cmdline: String::new(),
+        module: None,
+        timeout: Timeout::Wall,
+        stages: Stages::default(),
+    })
+}
+
+/// This 32-bit code as a PVH kernel: an ELF file with its header, one segment to load, one PVH note, and the code behind
+/// them, which is its entry.
+pub fn elf(code: &[u8]) -> Vec<u8> {
+    let bytes = CODE_AT + code.len() as u64;
+    let mut elf = Vec::new();
+    // ELF64, little-endian; an executable for x86-64.
+    elf.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0");
+    for double in [BASE + CODE_AT, 64, 0] {
+        elf.extend(double.to_le_bytes());
+    }
+    for half in [0_u16, 0, 64, 56, 2, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    // Program headers: type and flags; offset, virtual and physical address, bytes in file and memory, alignment.
+    for (kind, offset, bytes, align) in
+        [(1_u64 | 7 << 32, 0, bytes, 4096), (4 | 4 << 32, NOTE_AT, NOTE_BYTES, 4)]
+    {
+        for double in [kind, offset, BASE + offset, BASE + offset, bytes, bytes, align] {
+            elf.extend(u64::to_le_bytes(double));
+        }
+    }
+    for word in [4_u32, 4, 18] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend(b"Xen\0");
+    elf.extend(((BASE + CODE_AT) as u32).to_le_bytes());
+    elf.extend(code);
+    elf
+}

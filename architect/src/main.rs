@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use architect::cli::{Cli, Command};
-use architect::cli::{boot, doctor, run};
+use architect::cli::{boot, doctor, run, scenarios};
 use architect::error::Error;
 use architect::{bench, campaign, inspect};
 
@@ -36,6 +36,7 @@ fn execute(command: Command) -> Result<u8, Error> {
         Command::Replay(args) => campaign::replay::replay(&args),
         Command::Minimise(args) => campaign::minimise::minimise(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Scenarios(args) => scenarios::scenarios(&args),
         Command::Bench(args) => bench::bench(&args),
     }
 }

@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod doctor;
 pub mod run;
+pub mod scenarios;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub enum Command {
     Minimise(MinimiseArgs),
     /// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
     Inspect(InspectArgs),
+    /// List the scenarios that are shipped inside the command
+    Scenarios(ScenariosArgs),
     /// Measure what this program costs, beside the least that this host allows
     Bench(BenchArgs),
 }
@@ -100,6 +103,26 @@ pub struct BenchArgs {
     /// One JSON document on standard output, and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// List the scenarios that are shipped inside the command
+#[derive(Debug, Args)]
+pub struct ScenariosArgs {
+    /// What to print; without it the list.
+    #[command(subcommand)]
+    pub subject: Option<ScenariosSubject>,
+}
+
+/// What `architect scenarios` prints.
+#[derive(Debug, Subcommand)]
+pub enum ScenariosSubject {
+    /// Print the text of a shipped scenario, to start an own one from
+    Show {
+        /// The scenario's name
+        name: String,
+    },
+    /// Print the reference of all keys, as Markdown
+    Keys,
 }
 
 /// Boot any PVH ELF kernel: its serial port on standard output, its exit status as ours
@@ -140,7 +163,7 @@ pub struct BootArgs {
 /// Run a scenario
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The scenario, a TOML file
+    /// The scenario: a TOML file, or the name of a shipped one
     pub scenario: PathBuf,
     /// The seed, instead of the scenario's own
     #[arg(long, value_name = "N")]

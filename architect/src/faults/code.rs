@@ -13,7 +13,7 @@ use abi::layout::{KERNEL_BASE, PORT_TRAP};
 use abi::{GuestPhys, GuestVirt};
 use introspect::symbols::Symbols;
 
-use super::language::{Code, Fault, Mistake, When};
+use crate::scenario::fault::model::{Code, Fault, Mistake, When};
 
 /// `out PORT_TRAP, al`.
 pub const TRAP: [u8; 2] = [0xe6, PORT_TRAP as u8];
@@ -191,7 +191,7 @@ fn bytes_at(image: &[u8], at: GuestVirt) -> Option<[u8; 2]> {
 mod tests {
     use super::*;
     use crate::cli::run::MATRIX;
-    use crate::faults::keys::FaultKeys;
+    use crate::scenario::fault::keys::FaultKeys;
 
     fn traps(when: &str) -> Result<Traps, String> {
         let keys: FaultKeys =

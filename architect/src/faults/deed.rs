@@ -4,8 +4,8 @@ use abi::Pid;
 use abi::info::Command;
 use abi::trace::{Kind, Record};
 
-use super::fields::Register;
 use super::target::{Missing, Word};
+use crate::scenario::fault::fields::Register;
 
 /// One thing to be done to the guest.
 #[must_use]

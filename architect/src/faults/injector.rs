@@ -20,11 +20,11 @@ use abi::trace::{Kind, Record};
 use introspect::memory::PhysicalMemory;
 
 use super::deed::{Act, Deed, Noise, Note};
-use super::draw::Stream;
-use super::language::{Bits, Device, Fault, Place, What, When};
 use super::residue::Change;
 use super::target::{self, HARDWARE_BITS, Missing, Scene, Word};
 use crate::beats::Beat;
+use crate::scenario::fault::draw::Stream;
+use crate::scenario::fault::model::{Bits, Device, Fault, Place, What, When};
 
 /// The faults of one life.
 #[derive(Debug, Default)]

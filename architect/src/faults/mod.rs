@@ -8,19 +8,12 @@
 //! That a fault names a process is no puppet's string: the user's label picks a target, from outside, and neither the
 //! guest's kernel nor the monitor ever learns of it.
 
-pub mod choice;
 pub mod code;
 pub mod deed;
 pub mod digest;
-pub mod draw;
-pub mod fields;
 pub mod injector;
-pub mod keys;
-pub mod language;
 pub mod outcome;
 pub mod reset;
 pub mod residue;
 pub mod target;
 pub mod unread;
-
-mod check;

@@ -11,8 +11,8 @@ use introspect::paging::{PageSize, Paging, bits};
 use introspect::space::{Guest, Process};
 use introspect::walk::{Budget, Half};
 
-use super::draw::Stream;
-use super::language::{Place, Who};
+use crate::scenario::fault::draw::Stream;
+use crate::scenario::fault::model::{Place, Who};
 
 /// Bits of a page-table entry that the processor sets by itself, accessed and dirty: when, is not to be known (Intel SDM
 /// vol. 3, 4.8), so no event and no comparison may depend on them.

@@ -28,8 +28,8 @@ use introspect::space::Guest;
 
 use super::deed::Act;
 use super::injector::Injector;
-use super::language::{Fault, Place, What, When};
 use super::target::Scene;
+use crate::scenario::fault::model::{Fault, Place, What, When};
 use crate::trace::hash::{Marks, TraceHash};
 
 /// A golden run, watched for what is read in it.

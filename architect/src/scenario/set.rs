@@ -1,23 +1,16 @@
-//! Values from elsewhere in place of a scenario's own: from the command line, and from a sweep.
+//! Puts values into a scenario's table: from the command line, and from a sweep.
 
-use super::Scenario;
-use crate::error::{Error, Report};
-
-/// The scenario with one more value from the command line in its table.
-pub(super) fn with(table: &mut toml::Table, key: &str, value: &str) -> Result<Scenario, Error> {
-    let wrong = |what: &str, remedy| Error::Input(Report::new(what, format!("--set {key}={value}"), remedy));
-    // What is no TOML value is a word without its quotes.
-    let parsed =
-        format!("value = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
-    let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    put(table, key, parsed)
-        .map_err(|what| wrong(what, "write a key with its section and a value, as in vm.memory-mib=24"))?;
-    table.clone().try_into().map_err(|error: toml::de::Error| {
-        wrong(error.message(), "the keys and their values are described in scenarios/README.md")
-    })
+/// The TOML value that `text` is; a word without quotes is a string.
+pub(super) fn value(text: &str) -> toml::Value {
+    parse(text).unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }
 
-/// Puts a value into a table, by a key with its sections; `fault[2]` is the third of a list.
+/// The TOML value that `text` is.
+pub(super) fn parse(text: &str) -> Option<toml::Value> {
+    format!("value = {text}").parse::<toml::Table>().ok()?.remove("value")
+}
+
+/// Puts a value into a table under a key with its sections; `fault[2]` is the third element of a list.
 pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), &'static str> {
     let mut parts: Vec<_> = key.split('.').collect();
     let last = parts.pop().filter(|last| !last.is_empty()).ok_or("a key is missing")?;

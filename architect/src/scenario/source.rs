@@ -3,12 +3,10 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::suggest;
 use crate::error::{Error, Report};
 
-/// Told where the types say that a value is none.
-const REMEDY: &str = "the keys and their values are described in scenarios/README.md";
-
-/// A scenario's text, and what the command line puts in its place.
+/// A scenario's text, and the values from the command line that replace its own.
 pub(super) struct Source<'a> {
     pub(super) text: &'a str,
     /// The file's name in messages.
@@ -17,7 +15,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// A value that makes no sense, by its key: `fault[2].when.tick`.
+    /// The error about a value that makes no sense, by its key: `fault[2].when.tick`.
     pub(super) fn wrong(&self, key: &str, what: String, remedy: &str) -> Error {
         if let Some((key, value)) = self.sets.iter().rev().find(|(set, _)| key == set || below(key, set)) {
             return Error::Input(Report::new(what, format!("--set {key}={value}"), remedy));
@@ -34,15 +32,15 @@ impl Source<'_> {
     pub(super) fn wrong_type(&self, error: &toml::de::Error) -> Error {
         let offset = error.span().map_or(0, |span| span.start);
         let mut place = self.at(offset);
-        // A file that is no TOML still has keys up to where it is not.
+        // Even a file that is no TOML has keys up to the place of the mistake.
         let (table, _) = DeTable::parse_recoverable(self.text);
         if let Some(key) = key_at(table.get_ref(), offset).or_else(|| self.word_at(offset)) {
             place = format!("{place}, key {key}");
         }
-        Error::Input(Report::new(error.message().to_owned(), place, REMEDY))
+        Error::Input(Report::new(error.message().to_owned(), place, suggest::remedy(error.message())))
     }
 
-    /// What may be a key that is there a second time.
+    /// The word at this offset: a key that stands in the file a second time.
     fn word_at(&self, offset: usize) -> Option<String> {
         let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let rest = self.text.get(offset..)?;
@@ -58,7 +56,8 @@ impl Source<'_> {
     }
 }
 
-/// A mistake that shows only when a scenario is held against something else: the error about this key of the file at `place`.
+/// The error about a key of the file at `place` that is wrong only in the light of something else, such as the programs
+/// of the boot module.
 pub fn wrong_in(place: &str, key: &str, what: String, remedy: &str) -> Error {
     let text = std::fs::read_to_string(place).unwrap_or_default();
     Source { text: &text, place, sets: &[] }.wrong(key, what, remedy)
@@ -68,7 +67,7 @@ fn below(key: &str, section: &str) -> bool {
     key.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
-/// Where the value of a key begins; that of the section which it is missing in, if it is not there.
+/// The offset of a key's value, or of the section that lacks the key.
 fn offset_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
     let (name, rest) = match key.find(['.', '[']) {
         Some(end) => key.split_at(end),
@@ -90,13 +89,13 @@ fn within(value: &Spanned<DeValue<'_>>, rest: &str) -> usize {
     deeper.unwrap_or(value.span().start)
 }
 
-/// The key whose name or value is at this place.
+/// The key whose name or value is at this offset.
 fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
     let (name, value) = table
         .iter()
         .find(|(key, value)| key.span().contains(&offset) || value.span().contains(&offset))
         .or_else(|| {
-            // The entries of a section may stand far from its head.
+            // The entries of a section may be far from its header.
             table.iter().find(|(_, value)| in_value(value, offset).is_some())
         })?;
     Some(format!("{}{}", name.get_ref(), in_value(value, offset).unwrap_or_default()))

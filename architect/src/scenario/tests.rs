@@ -1,6 +1,7 @@
 //! Scenarios, right and wrong.
 
 use super::*;
+use crate::error::Error;
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<Scenario, Error> {
@@ -27,8 +28,8 @@ fn values_from_the_command_line_come_last() {
 }
 
 #[test]
-fn every_fix_reaches_the_kernel_by_its_name() {
-    for fix in ["pager", "ids", "monitor", "priorities"] {
+fn every_fix_of_the_kernel_reaches_it_by_its_name() {
+    for fix in ["pager", "ids", "priorities"] {
         let off = with(&[]).unwrap().command_line();
         let on = with(&[(&format!("fixes.{fix}"), "true")]).unwrap().command_line();
         assert!(off.contains(&format!(" fix.{fix}=0 ")), "{off}");
@@ -37,7 +38,12 @@ fn every_fix_reaches_the_kernel_by_its_name() {
 }
 
 #[test]
-fn the_clock_is_told_where_it_is_not_the_usual_one() {
+fn the_fix_of_the_monitor_is_not_told_to_the_guest() {
+    assert_eq!(with(&[]).unwrap().command_line(), with(&[("fixes.monitor", "true")]).unwrap().command_line());
+}
+
+#[test]
+fn the_guest_is_told_of_the_apic_clock_only() {
     assert!(!with(&[]).unwrap().command_line().contains("clock="));
     assert!(with(&[("vm.clock", "apic")]).unwrap().command_line().contains(" clock=apic "));
 }
@@ -92,7 +98,7 @@ fn a_sweep_can_vary_a_key_of_a_fault() {
     let text = "name = \"x\"\n[[fault]]\nwhen = { tick = 5 }\nwhat = { pause = 3 }\n[sweep]\n\"fault[0]\".what.pause = [1, 50]";
     let pauses: Vec<_> =
         parse(text).unwrap().cells().iter().map(|cell| cell.scenario.faults()[0].what).collect();
-    assert_eq!(pauses, [1, 50].map(crate::faults::language::What::Pause));
+    assert_eq!(pauses, [1, 50].map(crate::scenario::fault::model::What::Pause));
 }
 
 #[test]

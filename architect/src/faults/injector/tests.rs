@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
-use crate::faults::keys::FaultKeys;
+use crate::scenario::fault::keys::FaultKeys;
 use vmm::host::memory::GuestMemory;
 
 const ROOM: usize = 16;

@@ -7,8 +7,8 @@ use introspect::walk::Budget;
 use proptest::prelude::*;
 
 use super::*;
-use crate::faults::keys::FaultKeys;
 use crate::guest::places::Places;
+use crate::scenario::fault::keys::FaultKeys;
 use crate::trace::events::Events;
 
 const FRAMES: usize = 64;

@@ -205,7 +205,8 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(key: &str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// A mistake at this key.
+    pub fn new(key: &str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { key: key.to_owned(), what: what.into(), remedy: remedy.into() }
     }
 }

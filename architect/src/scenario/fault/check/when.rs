@@ -6,8 +6,8 @@ use super::place::place;
 use super::values::{first, number, one_of, who, words};
 use super::{Checked, MOST};
 use crate::beats::Beat;
-use crate::faults::keys::WhenKeys;
-use crate::faults::language::{Code, Mistake, Place, When};
+use crate::scenario::fault::keys::WhenKeys;
+use crate::scenario::fault::model::{Code, Mistake, Place, When};
 
 const WHEN: &str = "tick, event, symbol, line, code, changed, beat";
 

@@ -5,10 +5,10 @@ use abi::layout::USER_END;
 
 use super::Checked;
 use super::values::{first, number, one_of, who, words};
-use crate::faults::choice::{Choice, Spot};
-use crate::faults::fields::{Field, Register};
-use crate::faults::keys::WhereKeys;
-use crate::faults::language::{Device, Mistake, Place, Who};
+use crate::scenario::fault::choice::{Choice, Spot};
+use crate::scenario::fault::fields::{Field, Register};
+use crate::scenario::fault::keys::WhereKeys;
+use crate::scenario::fault::model::{Device, Mistake, Place, Who};
 
 const WHERE: &str = "register, physical, frame, virtual, page-table, descriptor, message, device, process";
 

@@ -1,12 +1,12 @@
 //! A fault as a scenario has it: keys that are there or not. What they mean together is said by
-//! [`Fault`](super::language::Fault).
+//! [`Fault`](super::model::Fault).
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::choice::{Choice, Name, Number, Scalar, Spot};
 use super::draw::Stream;
-use super::language::Fault;
+use super::model::Fault;
 
 /// A `[[fault]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ macro_rules! keys {
         }
 
         impl $name {
+            /// The names of the keys, as Rust writes them, and what they mean.
+            pub const DOCS: &[(&str, &str)] = &[$((stringify!($key), concat!($($key_doc,)+)),)+];
+
             /// Whether no key is given.
             pub fn is_empty(&self) -> bool {
                 $(self.$key.is_none())&&+

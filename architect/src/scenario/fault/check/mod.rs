@@ -1,7 +1,7 @@
 //! From keys to a fault: what makes sense together, and what does not and why.
 
 use super::keys::FaultKeys;
-use super::language::{Device, Fault, Mistake, Place, What};
+use super::model::{Device, Fault, Mistake, Place, What};
 use place::place;
 use values::number;
 use what::what;

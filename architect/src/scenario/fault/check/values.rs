@@ -3,8 +3,8 @@
 use abi::Pid;
 
 use super::Checked;
-use crate::faults::choice::{Choice, Name, Number, Scalar};
-use crate::faults::language::{Mistake, Who};
+use crate::scenario::fault::choice::{Choice, Name, Number, Scalar};
+use crate::scenario::fault::model::{Mistake, Who};
 
 pub(super) fn one_of(key: &str, given: &[&String], all: &str) -> Mistake {
     let what = match given {

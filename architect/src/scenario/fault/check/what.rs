@@ -2,9 +2,9 @@
 
 use super::values::{number, one_of};
 use super::{Checked, MOST};
-use crate::faults::choice::Number;
-use crate::faults::keys::WhatKeys;
-use crate::faults::language::{Bits, Mistake, What};
+use crate::scenario::fault::choice::Number;
+use crate::scenario::fault::keys::WhatKeys;
+use crate::scenario::fault::model::{Bits, Mistake, What};
 
 const WHAT: &str = "flip, stuck-at, swap, drop, delay, duplicate, kill, pause, nmi, lost, spurious, withhold";
 

@@ -38,6 +38,8 @@ pub enum Show {
     Number(&'static str),
     /// An address or frame, in hexadecimal.
     Hex(&'static str),
+    /// The address of an instruction. It depends on the compiler, so the hash of a run leaves it out.
+    Code(&'static str),
     /// A process id.
     Process(&'static str),
 }
@@ -65,7 +67,7 @@ macro_rules! kinds {
 
             /// What the record's `a`, `b` and `c` are.
             pub const fn fields(self) -> [Show; 3] {
-                use Show::{Hex, Nothing, Number, Process};
+                use Show::{Code, Hex, Nothing, Number, Process};
                 #[allow(unused)]
                 const UNUSED: (fn(&'static str) -> Show, fn(&'static str) -> Show) = (Hex, Process);
                 match self { $(Self::$name => [$a, $b, $c],)+ }
@@ -82,7 +84,7 @@ kinds! {
     /// A process ended by itself.
     Exit = 3, "exit", Number("status"), Nothing, Nothing;
     /// A process was ended by a fault of its own.
-    Fault = 4, "fault", Number("vector"), Hex("rip"), Hex("address");
+    Fault = 4, "fault", Number("vector"), Code("rip"), Hex("address");
     /// A process was killed.
     Kill = 5, "kill", Nothing, Process("by"), Nothing;
     /// A message was sent to a port.
@@ -113,7 +115,7 @@ kinds! {
     /// A write came too late: its window had been taken down, it went to the process's own spare page.
     LateWrite = 18, "late-write", Nothing, Hex("address"), Nothing;
     /// The NMI handler ran; where the processor was.
-    Nmi = 19, "nmi", Number("cpl"), Hex("rip"), Number("since-pet");
+    Nmi = 19, "nmi", Number("cpl"), Code("rip"), Number("since-pet");
     /// The NMI handler's verdict: 1 is critical.
     Verdict = 20, "verdict", Number("critical"), Number("alive"), Number("crashes");
 
@@ -131,7 +133,7 @@ kinds! {
     /// A signal was sent.
     Signal = 26, "signal", Number("number"), Process("by"), Nothing;
     /// A piece of the caller's code runs in kernel context (`on` is 1), or has ended (0).
-    Phone = 27, "phone", Number("on"), Hex("function"), Nothing;
+    Phone = 27, "phone", Number("on"), Code("function"), Nothing;
     /// A system call of an older version was made.
     OldCall = 28, "old-call", Number("call"), Number("version"), Nothing;
     /// An Agent has found a violator: `heuristic` is one of [`crate::agents::Heuristic`].

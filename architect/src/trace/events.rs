@@ -1,6 +1,6 @@
 //! The event stream of a run: records in order, hashed, written as JSON Lines.
 //!
-//! What real time decided is written, but not hashed ([`crate::trace::hash`]).
+//! Records that real time decided are written, but not hashed ([`crate::trace::hash`]).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -103,11 +103,10 @@ fn json(record: &Record, seq: u64, incarnation: u32, unrepeatable: bool, places:
         match field {
             Show::Nothing => {}
             Show::Number(name) => drop(object.insert(name.into(), value.into())),
-            Show::Hex(name) => {
+            Show::Hex(name) => drop(object.insert(name.into(), format!("{value:#x}").into())),
+            Show::Code(name) => {
                 object.insert(name.into(), format!("{value:#x}").into());
-                if name == "rip"
-                    && let Some(place) = places.at(value)
-                {
+                if let Some(place) = places.at(value) {
                     object.insert("at".into(), place.into());
                 }
             }
@@ -150,7 +149,7 @@ mod tests {
             for field in kind.fields() {
                 let name = match field {
                     Show::Nothing => continue,
-                    Show::Number(name) | Show::Hex(name) | Show::Process(name) => name,
+                    Show::Number(name) | Show::Hex(name) | Show::Code(name) | Show::Process(name) => name,
                 };
                 assert!(line.get(name).is_some(), "{name} of {line}");
                 assert!(!["tick", "seq", "kind", "pid"].contains(&name), "{line}");

@@ -1,15 +1,18 @@
-//! The hash of an event stream, and marks along the way: what the hash was after every so many records. Of a stream of which
-//! only these were kept, the marks tell where about another one parts from it.
+//! The hash of an event stream, and marks along the way: the hash after every so many records. From the marks alone one
+//! can tell about where another stream departs from this one.
+//!
+//! Addresses of instructions are not hashed: they depend on the compiler, and the same events must give the same hash
+//! whatever built the image.
 
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use abi::trace::Record;
+use abi::trace::{Kind, Record, Show};
 use blake3::Hasher;
 use zerocopy::IntoBytes;
 
-/// The hash of a stream: BLAKE3 over the 32 bytes of each record, in order.
+/// The hash of a stream: BLAKE3 over the 32 bytes of each record, in order, with 0 in place of code addresses.
 #[derive(Clone, Debug)]
 pub struct TraceHash {
     hash: Hasher,
@@ -26,7 +29,7 @@ impl Default for TraceHash {
 impl TraceHash {
     /// Takes the next record.
     pub fn push(&mut self, record: &Record) {
-        self.hash.update(record.as_bytes());
+        self.hash.update(without_code_addresses(record).as_bytes());
         self.count += 1;
         if !self.count.is_multiple_of(self.marks.every) {
             return;
@@ -42,6 +45,27 @@ impl TraceHash {
     pub fn finish(self) -> (String, Marks) {
         (self.hash.finalize().to_hex().to_string(), self.marks)
     }
+}
+
+/// The record with 0 in place of each address of an instruction.
+fn without_code_addresses(record: &Record) -> Record {
+    let mut rest = *record;
+    let Some(kind) = Kind::from_raw(record.kind) else { return rest };
+    let [a, b, c] = kind.fields().map(|field| matches!(field, Show::Code(_)));
+    if a {
+        rest.a = 0;
+    }
+    if b {
+        // A fault of an instruction fetch names the same address twice.
+        if rest.c == rest.b {
+            rest.c = 0;
+        }
+        rest.b = 0;
+    }
+    if c {
+        rest.c = 0;
+    }
+    rest
 }
 
 /// The first 32 bits of what the hash of a stream was after every so many records, a power of two. As text: that number, a
@@ -123,6 +147,26 @@ mod tests {
             prop_assert!(closed || range.start + u64::from((len + more) / 32 + 1) >= u64::from(len));
             prop_assert_eq!(then.to_string().parse::<Marks>(), Ok(then));
         }
+    }
+
+    #[test]
+    fn code_addresses_are_not_hashed_and_all_else_is() {
+        let hash = |record: Record| {
+            let mut hash = TraceHash::default();
+            hash.push(&record);
+            hash.finish().0
+        };
+        let nmi =
+            Record { kind: Kind::Nmi as u16, a: 3, b: 0xffff_ffff_8010_0000, c: 200, ..Record::default() };
+        assert_eq!(hash(nmi), hash(Record { b: 0xffff_ffff_8010_0004, ..nmi }));
+        assert_ne!(hash(nmi), hash(Record { a: 0, ..nmi }));
+        assert_ne!(hash(nmi), hash(Record { c: 201, ..nmi }));
+        let fetch =
+            Record { kind: Kind::Fault as u16, a: 14, b: 0x40_0000, c: 0x40_0000, ..Record::default() };
+        assert_eq!(hash(fetch), hash(Record { b: 0x40_1000, c: 0x40_1000, ..fetch }));
+        assert_ne!(hash(fetch), hash(Record { c: 0x80_0000, ..fetch }));
+        let lend = Record { kind: Kind::Lend as u16, b: 0x20, ..Record::default() };
+        assert_ne!(hash(lend), hash(Record { b: 0x21, ..lend }));
     }
 
     #[test]

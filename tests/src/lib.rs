@@ -301,15 +301,15 @@ pub fn events(folder: &Path) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("an event is an object")).collect()
 }
 
-/// The README shows this run, with as many events as it has. Its hash is that of an image by one compiler: places in the
-/// kernel are in it.
+/// Checks that README shows this run: as many events, and its trace hash.
 pub fn check_readme(scenario: &str, verdict: &serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = std::fs::read_to_string(path).expect("the README");
     let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("{scenario}, seed ")));
     let shown = lines.find(|line| line.starts_with("  trace ")).expect("a run and its trace");
-    let events = format!(" {} events, ", verdict["events"]);
-    assert!(shown.contains(&events), "README.md shows another run of {scenario}:{shown}, not{events}");
+    let hash = verdict["trace_hash"].as_str().expect("a verdict has a hash");
+    let trace = format!("  trace     {} events, {}", verdict["events"], &hash[..16]);
+    assert_eq!(shown, trace, "README.md shows another run of {scenario}");
 }
 
 /// A trace hash must be the same on every host: the first host writes it to the file that `ARCHITECT_HASH_FILE` names,

@@ -1,9 +1,33 @@
 //! Errors of the command, by cause, and so by exit status.
 
+use std::fmt;
+
 use vmm::host::error::HostError;
 use vmm::machine::loader::ImageError;
 
 pub use vmm::error::{Report, VmmError};
+
+/// A signal of the operating system, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(pub i32);
+
+impl Signal {
+    /// The exit status of a command that it ended, as shells have it: 128 plus the number.
+    pub fn exit_status(self) -> u8 {
+        128_u8.saturating_add(u8::try_from(self.0).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            libc::SIGINT => f.write_str("an interrupt (SIGINT)"),
+            libc::SIGTERM => f.write_str("a request to terminate (SIGTERM)"),
+            libc::SIGHUP => f.write_str("the end of the terminal (SIGHUP)"),
+            number => write!(f, "signal {number}"),
+        }
+    }
+}
 
 /// Everything that can end a command.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +41,9 @@ pub enum Error {
     /// The machine could not be built, run or restored.
     #[error("{0}")]
     Machine(#[from] vmm::Error),
+    /// A signal ended the command.
+    #[error("ended by {0}")]
+    Interrupted(Signal),
     /// One run of a campaign failed.
     #[error("run {run} with seed {seed}: {error}")]
     InRun {
@@ -30,8 +57,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Adds the run of a campaign in which the error happened.
+    /// Adds the run of a campaign in which the error happened. An interruption concerns the whole campaign.
     pub fn in_run(self, run: u64, seed: u64) -> Self {
+        if let Self::Interrupted(_) = self {
+            return self;
+        }
         Self::InRun { run, seed, error: Box::new(self) }
     }
 
@@ -42,6 +72,7 @@ impl Error {
             Self::Input(_) | Self::Machine(vmm::Error::Input(_) | vmm::Error::Image(_)) => 2,
             Self::Machine(vmm::Error::Host(_)) => 3,
             Self::Machine(vmm::Error::Vmm(_)) => 4,
+            Self::Interrupted(signal) => signal.exit_status(),
             Self::InRun { error, .. } => error.exit_status(),
         }
     }
@@ -78,5 +109,7 @@ mod tests {
         assert_eq!(Error::from(HostError::ApiVersion(11)).exit_status(), 3);
         assert_eq!(Error::from(VmmError::BadExit).exit_status(), 4);
         assert_eq!(Error::from(VmmError::BadExit).in_run(7, 8).exit_status(), 4);
+        let interrupted = Error::Interrupted(Signal(15)).in_run(7, 8);
+        assert!(matches!(interrupted, Error::Interrupted(_)) && interrupted.exit_status() == 143);
     }
 }

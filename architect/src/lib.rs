@@ -18,6 +18,7 @@ pub mod faults;
 pub mod files;
 pub mod guest;
 pub mod inspect;
+pub mod outcome;
 pub mod report;
 pub mod scenario;
 pub mod trace;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::analysis::detection::Detection;
@@ -13,52 +12,11 @@ use crate::beats::Beats;
 use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
 use crate::faults::unread::Unread;
+use crate::guest::image::Fingerprints;
+use crate::outcome::Outcome;
 use crate::scenario::Scenario;
 use crate::trace::hash::Marks;
-use vmm::machine::snapshot::Origin;
 use vmm::probe;
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It lasted its time, and nothing was wrong.
-    Healthy,
-    /// It lasted its time and nothing was damaged, but processes were killed, started again or tagged without need.
-    Disturbed,
-    /// It lasted its time, but memory was shared wrongly or both writable and executable, datagrams were damaged, or
-    /// processes crashed.
-    Corrupted,
-    /// It collapsed, was reset, and came up healthy.
-    Recovered,
-    /// It collapsed, and did not come up healthy.
-    Crashed,
-    /// It made no progress, and nothing brought it back.
-    Hung,
-    /// With faults: nothing shows, and nothing is left of them.
-    Masked,
-    /// With faults: nothing shows, but something is left of them.
-    Latent,
-    /// With faults: somebody noticed.
-    Detected,
-}
-
-impl Outcome {
-    /// The name in verdicts and scenarios.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Disturbed => "disturbed",
-            Self::Corrupted => "corrupted",
-            Self::Recovered => "recovered",
-            Self::Crashed => "crashed",
-            Self::Hung => "hung",
-            Self::Masked => "masked",
-            Self::Latent => "latent",
-            Self::Detected => "detected",
-        }
-    }
-}
 
 /// What was counted over all incarnations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,22 +61,6 @@ impl Tally {
         } else {
             Outcome::Healthy
         }
-    }
-}
-
-/// What a guest is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fingerprints {
-    /// Of the kernel's image.
-    pub image_sha256: String,
-    /// Of the boot module, if it is not the image's own.
-    pub module_sha256: Option<String>,
-}
-
-impl Fingerprints {
-    /// The same, as it stands in a snapshot's file.
-    pub fn origin(&self) -> Origin {
-        Origin { image_sha256: self.image_sha256.clone(), module_sha256: self.module_sha256.clone() }
     }
 }
 
@@ -232,7 +174,7 @@ impl Verdict<'_> {
     }
 
     /// What was expected and did not happen.
-    pub fn disappointments(&self) -> Vec<String> {
+    pub fn unmet_expectations(&self) -> Vec<String> {
         let expect = &self.scenario.expect;
         let reached = self.beats.reached();
         let missing = expect.beats.iter().filter(|beat| !reached.contains_key(beat));

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use abi::info::Doorbell;
 use architect::analysis::observer::Observer;
-use architect::cli::run::machine_config;
-use architect::experiment::{Compare, End, Laboratory, Warm};
+use architect::experiment::{Compare, Laboratory, Warm};
+use architect::guest::image::{Fingerprints, machine_config};
 use architect::scenario::Scenario;
-use architect::verdict::Fingerprints;
 use iced_x86::code_asm::*;
 use vmm::machine::snapshot::Pool;
 use vmm::machine::tiny;
@@ -49,10 +48,7 @@ impl Host {
             compare: Compare::Nothing,
             warm,
         };
-        match lab.experiment(None).unwrap() {
-            End::Verdict(verdict) => verdict.trace_hash.clone().expect("virtual time"),
-            End::Signal(number) => panic!("signal {number}"),
-        }
+        lab.experiment(None).unwrap().trace_hash.expect("virtual time")
     }
 
     /// A guest of a few instructions, run again and again until told to stop; each time for a moment at most.

@@ -1,16 +1,15 @@
-//! Campaigns: how much faster as many jobs as there are processors are than one; and what a campaign does for each run
-//! beside the run itself, held against putting the same row into a database.
+//! Campaigns: the speed-up of one job per processor over one job; and the cost of a campaign per run beside the run
+//! itself, compared with storing the same row in a database.
 
 use std::time::Instant;
 
 use super::measure::Row;
-use crate::campaign::database::Database;
-use crate::campaign::identity::Identity;
 use crate::campaign::plan::{Plan, Vary};
 use crate::campaign::row;
 use crate::campaign::shard::Shard;
-use crate::campaign::subject::{RunEnd, Subject};
-use crate::campaign::workers::{Ended, make_all};
+use crate::campaign::store::Database;
+use crate::campaign::subject::Subject;
+use crate::campaign::workers::run_all;
 use crate::error::{Error, VmmError};
 use crate::scenario::Scenario;
 use vmm::host::kvm::Kvm;
@@ -24,7 +23,7 @@ const ROWS: u64 = 500;
 /// Measures both.
 pub(super) fn measure(_kvm: &Kvm) -> Result<Vec<Row>, Error> {
     let scenario = Scenario::parse(include_str!("campaign.toml"), "campaign.toml", None, &[])?;
-    let subject = Subject::of(scenario, "campaign.toml")?;
+    let subject = Subject::new(scenario, "campaign.toml")?;
     let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
@@ -33,7 +32,7 @@ pub(super) fn measure(_kvm: &Kvm) -> Result<Vec<Row>, Error> {
     }
     let rate = Row::of("campaign", "Hz", rates);
 
-    let Some(row) = one_row(&subject)? else { return Ok(vec![rate]) };
+    let row = subject.run(Plan::new(Vary::Seed, 1, 1, 1, Shard::WHOLE)?.run(0))?;
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         times[0].push(own_work(&subject, &row, 1)?);
@@ -47,7 +46,7 @@ fn rate(subject: &Subject, jobs: usize) -> Result<f64, Error> {
     let plan = Plan::new(Vary::Seed, 1, 1, RUNS * jobs as u64, Shard::WHOLE)?;
     let begin = Instant::now();
     let mut made = 0_u32;
-    let ended = make_all(
+    run_all(
         plan.runs(),
         jobs,
         |run| subject.run(run),
@@ -56,18 +55,7 @@ fn rate(subject: &Subject, jobs: usize) -> Result<f64, Error> {
             Ok(())
         },
     )?;
-    match ended {
-        Ended::Complete => Ok(f64::from(made) / begin.elapsed().as_secs_f64()),
-        Ended::Signal(_) => Err(interrupted()),
-    }
-}
-
-fn one_row(subject: &Subject) -> Result<Option<row::Row>, Error> {
-    let plan = Plan::new(Vary::Seed, 1, 1, 1, Shard::WHOLE)?;
-    match subject.run(plan.run(0))? {
-        RunEnd::Row(row) => Ok(Some(*row)),
-        RunEnd::Signal(_) => Err(interrupted()),
-    }
+    Ok(f64::from(made) / begin.elapsed().as_secs_f64())
 }
 
 /// Microseconds a run of a campaign whose runs take no time.
@@ -78,10 +66,9 @@ fn own_work(subject: &Subject, row: &row::Row, jobs: usize) -> Result<f64, Error
             let row = row::Row { run: run.number, seed: run.seed, ..row.clone() };
             // What each real run needs, too: its own scenario and configuration.
             std::hint::black_box(subject.prepare(run)?);
-            Ok(RunEnd::Row(Box::new(row)))
+            Ok(row)
         };
-        let _: Ended = make_all(plan.runs(), jobs, make, |row| database.add(&row))?;
-        Ok(())
+        run_all(plan.runs(), jobs, make, |row| database.add(&row))
     })
 }
 
@@ -97,13 +84,9 @@ fn in_database(
     work: impl FnOnce(&mut Database) -> Result<(), Error>,
 ) -> Result<f64, Error> {
     let folder = tempfile::tempdir().map_err(VmmError::resource("a scratch folder"))?;
-    let identity = Identity::of(subject, Vary::Seed, Shard::WHOLE);
+    let identity = subject.identity(Vary::Seed, Shard::WHOLE);
     let mut database = Database::open(&folder.path().join("bench.db"), &identity, false)?;
     let begin = Instant::now();
     work(&mut database)?;
     Ok(begin.elapsed().as_secs_f64() * 1e6 / ROWS as f64)
-}
-
-fn interrupted() -> Error {
-    VmmError::Probe("a signal ended the runs".into()).into()
 }

@@ -9,9 +9,9 @@ use introspect::Changed;
 
 use super::measure::Row;
 use crate::analysis::observer::Observer;
-use crate::cli::run;
 use crate::error::{Error, VmmError};
 use crate::experiment::Warm;
+use crate::guest::image;
 use crate::scenario::Scenario;
 use vmm::host::kvm::Kvm;
 use vmm::machine::snapshot::Pool;
@@ -27,7 +27,7 @@ pub(super) fn measure(kvm: &Kvm) -> Result<Vec<Row>, Error> {
     let model = Model::of(kvm)?;
     let text = include_str!("../../../scenarios/healthy.toml");
     let scenario = Scenario::parse(text, "healthy.toml", None, &[])?;
-    let config = run::machine_config(&scenario, None)?;
+    let config = image::machine_config(&scenario, None)?;
     let warm = Warm::boot(kvm, &model, &config, PATIENCE)?
         .ok_or_else(|| VmmError::Probe("the Matrix did not boot".into()))?;
     let pool = Pool::new();

@@ -1,9 +1,12 @@
 //! What makes two campaigns the same one: rows of different ones must not be mixed.
 
-use crate::campaign::effects::Levels;
 use crate::campaign::plan::Vary;
 use crate::campaign::shard::Shard;
-use crate::campaign::subject::Subject;
+use crate::guest::image::Fingerprints;
+use crate::scenario::{Cell, Expect, Scenario};
+
+/// The values of a sweep's keys in one cell, in the order of the keys.
+pub type Levels = Vec<String>;
 
 /// The facts that rows depend on, and the part of the campaign that a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,28 +33,29 @@ impl Identity {
     /// The version of the table. A database of another version is refused.
     pub const FORMAT: u32 = 2;
 
-    /// Of a campaign about to be made.
-    pub fn of(subject: &Subject, vary: Vary, shard: Shard) -> Self {
-        // Seeds are the campaign's own, and what is expected changes no run.
-        let scenario = crate::scenario::Scenario {
-            seed: 0,
-            expect: crate::scenario::Expect::default(),
-            ..subject.scenario.clone()
-        };
-        let labels = || subject.cells.iter().map(|cell| &cell.labels);
+    /// Of a campaign about to begin.
+    pub fn new(
+        scenario: &Scenario,
+        cells: &[Cell],
+        fingerprints: &Fingerprints,
+        (vary, prune, shard): (Vary, bool, Shard),
+    ) -> Self {
+        // The campaign has seeds of its own, and expectations change no run.
+        let kept = Scenario { seed: 0, expect: Expect::default(), ..scenario.clone() };
+        let labels = || cells.iter().map(|cell| &cell.labels);
         Self {
             factors: labels().next().into_iter().flatten().map(|(factor, _)| factor.clone()).collect(),
             cells: labels().map(|labels| labels.iter().map(|(_, level)| level.clone()).collect()).collect(),
             facts: [
-                (Self::NAME, subject.scenario.name.clone()),
-                (Self::FIRST_SEED, subject.scenario.seed.to_string()),
+                (Self::NAME, scenario.name.clone()),
+                (Self::FIRST_SEED, scenario.seed.to_string()),
                 ("what varies", vary.to_string()),
-                ("pruned", if subject.prune { "yes" } else { "no" }.to_owned()),
+                ("pruned", if prune { "yes" } else { "no" }.to_owned()),
                 (Self::SHARD, shard.to_string()),
                 ("version of architect", env!("CARGO_PKG_VERSION").to_owned()),
-                (Self::IMAGE, subject.fingerprints.image_sha256.clone()),
-                ("boot module", subject.fingerprints.module_sha256.clone().unwrap_or_default()),
-                (Self::SCENARIO, scenario.to_toml()),
+                (Self::IMAGE, fingerprints.image_sha256.clone()),
+                ("boot module", fingerprints.module_sha256.clone().unwrap_or_default()),
+                (Self::SCENARIO, kept.to_toml()),
             ],
         }
     }

@@ -19,7 +19,7 @@ pub struct Row {
     pub seed: u64,
     /// Its number among all that could be drawn.
     pub draw: u64,
-    /// How it ended; with faults, what these did: a name of [`crate::verdict::Outcome`].
+    /// How it ended; with faults, what these did: a name of [`crate::outcome::Outcome`].
     pub outcome: String,
     /// How it ended, seen by itself.
     pub ended: String,

@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::campaign::args::SubjectArgs;
 use crate::campaign::golden::Golden;
+use crate::campaign::identity::Identity;
 use crate::campaign::plan::{Run, Vary};
 use crate::campaign::row::Row;
-use crate::cli::run::{self, SILENCE};
+use crate::campaign::shard::Shard;
 use crate::error::{Error, Report};
-use crate::experiment::{Compare, End, Laboratory, Warm};
+use crate::experiment::{Compare, Laboratory, SILENCE, Warm};
+use crate::guest::image::{Fingerprints, machine_config, read_module};
 use crate::guest::programs;
 use crate::scenario::{Cell, Scenario, Start};
-use crate::verdict::{Fingerprints, Verdict};
+use crate::verdict::Verdict;
 use vmm::host::kvm::Kvm;
 use vmm::machine::loader::Blob;
 use vmm::machine::{MachineConfig, Model};
@@ -43,32 +44,21 @@ pub struct Subject {
 /// A golden run, once it is there.
 type Made = Arc<Mutex<Option<Arc<Golden>>>>;
 
-/// What became of a run.
-#[derive(Debug)]
-pub enum RunEnd<T = Box<Row>> {
-    /// There is a row.
-    Row(T),
-    /// This signal ended it.
-    Signal(i32),
-}
-
 impl Subject {
-    /// Reads and checks everything.
-    pub fn read(args: &SubjectArgs) -> Result<Self, Error> {
-        let scenario = Scenario::read(&args.scenario, args.seed, &args.sets)?;
-        Self::of(scenario, &args.scenario.display().to_string())
-    }
-
-    /// The same from a scenario that was read; `place` names it in messages.
-    pub fn of(scenario: Scenario, place: &str) -> Result<Self, Error> {
+    /// Checks the scenario and boots what its runs start from; `place` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// The scenario does not fit its programs or a campaign, or this host cannot run guests.
+    pub fn new(scenario: Scenario, place: &str) -> Result<Self, Error> {
         if scenario.vm.vms != 1 {
             return Err(Error::Input(Report::new(
-                "each run has one guest here",
+                "a run of a campaign has one guest",
                 format!("{place}, key vm.vms"),
                 "leave the key out, or add --set vm.vms=1; --jobs says how many run at once",
             )));
         }
-        let module = scenario.vm.module.as_deref().map(run::read_module).transpose()?;
+        let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
         let cells = scenario.cells();
         for cell in &cells {
             programs::check(&cell.scenario, module.as_ref().map(|module| &*module.bytes), place)?;
@@ -80,13 +70,13 @@ impl Subject {
         for Cell { scenario, .. } in cells.iter().filter(|cell| cell.scenario.vm.start == Start::Warm) {
             let memory = scenario.vm.memory_mib;
             if !warm.contains_key(&memory) {
-                let config = run::machine_config(scenario, module.clone())?;
+                let config = machine_config(scenario, module.clone())?;
                 warm.extend(Warm::boot(&kvm, &model, &config, SILENCE)?.map(|warm| (memory, warm)));
             }
         }
         Ok(Self {
             prune: false,
-            fingerprints: run::fingerprints(module.as_ref()),
+            fingerprints: Fingerprints::of(module.as_ref()),
             model,
             warm,
             golden: Mutex::default(),
@@ -97,18 +87,27 @@ impl Subject {
         })
     }
 
-    /// What runs differ in, unless it is said otherwise.
+    /// What makes the campaign of these runs the same as another one.
+    pub fn identity(&self, vary: Vary, shard: Shard) -> Identity {
+        Identity::new(&self.scenario, &self.cells, &self.fingerprints, (vary, self.prune, shard))
+    }
+
+    /// What varies from run to run by default.
     pub fn vary(&self) -> Vary {
         if self.scenario.fault.is_empty() { Vary::Seed } else { Vary::Faults }
     }
 
-    /// From now on runs are left out that need not be made.
+    /// From now on, runs whose rows follow from the golden run are not made.
+    ///
+    /// # Errors
+    ///
+    /// Runs have no golden run in common.
     pub fn prune(&mut self, vary: Vary) -> Result<(), Error> {
         if self.scenario.fault.is_empty() || vary == Vary::Seed {
             return Err(Error::Input(Report::new(
-                "what need not be run is known from a golden run that many runs have in common, and here they have none",
+                "pruning needs a golden run that many runs have in common, and these runs have none",
                 "--prune",
-                "leave it out; it is for scenarios with faults, and without --vary seed",
+                "leave it out; it is for scenarios with faults, without --vary seed",
             )));
         }
         self.prune = true;
@@ -119,59 +118,63 @@ impl Subject {
     pub fn prepare(&self, run: Run) -> Result<(Scenario, MachineConfig), Error> {
         // A plan has only runs of cells that there are.
         let scenario = run.resolve(&self.cells).unwrap_or_else(|| self.scenario.resolve(run.draw));
-        let config = run::machine_config(&scenario, self.module.clone())?;
+        let config = machine_config(&scenario, self.module.clone())?;
         Ok((scenario, config))
     }
 
-    /// Runs one guest in the calling thread.
-    pub fn run(&self, run: Run) -> Result<RunEnd, Error> {
+    /// Makes one run in the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// The machine failed, or a signal interrupted the run.
+    pub fn run(&self, run: Run) -> Result<Row, Error> {
         let (scenario, config) = self.prepare(run)?;
-        let golden = match self.golden(run, &scenario)? {
-            RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
-            RunEnd::Row(golden) => golden,
-        };
+        let golden = self.golden(run, &scenario)?;
         if let Some(row) = golden.as_deref().and_then(|golden| golden.foretell(run, &scenario)) {
-            return Ok(RunEnd::Row(Box::new(row)));
+            return Ok(row);
         }
         let compare = golden.as_deref().map_or(Compare::Nothing, |golden| Compare::With(&golden.digest));
-        self.experiment_of((&scenario, &config), compare, None, |verdict| Box::new(Row::of(run, &verdict)))
+        self.experiment_of((&scenario, &config), compare, None, |verdict| Row::of(run, &verdict))
     }
 
     /// The golden run of a run with faults.
-    fn golden(&self, run: Run, scenario: &Scenario) -> Result<RunEnd<Option<Arc<Golden>>>, Error> {
+    fn golden(&self, run: Run, scenario: &Scenario) -> Result<Option<Arc<Golden>>, Error> {
         if self.scenario.fault.is_empty() {
-            return Ok(RunEnd::Row(None));
+            return Ok(None);
         }
         let key = (run.cell, run.seed);
         let golden = {
             let mut all = self.golden.lock().unwrap_or_else(PoisonError::into_inner);
-            // Seeds go upwards, so where they vary the lowest will not be asked for again; a few are being used.
+            // Seeds only grow, so where they vary the lowest is not asked for again; the last few are in use.
             while all.len() > KEPT && all.first_key_value().is_some_and(|(first, _)| *first != key) {
                 all.pop_first();
             }
             all.entry(key).or_default().clone()
         };
-        // Whoever comes first makes it; the others wait here.
+        // The first thread makes it; the others wait here.
         let mut golden = golden.lock().unwrap_or_else(PoisonError::into_inner);
         if golden.is_none() {
             let compare = if self.prune { Compare::Watched } else { Compare::Golden };
-            match self.experiment(&scenario.golden(), compare, None, |verdict| Golden::of(run, verdict))? {
-                RunEnd::Signal(number) => return Ok(RunEnd::Signal(number)),
-                RunEnd::Row(made) => *golden = made.map(Arc::new),
-            }
+            let made =
+                self.experiment(&scenario.golden(), compare, None, |verdict| Golden::of(run, verdict))?;
+            *golden = made.map(Arc::new);
         }
-        Ok(RunEnd::Row(golden.clone()))
+        Ok(golden.clone())
     }
 
-    /// One guest of a scenario with nothing left open, and what `take` makes of its verdict. Its files go to `out`.
+    /// Runs one guest of a resolved scenario and returns what `take` makes of its verdict. Its files go to `out`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Subject::run`].
     pub fn experiment<T>(
         &self,
         scenario: &Scenario,
         compare: Compare<'_>,
         out: Option<&Path>,
         take: impl FnOnce(Verdict<'_>) -> T,
-    ) -> Result<RunEnd<T>, Error> {
-        let config = run::machine_config(scenario, self.module.clone())?;
+    ) -> Result<T, Error> {
+        let config = machine_config(scenario, self.module.clone())?;
         self.experiment_of((scenario, &config), compare, out, take)
     }
 
@@ -181,7 +184,7 @@ impl Subject {
         compare: Compare<'_>,
         out: Option<&Path>,
         take: impl FnOnce(Verdict<'_>) -> T,
-    ) -> Result<RunEnd<T>, Error> {
+    ) -> Result<T, Error> {
         let laboratory = Laboratory {
             scenario,
             config,
@@ -196,10 +199,7 @@ impl Subject {
                 Start::Cold => None,
             },
         };
-        Ok(match laboratory.experiment(out)? {
-            End::Signal(number) => RunEnd::Signal(number),
-            End::Verdict(verdict) => RunEnd::Row(take(*verdict)),
-        })
+        laboratory.experiment(out).map(take)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::campaign::plan::Run;
 use crate::campaign::row::Row;
 
 /// A row that depends on the run alone.
-pub(super) fn row(run: Run) -> Row {
+pub(crate) fn row(run: Run) -> Row {
     Row {
         run: run.number,
         cell: run.cell,
@@ -24,6 +24,6 @@ pub(super) fn row(run: Run) -> Row {
 }
 
 /// The identity of a campaign with this first seed.
-pub(super) fn identity(first_seed: &str) -> Identity {
+pub(crate) fn identity(first_seed: &str) -> Identity {
     Identity::from_facts([first_seed, "0/1"].map(str::to_owned))
 }

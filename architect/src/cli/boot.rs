@@ -3,22 +3,75 @@
 //! Everything that can be wrong with the arguments is found before the guest starts. Then there is one loop: run the
 //! guest to the next event, and decide. The end gives the exit status, and whatever was asked for is written.
 
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use devices::watchdog::{Timeout, WatchdogAction};
+use clap::Parser;
+use devices::watchdog::{Stages, Timeout, WatchdogAction};
 use serde_json::json;
 
-use crate::cli::BootArgs;
 use crate::error::{Error, Report, VmmError};
 use crate::files::output::{AtomicFile, Console};
 use crate::guest::core_file;
 use crate::guest::places::Places;
 use vmm::host::kvm::Kvm;
+use vmm::host::memory::{MAX_MIB, MIN_MIB};
 use vmm::machine::board::Crash;
 use vmm::machine::loader::{Blob, Image, ImageSource};
 use vmm::machine::{Event, Machine, MachineConfig, Model};
 use vmm::wall::{Wall, WallConfig, WallEvent};
+
+const AFTER_HELP: &str = "\
+Example:
+  architect boot matrix.elf --watchdog nmi,reset --timeout 10 --core crash.elf
+
+Exit status: the guest's own, 0 to 127, if it writes one to port 0xf4; 0 if it resets itself; 124 on --timeout; 125 on \
+a triple fault or an instruction that KVM cannot execute; 126 if the watchdog ended it; 128 plus the number of the \
+signal that ended it. Without a guest: 2 bad arguments or image, 3 this host cannot run guests, 4 the VMM failed.";
+
+/// Boot any PVH ELF kernel: serial console on standard output, its exit status
+#[derive(Debug, Parser)]
+#[command(name = "architect-boot", bin_name = "architect boot", after_help = AFTER_HELP, max_term_width = 110)]
+pub struct BootArgs {
+    /// The kernel: an ELF64 x86-64 file with a PVH note
+    pub kernel: PathBuf,
+    /// A boot module: a file that is loaded behind the kernel
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
+    /// The kernel's command line
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub cmdline: String,
+    /// The guest's memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 128, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(i64::from(MIN_MIB)..=i64::from(MAX_MIB)))]
+    pub mem: u32,
+    /// What the watchdog does when the guest has armed it and stops petting it: none, reset, nmi, pause, poweroff or
+    /// debug; two of them make two stages
+    #[arg(long, value_name = "ACTION[,ACTION]", default_value = "reset")]
+    pub watchdog: Stages,
+    /// End the guest after this many seconds
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
+    pub timeout: Option<Duration>,
+    /// Where the serial port goes: a file, or `stdio` for standard input and output [default: standard output]
+    #[arg(long, value_name = "stdio|FILE")]
+    pub serial: Option<PathBuf>,
+    /// Write the guest's memory and registers to this file when it ends, as an ELF core
+    #[arg(long, value_name = "FILE")]
+    pub core: Option<PathBuf>,
+    /// Write a JSON document about the run to this file when the guest ends
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "give seconds, more than 0 and at most 1e9, as in 10 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if !(seconds > 0.0 && seconds <= 1e9) {
+        return Err(wrong());
+    }
+    Ok(Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?.max(Duration::from_nanos(1)))
+}
 
 /// Input that waits in the serial port before more is read.
 const INPUT_WAITING: usize = 64 << 10;

@@ -2,15 +2,24 @@
 
 use std::path::Path;
 
+use clap::Args;
+
 use kvm_bindings::KVM_CAP_BINARY_STATS_FD;
 use kvm_ioctls::Cap;
 use serde_json::json;
 
-use crate::cli::DoctorArgs;
 use crate::error::{Error, Report};
 use vmm::host::cpu;
 use vmm::host::kvm::{DEVICE, Kvm, NEEDED};
 use vmm::probe::{self, RING_0_INTERPRETED, Virtualisation};
+
+/// Show what this host's KVM can do, and what to change
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON document on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,31 @@
 //! `architect scenarios`: what is shipped inside the command.
 
-use super::run::print;
-use super::{ScenariosArgs, ScenariosSubject};
+use clap::{Args, Subcommand};
+
 use crate::error::{Error, Report};
+use crate::files::output::print;
 use crate::files::text::wrap;
 use crate::scenario::{reference, shipped};
+
+/// List the scenarios inside the command, print one, or print all keys
+#[derive(Debug, Args)]
+pub struct ScenariosArgs {
+    /// What to print; without it the list.
+    #[command(subcommand)]
+    pub subject: Option<ScenariosSubject>,
+}
+
+/// What `architect scenarios` prints.
+#[derive(Debug, Subcommand)]
+pub enum ScenariosSubject {
+    /// Print the text of a shipped scenario, as a start for your own
+    Show {
+        /// The scenario's name
+        name: String,
+    },
+    /// Print the reference of all keys, as Markdown
+    Keys,
+}
 
 /// Prints the list, a scenario, or the reference of all keys; returns the exit status.
 ///

@@ -5,13 +5,13 @@ use abi::{Frame, GuestPhys, Pid};
 use introspect::memory::PhysicalMemory;
 use introspect::space::Guest;
 
-use super::ending::Ending;
 use super::life::Life;
 use super::{Compare, Run};
 use crate::error::Error;
 use crate::faults::deed::Act;
 use crate::faults::residue;
 use crate::faults::target::Scene;
+use crate::outcome::IncarnationEnd;
 use vmm::host::memory::GuestMemory;
 
 impl Run<'_> {
@@ -30,7 +30,7 @@ impl Run<'_> {
     }
 
     /// Has those faults act whose moment has come.
-    pub(super) fn inject(&mut self, life: &mut Life) -> Result<Option<Ending>, Error> {
+    pub(super) fn inject(&mut self, life: &mut Life) -> Result<Option<IncarnationEnd>, Error> {
         for beat in self.beats.reached().keys() {
             self.injector.beat(*beat);
         }
@@ -41,7 +41,11 @@ impl Run<'_> {
     }
 
     /// Has these faults act, one after the other, until one ends the life.
-    pub(super) fn act_those(&mut self, life: &mut Life, faults: &[u32]) -> Result<Option<Ending>, Error> {
+    pub(super) fn act_those(
+        &mut self,
+        life: &mut Life,
+        faults: &[u32],
+    ) -> Result<Option<IncarnationEnd>, Error> {
         let mut guest = Guest::default();
         for (number, nth) in faults.iter().zip(0..) {
             let Some(observer) = &life.observer else { break };
@@ -82,7 +86,7 @@ impl Run<'_> {
         self.left.memory = wanted.then(|| residue::hash(&guest, memory));
     }
 
-    fn apply(&mut self, life: &mut Life, act: Act) -> Result<Option<Ending>, Error> {
+    fn apply(&mut self, life: &mut Life, act: Act) -> Result<Option<IncarnationEnd>, Error> {
         let machine = &mut life.machine;
         match act {
             Act::Nothing => {}

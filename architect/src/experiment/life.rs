@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::Run;
 use super::console::Console;
-use super::ending::{Cause, Ending};
 use super::trapping::Trapping;
 use crate::analysis::observer::Observer;
 use crate::error::Error;
@@ -16,7 +15,8 @@ use crate::experiment::monitor::Monitor;
 use crate::faults::code::Traps;
 use crate::faults::injector::Injector;
 use crate::guest::core_file::{self, Published};
-use crate::report::postmortem::{Case, Ended};
+use crate::outcome::IncarnationEnd;
+use crate::report::postmortem::Case;
 use vmm::machine::Machine;
 
 /// What belongs to one incarnation of the guest.
@@ -69,31 +69,23 @@ impl Run<'_> {
     }
 
     /// An incarnation has ended: takes what it leaves behind. The only place where one does.
-    pub(super) fn end(&mut self, life: &mut Life, ending: Ending) -> Result<(), Error> {
+    pub(super) fn end(&mut self, life: &mut Life, ending: IncarnationEnd) -> Result<(), Error> {
         self.take_trace(life);
-        if let Ending::Reset(cause) = ending {
+        if let IncarnationEnd::Reset(cause) = ending {
             self.note(Kind::Reset, life.tick, Pid::NONE, [cause as u64, 0, 0]);
         }
         self.account(life);
         self.leave(life);
         self.ended = life.tick;
         self.post_mortem(life, ending)?;
-        if self.lab.cores && !matches!(ending, Ending::Signal(_)) {
+        if self.lab.cores {
             self.write_core(life)?;
         }
         Ok(())
     }
 
     /// What is to be learned from it, if there is anything. The first incarnation is what a run is about, as with cores.
-    fn post_mortem(&mut self, life: &Life, ending: Ending) -> Result<(), Error> {
-        let ended = match ending {
-            Ending::Lasted | Ending::Settled { .. } => Ended::Lasted,
-            Ending::Reset(Cause::Guest) => Ended::Guest,
-            Ending::Reset(Cause::Watchdog) => Ended::Watchdog,
-            Ending::Reset(Cause::Processor) => Ended::Processor,
-            Ending::Hung => Ended::Hung,
-            Ending::Signal(_) => return Ok(()),
-        };
+    fn post_mortem(&mut self, life: &Life, ending: IncarnationEnd) -> Result<(), Error> {
         if self.folder.is_some() {
             self.beats.name_places(self.events.places());
         }
@@ -103,7 +95,7 @@ impl Run<'_> {
             scenario: self.lab.scenario,
             incarnation: self.incarnation,
             tick: life.tick,
-            ended,
+            ended: ending,
             history: &self.history,
             beats: &self.beats,
             writes: self.detector.writes(),

@@ -23,35 +23,39 @@ use crate::analysis::ledger::Ledger;
 use crate::analysis::observer::Observer;
 use crate::analysis::tags::{Tags, ended_badly};
 use crate::beats::Beats;
-use crate::error::{Error, Report};
+use crate::error::{Error, Report, Signal};
 use crate::faults::digest::{Account, Digest, Left};
 use crate::faults::injector::Injector;
 use crate::faults::outcome::classify;
 use crate::faults::unread::Unread;
 use crate::files::folder::Folder;
+use crate::guest::image::Fingerprints;
 use crate::guest::places::Places;
+use crate::outcome::{IncarnationEnd, Outcome, ResetCause};
 use crate::report::postmortem::History;
 use crate::scenario::{Clock, Scenario};
 use crate::trace::events::Events;
-use crate::verdict::{Fingerprints, Outcome, Tally, Verdict};
+use crate::verdict::{Tally, Verdict};
 use vmm::host::kvm::Kvm;
 use vmm::machine::{Event, MachineConfig, Model};
 use vmm::wall::{Wall, WallConfig, WallEvent};
 
-use ending::{Cause, Ending};
 use injection::descriptor;
 use life::Life;
 pub use warm::Warm;
 
 mod audit;
 mod console;
-mod ending;
 mod findings;
 mod injection;
 mod life;
 pub mod monitor;
 mod trapping;
 mod warm;
+
+/// How long a guest may run without ringing before real time takes over, not counting the time it waits for the host.
+/// The slowest known host rings some twenty times a second under full load.
+pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// What all guests of a run have in common.
 pub struct Laboratory<'a> {
@@ -88,17 +92,13 @@ pub enum Compare<'a> {
     With(&'a Digest),
 }
 
-/// What became of a guest.
-pub enum End<'a> {
-    /// There is a verdict.
-    Verdict(Box<Verdict<'a>>),
-    /// This signal ended it.
-    Signal(i32),
-}
-
 impl<'a> Laboratory<'a> {
-    /// Runs one guest in the calling thread; its files go to the folder `out`, which is there only if there is a verdict.
-    pub fn experiment(&self, out: Option<&Path>) -> Result<End<'a>, Error> {
+    /// Runs one guest in the calling thread. Its files go to the folder `out`, which exists only if there is a verdict.
+    ///
+    /// # Errors
+    ///
+    /// The machine or the folder failed, or a signal interrupted the run.
+    pub fn experiment(&self, out: Option<&Path>) -> Result<Verdict<'a>, Error> {
         let begin = Instant::now();
         let mut folder = out.map(Folder::create).transpose()?;
         let (mut events, mut console) = (None, None);
@@ -144,10 +144,7 @@ impl<'a> Laboratory<'a> {
         if self.scenario.vm.clock == Clock::Apic {
             run.events.leave_repeatable_time();
         }
-        let (ended, healthy_after_reset) = match run.all_incarnations()? {
-            Ok(end) => end,
-            Err(signal) => return Ok(End::Signal(signal)),
-        };
+        let (ended, healthy_after_reset) = run.all_incarnations()?;
 
         let Run {
             folder,
@@ -206,7 +203,7 @@ impl<'a> Laboratory<'a> {
             folder.write("verdict.json", &verdict.document())?;
             folder.keep();
         }
-        Ok(End::Verdict(Box::new(verdict)))
+        Ok(verdict)
     }
 }
 
@@ -243,41 +240,40 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// All incarnations. `Err` is a signal that ended the run.
-    fn all_incarnations(&mut self) -> Result<Result<(Outcome, Option<bool>), i32>, Error> {
+    /// Runs all incarnations. Returns the outcome, and whether the last incarnation is healthy if there was a reset.
+    fn all_incarnations(&mut self) -> Result<(Outcome, Option<bool>), Error> {
         loop {
             let ending = self.incarnate()?;
             let again = self.incarnation > 1;
             let end = match ending {
-                Ending::Signal(number) => return Ok(Err(number)),
-                Ending::Reset(_) if !again => continue,
-                Ending::Reset(_) => (Outcome::Crashed, Some(false)),
-                Ending::Hung => (Outcome::Hung, again.then_some(false)),
-                Ending::Settled { healthy: true } => (Outcome::Recovered, Some(true)),
-                Ending::Settled { healthy: false } => (Outcome::Crashed, Some(false)),
-                Ending::Lasted => {
+                IncarnationEnd::Reset(_) if !again => continue,
+                IncarnationEnd::Reset(_) => (Outcome::Crashed, Some(false)),
+                IncarnationEnd::Hung => (Outcome::Hung, again.then_some(false)),
+                IncarnationEnd::Judged { healthy: true } => (Outcome::Recovered, Some(true)),
+                IncarnationEnd::Judged { healthy: false } => (Outcome::Crashed, Some(false)),
+                IncarnationEnd::Lasted => {
                     let wrong = self.detector.count() + self.hidden.found;
                     (self.tally.lasted(wrong, self.tags.false_positives), None)
                 }
             };
             self.note(Kind::End, self.ended, Pid::NONE, [0; 3]);
-            return Ok(Ok(end));
+            return Ok(end);
         }
     }
 
     /// One life of the guest, from power-on to its end.
-    fn incarnate(&mut self) -> Result<Ending, Error> {
+    fn incarnate(&mut self) -> Result<IncarnationEnd, Error> {
         let mut life = self.begin()?;
         let ending = loop {
             let ending = match life.machine.step()? {
                 Event::Doorbell { reason, page } => self.doorbell(&mut life, reason, page)?,
-                Event::Reset => Some(Ending::Reset(Cause::Guest)),
+                Event::Reset => Some(IncarnationEnd::Reset(ResetCause::Guest)),
                 Event::TripleFault | Event::Crash(_) => {
                     self.crashed(&mut life, "processor")?;
-                    Some(Ending::Reset(Cause::Processor))
+                    Some(IncarnationEnd::Reset(ResetCause::Processor))
                 }
-                // The Matrix does neither: its processor is past hoping for.
-                Event::Exit(_) | Event::Halted => Some(Ending::Reset(Cause::Processor)),
+                // The Matrix never halts or exits, so this is a failure of the vCPU.
+                Event::Exit(_) | Event::Halted => Some(IncarnationEnd::Reset(ResetCause::Processor)),
                 Event::Stray { at, bytes, .. } => {
                     self.note(Kind::Stray, life.tick, Pid::NONE, [bytes.into(), at, 0]);
                     None
@@ -300,7 +296,7 @@ impl Run<'_> {
         life: &mut Life,
         reason: Doorbell,
         page: GuestPhys,
-    ) -> Result<Option<Ending>, Error> {
+    ) -> Result<Option<IncarnationEnd>, Error> {
         self.wall.heard();
         match reason {
             Doorbell::Hello => match Observer::attach(life.machine.memory(), page, self.lab.scenario.audit) {
@@ -323,7 +319,7 @@ impl Run<'_> {
     }
 
     /// Virtual time has moved on.
-    fn tick(&mut self, life: &mut Life) -> Result<Option<Ending>, Error> {
+    fn tick(&mut self, life: &mut Life) -> Result<Option<IncarnationEnd>, Error> {
         let Some(observer) = &life.observer else { return Ok(None) };
         let now = observer.now(life.machine.memory());
         let elapsed = now.saturating_sub(life.tick);
@@ -347,19 +343,19 @@ impl Run<'_> {
             account.lasted();
         }
         if self.incarnation == 1 {
-            return Ok((now >= self.lab.scenario.vm.max_ticks).then_some(Ending::Lasted));
+            return Ok((now >= self.lab.scenario.vm.max_ticks).then_some(IncarnationEnd::Lasted));
         }
         // A full period of the watchdog is what a new incarnation must stand.
         if now < self.lab.scenario.watchdog.timeout_ticks {
             return Ok(None);
         }
         let healthy = self.judge(life);
-        Ok(Some(Ending::Settled { healthy }))
+        Ok(Some(IncarnationEnd::Judged { healthy }))
     }
 
     /// All that is done to the guest from outside at a tick is done here: after it has been looked at, and before the
     /// watchdog counts. It stands still between two of its instructions, and finds what was done when it goes on.
-    fn act(&mut self, life: &mut Life, seen: bool) -> Result<Option<Ending>, Error> {
+    fn act(&mut self, life: &mut Life, seen: bool) -> Result<Option<IncarnationEnd>, Error> {
         if seen {
             self.command(life);
         }
@@ -409,7 +405,7 @@ impl Run<'_> {
     }
 
     /// The watchdog has expired.
-    fn expired(&mut self, life: &mut Life, expired: Expired) -> Result<Option<Ending>, Error> {
+    fn expired(&mut self, life: &mut Life, expired: Expired) -> Result<Option<IncarnationEnd>, Error> {
         life.blemishes += 1;
         self.note(Kind::Expired, life.tick, Pid::NONE, [expired.stage.into(), 0, 0]);
         match expired.action {
@@ -421,24 +417,24 @@ impl Run<'_> {
             }
             WatchdogAction::Reset => {
                 self.tally.watchdog_resets += 1;
-                Ok(Some(Ending::Reset(Cause::Watchdog)))
+                Ok(Some(IncarnationEnd::Reset(ResetCause::Watchdog)))
             }
-            WatchdogAction::Poweroff | WatchdogAction::Pause => Ok(Some(Ending::Hung)),
+            WatchdogAction::Poweroff | WatchdogAction::Pause => Ok(Some(IncarnationEnd::Hung)),
             WatchdogAction::None | WatchdogAction::Debug => Ok(None),
         }
     }
 
     /// What happened outside of the guest.
-    fn look_outside(&mut self, life: &mut Life) -> Result<Option<Ending>, Error> {
+    fn look_outside(&mut self, life: &mut Life) -> Result<Option<IncarnationEnd>, Error> {
         while let Ok(event) = self.wall_events.try_recv() {
             match event {
-                WallEvent::Signal(number) => return Ok(Some(Ending::Signal(number))),
+                WallEvent::Signal(number) => return Err(Error::Interrupted(Signal(number))),
                 WallEvent::Silence => {
                     self.events.leave_repeatable_time();
                     self.wall.heard();
                     let generation = life.machine.bus().watchdog.generation();
                     let Some(expired) = life.machine.bus_mut().watchdog.expire(generation) else {
-                        return Ok(Some(Ending::Hung));
+                        return Ok(Some(IncarnationEnd::Hung));
                     };
                     if let Some(ending) = self.expired(life, expired)? {
                         return Ok(Some(ending));

@@ -7,10 +7,10 @@ use introspect::memory::PhysicalMemory;
 
 use super::Run;
 use super::console::Console;
-use super::ending::Ending;
 use super::life::Life;
 use crate::error::Error;
 use crate::faults::code::{TRAP, TRAP_FLAG, Trap, Traps};
+use crate::outcome::IncarnationEnd;
 use vmm::machine::Machine;
 
 /// The traps of a life.
@@ -62,7 +62,7 @@ fn exchange(machine: &Machine<Console>, at: GuestVirt, code: [u8; 2]) -> Option<
 
 impl Run<'_> {
     /// The guest has come to a trap.
-    pub(super) fn trapped(&mut self, life: &mut Life) -> Result<Option<Ending>, Error> {
+    pub(super) fn trapped(&mut self, life: &mut Life) -> Result<Option<IncarnationEnd>, Error> {
         let mut registers = life.machine.registers()?.general;
         let at = GuestVirt(registers.rip.wrapping_sub(TRAP.len() as u64));
         if let Some(place) = life.trapping.traps.all.iter().position(|trap| trap.at == at) {
@@ -105,7 +105,7 @@ impl Run<'_> {
     }
 
     /// The guest is about to carry out an instruction that these faults wait for.
-    fn come_to(&mut self, life: &mut Life, faults: &[u32]) -> Result<Option<Ending>, Error> {
+    fn come_to(&mut self, life: &mut Life, faults: &[u32]) -> Result<Option<IncarnationEnd>, Error> {
         let due = self.injector.reached(faults);
         if due.is_empty() {
             return Ok(None);

@@ -15,7 +15,7 @@ use super::Laboratory;
 use crate::error::{Error, Report};
 use crate::faults::reset::PutBack;
 use crate::files::output::AtomicFile;
-use crate::verdict::Fingerprints;
+use crate::guest::image::Fingerprints;
 use vmm::host::kvm::Kvm;
 use vmm::machine::loader::pvh;
 use vmm::machine::snapshot::{self, Pool, Snapshot};

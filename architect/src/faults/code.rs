@@ -190,7 +190,7 @@ fn bytes_at(image: &[u8], at: GuestVirt) -> Option<[u8; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::run::MATRIX;
+    use crate::guest::image::MATRIX;
     use crate::scenario::fault::keys::FaultKeys;
 
     fn traps(when: &str) -> Result<Traps, String> {

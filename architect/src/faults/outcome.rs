@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::digest::{Digest, Watcher};
 use super::reset::{PutBack, Reset};
-use crate::verdict::Outcome;
+use crate::outcome::Outcome;
 
 /// The effect of a run's faults.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -108,6 +108,22 @@ impl Console {
     }
 }
 
+/// Writes text to standard output.
+///
+/// # Errors
+///
+/// It cannot be written. A reader that has gone away early, as `head` does, is no error.
+pub fn print(text: &str) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Input(Report::new(
+            error.to_string(),
+            "standard output",
+            "check the reader of standard output",
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Write for Console {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.file.write(bytes) {

@@ -1,5 +1,6 @@
 //! The Matrix as a guest: its image and programs, its symbols, its core files.
 
 pub mod core_file;
+pub mod image;
 pub mod places;
 pub mod programs;

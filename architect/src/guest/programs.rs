@@ -4,9 +4,9 @@
 use abi::module::{Header, MODULE_PROGRAMS, Program};
 use zerocopy::FromBytes;
 
-use crate::cli::run::MATRIX;
 use crate::error::Error;
 use crate::faults::code::Traps;
+use crate::guest::image::MATRIX;
 use crate::scenario::{Scenario, wrong_in};
 
 /// Names of the programs in the image's own boot module, separated by commas.

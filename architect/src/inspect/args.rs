@@ -7,7 +7,7 @@ use abi::{GuestPhys, Pid};
 use clap::{Args, Subcommand};
 use introspect::policy::Preset;
 
-/// Look into a dump of a guest: processes, address spaces, who maps what, and what should not be
+/// Inspect a memory dump: processes, address spaces, mappings, wrong sharings
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// An ELF core, a raw dump of memory from address 0 on, or a run's folder (its core.elf)
@@ -16,7 +16,7 @@ pub struct InspectArgs {
     /// The guest-physical address of the page tables to begin with, for dumps that do not tell
     #[arg(long, value_name = "ADDR", value_parser = number, global = true)]
     pub root: Option<u64>,
-    /// One JSON document on standard output, and nothing else
+    /// Print one JSON document on standard output and nothing else
     #[arg(long, global = true)]
     pub json: bool,
     /// What to look at

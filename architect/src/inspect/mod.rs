@@ -15,13 +15,12 @@ mod symbols;
 mod table;
 mod translate;
 
-use std::io::{self, Write};
-
 use serde_json::{Value, json};
 
 use self::args::{InspectArgs, Subject};
 use self::source::Source;
-use crate::error::{Error, Report};
+use crate::error::Error;
+use crate::files::output::print;
 
 /// What a subject has to say.
 struct Answer {
@@ -62,13 +61,6 @@ pub fn inspect(args: &InspectArgs) -> Result<u8, Error> {
         }
         answer.text
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Who pages through a long table and has seen enough is not in error.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Input(Report::new(
-            error.to_string(),
-            "standard output",
-            "check the reader of standard output",
-        ))),
-        _ => Ok(0),
-    }
+    print(&text)?;
+    Ok(0)
 }

@@ -14,8 +14,8 @@ use super::args::number;
 use super::source::Source;
 use super::table::{Table, or_dash};
 use super::{Answer, names};
-use crate::cli::run::{MATRIX, sha256};
 use crate::error::{Error, Report};
+use crate::guest::image::{MATRIX, sha256};
 
 pub(super) fn answer(source: &Source, wanted: &[String], image: Option<&Path>) -> Result<Answer, Error> {
     let guest = source.guest_if_any();

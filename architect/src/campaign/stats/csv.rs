@@ -2,14 +2,14 @@
 
 use rusqlite::types::Value;
 
-use super::Stats;
-use crate::campaign::columns::{columns, values};
-use crate::campaign::interval::Interval;
+use super::summary::Stats;
 use crate::campaign::row::Row;
+use crate::campaign::stats::interval::Interval;
+use crate::campaign::store::columns::{columns, values};
 
 impl Stats<'_> {
     /// Comma-separated values, with a header.
-    pub(super) fn csv(&self) -> String {
+    pub fn csv(&self) -> String {
         let header = ["cell"].into_iter().chain(self.table.factors.iter().map(String::as_str));
         let mut out = line(header.chain(["kind", "name", "runs", "count", "rate", "low", "high"]));
         for (cell, (levels, tally)) in self.cells.iter().enumerate() {
@@ -28,7 +28,7 @@ impl Stats<'_> {
 }
 
 /// Every row with all its columns; what is null is empty.
-pub(super) fn rows(rows: &[Row]) -> String {
+pub fn rows(rows: &[Row]) -> String {
     let mut out = line(columns().iter().map(String::as_str));
     for row in rows {
         let fields: Vec<_> = values(row)

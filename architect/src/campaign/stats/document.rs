@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Stats;
+use super::summary::Stats;
 use crate::beats::Beat;
-use crate::campaign::effects::{Effect, Seen};
-use crate::campaign::interval::{Interval, sample_size};
-use crate::campaign::tally::{Response, Tally};
+use crate::campaign::stats::effects::{Effect, Seen};
+use crate::campaign::stats::interval::{Interval, sample_size};
+use crate::campaign::stats::tally::{Response, Tally};
 
 impl Stats<'_> {
     /// The document.
-    pub(super) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let table = self.table;
         let cells = self.cells.iter().enumerate().map(|(number, (levels, tally))| {
             let levels: Map<_, _> = table

@@ -1,7 +1,9 @@
-use super::*;
+use super::summary::Stats;
+use super::tally::*;
 use crate::beats::Beat;
 use crate::campaign::plan::Run;
 use crate::campaign::row::Row;
+use crate::campaign::store::Table;
 use crate::campaign::testing;
 
 /// Two factors with two levels each, `runs` in each cell; a leak where the pager is as it was.

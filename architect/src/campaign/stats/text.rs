@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::Stats;
-use crate::campaign::effects::{Effect, Seen};
-use crate::campaign::interval::{Interval, sample_size};
-use crate::campaign::tally::Response;
+use super::summary::Stats;
+use crate::campaign::stats::effects::{Effect, Seen};
+use crate::campaign::stats::interval::{Interval, sample_size};
+use crate::campaign::stats::tally::Response;
 
 impl Stats<'_> {
     /// The text.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut out = String::new();
         let table = self.table;
         // Writing to a string cannot fail.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::analysis::detection::Write;
 use crate::beats::{Beat, Beats, Reached};
+use crate::outcome::{IncarnationEnd, ResetCause};
 use crate::scenario::Scenario;
 use crate::trace::events::pid;
 use advice::Advice;
@@ -23,33 +24,6 @@ use chain::{By, Victim};
 use history::{Death, How, Reuse};
 
 pub use history::History;
-
-/// How the incarnation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The run's time was over.
-    Lasted,
-    /// The guest reset itself.
-    Guest,
-    /// The watchdog reset it.
-    Watchdog,
-    /// The processor could not go on.
-    Processor,
-    /// It made no progress any more.
-    Hung,
-}
-
-impl Ended {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Lasted => "lasted",
-            Self::Guest => "reset-by-guest",
-            Self::Watchdog => "reset-by-watchdog",
-            Self::Processor => "processor-stopped",
-            Self::Hung => "hung",
-        }
-    }
-}
 
 /// What a post-mortem is made from.
 pub struct Case<'a> {
@@ -60,7 +34,7 @@ pub struct Case<'a> {
     /// Its last tick.
     pub tick: u64,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: IncarnationEnd,
     /// What its events and audits said.
     pub history: &'a History,
     /// The beats of the run.
@@ -75,7 +49,7 @@ impl Case<'_> {
     /// Whether there is a reason for a post-mortem.
     pub fn is_due(&self) -> bool {
         let counts = &self.history.counts;
-        self.ended != Ended::Lasted || counts.findings > 0 || !self.history.reuses.is_empty()
+        !self.ended.is_planned() || counts.findings > 0 || !self.history.reuses.is_empty()
     }
 
     fn timeline(&self) -> Vec<(Beat, &Reached)> {
@@ -107,7 +81,7 @@ impl Case<'_> {
             "seed": self.scenario.seed,
             "incarnation": self.incarnation,
             "ticks": self.tick,
-            "ended": self.ended.name(),
+            "ended": end_name(self.ended),
             "timeline": beats,
             "first_cause": self.first_cause().map(|reuse| self.reuse(reuse)),
             "writes": self.writes.iter().map(|write| self.write(write)).collect::<Vec<_>>(),
@@ -209,6 +183,17 @@ impl Case<'_> {
         death["written_by_others"] =
             frames(&mut victim.written.iter().map(|write| write.sharing.frame)).into();
         death
+    }
+}
+
+/// The name of an end in the document.
+const fn end_name(end: IncarnationEnd) -> &'static str {
+    match end {
+        IncarnationEnd::Lasted | IncarnationEnd::Judged { .. } => "lasted",
+        IncarnationEnd::Reset(ResetCause::Guest) => "reset-by-guest",
+        IncarnationEnd::Reset(ResetCause::Watchdog) => "reset-by-watchdog",
+        IncarnationEnd::Reset(ResetCause::Processor) => "processor-stopped",
+        IncarnationEnd::Hung => "hung",
     }
 }
 

@@ -68,7 +68,7 @@ struct PostMortem {
     short: String,
 }
 
-fn examine(records: &[Record], writes: &[Write], beats: &Beats, ended: Ended) -> Option<PostMortem> {
+fn examine(records: &[Record], writes: &[Write], beats: &Beats, ended: IncarnationEnd) -> Option<PostMortem> {
     let (scenario, history) = (scenario(), history(records));
     let agents = [0; 3];
     let case = Case {
@@ -95,7 +95,9 @@ fn the_first_cause_is_told_with_its_loan_its_death_and_its_epoch() {
     let mut records = loan();
     records.push(given(7, HEIR, 2));
     records.push(given(9, Pid::new(5, 0), 2));
-    let post_mortem = examine(&records, &[written(12)], &Beats::default(), Ended::Guest).unwrap();
+    let post_mortem =
+        examine(&records, &[written(12)], &Beats::default(), IncarnationEnd::Reset(ResetCause::Guest))
+            .unwrap();
     let cause = &post_mortem.document["first_cause"];
     assert_eq!((&cause["tick"], &cause["frame"], &cause["use"]), (&7.into(), &"0x9".into(), &"user".into()));
     assert_eq!(cause["given_to"]["pid"], "3.4");
@@ -121,8 +123,8 @@ fn a_frame_without_a_window_or_of_its_own_lender_is_no_cause() {
     for end in [&torn_down[..], &[given(7, LENDER, 2)], &[given(7, SERVER, 2)], &[]] {
         let records = [&loan()[..], end].concat();
         // Nothing happened to it, so there is nothing to examine; if it collapsed, it was not for this.
-        assert_eq!(examine(&records, &[], &Beats::default(), Ended::Lasted), None);
-        let post_mortem = examine(&records, &[], &Beats::default(), Ended::Hung).unwrap();
+        assert_eq!(examine(&records, &[], &Beats::default(), IncarnationEnd::Lasted), None);
+        let post_mortem = examine(&records, &[], &Beats::default(), IncarnationEnd::Hung).unwrap();
         assert!(post_mortem.document["first_cause"].is_null());
         assert!(post_mortem.text.contains("did not begin there"));
         assert_eq!(due(&post_mortem), [""; 0]);
@@ -133,7 +135,7 @@ fn a_frame_without_a_window_or_of_its_own_lender_is_no_cause() {
 fn what_the_free_list_gave_after_the_epoch_is_told_as_such() {
     let mut records = loan();
     records.extend([record(Kind::Epoch, 6, Pid::NONE, [2, 1, 0]), given(7, HEIR, 1)]);
-    let post_mortem = examine(&records, &[], &Beats::default(), Ended::Lasted).unwrap();
+    let post_mortem = examine(&records, &[], &Beats::default(), IncarnationEnd::Lasted).unwrap();
     let cause = &post_mortem.document["first_cause"];
     assert_eq!(json!([cause["free_list_empty"], cause["freed"]["epoch_had_ended"]]), json!([false, true]));
     assert!(cause["write_seen"].is_null());
@@ -148,7 +150,13 @@ fn a_crash_hangs_on_a_write_that_came_before_it() {
     let crash = record(Kind::Fault, 14, HEIR, [14, 0, 0]);
     records.extend([given(7, HEIR, 2), crash, record(Kind::Exit, 15, Pid::new(8, 0), [1, 0, 0])]);
     let frames = |seen| {
-        let post_mortem = examine(&records, &[written(seen)], &Beats::default(), Ended::Watchdog).unwrap();
+        let post_mortem = examine(
+            &records,
+            &[written(seen)],
+            &Beats::default(),
+            IncarnationEnd::Reset(ResetCause::Watchdog),
+        )
+        .unwrap();
         let crashes = post_mortem.document["crashes"].as_array().unwrap().clone();
         assert_eq!(crashes.len(), 2);
         assert_eq!(crashes[0]["given_under_a_window"], json!(["0x9"]));
@@ -191,11 +199,11 @@ fn beats_hang_on_a_frame_by_its_number_or_its_owner_and_never_backwards() {
 fn the_timeline_has_the_beats_of_its_own_incarnation() {
     let mut beats = Beats::default();
     beats.came_up(200, json!({"incarnation": 2}));
-    let post_mortem = examine(&loan(), &[], &beats, Ended::Guest).unwrap();
+    let post_mortem = examine(&loan(), &[], &beats, IncarnationEnd::Reset(ResetCause::Guest)).unwrap();
     assert_eq!(post_mortem.document["timeline"], json!([]));
     beats = Beats::default();
     beats.came_up(15, json!({"incarnation": 1}));
-    let post_mortem = examine(&loan(), &[], &beats, Ended::Guest).unwrap();
+    let post_mortem = examine(&loan(), &[], &beats, IncarnationEnd::Reset(ResetCause::Guest)).unwrap();
     assert_eq!(post_mortem.document["timeline"][0]["beat"], "reset");
 }
 
@@ -206,7 +214,7 @@ fn orders_count_against_the_monitor_when_memory_is_short() {
         let kill = [record(Kind::MonitorKill, 5, LENDER, [9, 0, 0]), record(Kind::Kill, 5, LENDER, [0; 3])];
         records.splice(7..9, kill[usize::from(!order)..].iter().copied());
         records.push(given(7, HEIR, 2));
-        examine(&records, &[], &Beats::default(), Ended::Lasted).unwrap()
+        examine(&records, &[], &Beats::default(), IncarnationEnd::Lasted).unwrap()
     };
     assert_eq!(due(&killed(true)), ["pager", "monitor"]);
     assert_eq!(killed(true).document["first_cause"]["death"]["how"], "killed-for-the-monitor");
@@ -281,7 +289,7 @@ proptest! {
             tick: *tick, kind: *kind, reserved: 0, pid: Pid(*pid), a: *a % 8, b: *b, c: *c,
         };
         let records: Vec<_> = records.iter().map(record).collect();
-        let run = || examine(&records, &[written(9)], &Beats::default(), Ended::Processor);
+        let run = || examine(&records, &[written(9)], &Beats::default(), IncarnationEnd::Reset(ResetCause::Processor));
         prop_assert_eq!(run(), run());
         prop_assert!(run().unwrap().text.lines().all(|line| line.len() <= 120));
     }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use abi::Pid;
 use abi::frame::FrameKind;
 
+use super::Case;
 use super::chain::{self, By};
 use super::history::{Death, How, Reuse};
-use super::{Case, Ended};
 use crate::analysis::detection::Write;
+use crate::outcome::{IncarnationEnd, ResetCause};
 use crate::report::summary;
 
 /// Columns of a line of text.
@@ -78,11 +79,11 @@ impl Case<'_> {
 
     fn ending(&self) -> String {
         let how = match self.ended {
-            Ended::Lasted => "lasted its time",
-            Ended::Guest => "was reset by its own kernel",
-            Ended::Watchdog => "was reset by the watchdog",
-            Ended::Processor => "ended when the processor could not go on",
-            Ended::Hung => "made no progress any more",
+            IncarnationEnd::Lasted | IncarnationEnd::Judged { .. } => "lasted its time",
+            IncarnationEnd::Reset(ResetCause::Guest) => "was reset by its own kernel",
+            IncarnationEnd::Reset(ResetCause::Watchdog) => "was reset by the watchdog",
+            IncarnationEnd::Reset(ResetCause::Processor) => "ended when the processor could not go on",
+            IncarnationEnd::Hung => "made no progress any more",
         };
         format!("It ran for {} ticks and {how}.", self.tick)
     }
@@ -231,7 +232,7 @@ impl Case<'_> {
         }
         out.rest(victims.len());
         out.blank();
-        if let (Some(pet), true) = (self.history.last_pet, self.ended != Ended::Lasted) {
+        if let (Some(pet), true) = (self.history.last_pet, !self.ended.is_planned()) {
             out.text(&format!("Nobody petted the watchdog after tick {pet}."));
         }
         let links = self.timeline().into_iter().filter_map(|(beat, reached)| {

@@ -7,10 +7,8 @@
 //! Computational Statistics & Data Analysis 45, 2004): it adds a little to each cell, so that cells in which all runs
 //! agree are not taken to be certain.
 
-use crate::campaign::interval::{Interval, Z};
-
-/// The levels of a cell, one for each factor.
-pub type Levels = Vec<String>;
+use crate::campaign::identity::Levels;
+use crate::campaign::stats::interval::{Interval, Z};
 
 /// How often something was seen in a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,34 +1,59 @@
-//! `architect hunt`: seeds that reach certain beats, best first.
+//! `architect hunt`: seeds that reach given beats, best first.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
+use clap::Args;
 use serde_json::{Value, json};
 
+use super::progress::Progress;
+use super::values::{SubjectArgs, beat, jobs};
 use crate::beats::Beat;
-use crate::campaign::args::{self, HuntArgs};
 use crate::campaign::plan::{Plan, Vary};
-use crate::campaign::progress::Progress;
 use crate::campaign::row::Row;
 use crate::campaign::shard::Shard;
 use crate::campaign::subject::Subject;
-use crate::campaign::workers::{self, Ended};
-use crate::cli::run;
+use crate::campaign::workers;
 use crate::error::{Error, Report};
+use crate::files::output::print;
 
-/// Seeds told to people; programs get all.
-const TOLD: usize = 20;
+/// Search for seeds that reach given beats
+#[derive(Clone, Debug, Args)]
+pub struct HuntArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub subject: SubjectArgs,
+    /// The beats to reach, separated by commas
+    #[arg(long, value_name = "BEAT,...", value_delimiter = ',', required = true, value_parser = beat)]
+    pub beats: Vec<Beat>,
+    /// Number of seeds to try
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: u64,
+    /// Runs at once [default: one for each processor]
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Print one JSON document on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
 
-/// Tries seeds and prints those that reach any of the beats; gives the exit status.
+/// Seeds that the text lists; the JSON document has all.
+const LISTED: usize = 20;
+
+/// Tries seeds and prints those that reach any of the beats; returns the exit status.
+///
+/// # Errors
+///
+/// A bad scenario, a run that failed, a signal, or no seed that reaches all beats.
 pub fn hunt(args: &HuntArgs) -> Result<u8, Error> {
-    let jobs = args::jobs(args.jobs);
-    let subject = Subject::read(&args.subject)?;
+    let subject = Subject::new(args.subject.read()?, &args.subject.place())?;
     let plan = Plan::new(Vary::Seed, subject.scenario.seed, subject.cells.len(), args.runs, Shard::WHOLE)?;
-    let progress = Progress::new(plan.runs().count(), 0);
+    let progress = Progress::new();
+    progress.begin(plan.runs().count(), 0);
     let mut rows = Vec::new();
-    let ended = workers::make_all(
+    let ended = workers::run_all(
         plan.runs(),
-        jobs,
+        jobs(args.jobs),
         |run| subject.run(run),
         |row| {
             progress.step();
@@ -37,34 +62,37 @@ pub fn hunt(args: &HuntArgs) -> Result<u8, Error> {
         },
     );
     progress.finish();
-    let ended = ended?;
-
-    let catch = Catch::of(&rows, &args.beats);
-    let text = match args.json {
-        true => format!("{:#}\n", catch.to_json(&subject.scenario.name)),
-        false => catch.text(),
-    };
-    run::print(&text)?;
-    match ended {
-        Ended::Signal(number) => Ok(run::status_of_signal(number)),
-        Ended::Complete if catch.complete() > 0 => Ok(0),
-        Ended::Complete => Err(Error::Expectation(Report::new(
-            format!("none of {} seeds reaches all of the beats", rows.len()),
-            args.subject.scenario.display().to_string(),
-            "try more seeds (--runs), or another load (--set)",
-        ))),
+    // What was found before a signal is shown as well.
+    if !matches!(ended, Ok(()) | Err(Error::Interrupted(_))) {
+        return ended.map(|()| 0);
     }
+
+    let ranking = Ranking::of(&rows, &args.beats);
+    let text = match args.json {
+        true => format!("{:#}\n", ranking.to_json(&subject.scenario.name)),
+        false => ranking.text(),
+    };
+    print(&text)?;
+    ended?;
+    if ranking.complete() > 0 {
+        return Ok(0);
+    }
+    Err(Error::Expectation(Report::new(
+        format!("none of {} seeds reaches all of the beats", rows.len()),
+        args.subject.place(),
+        "try more seeds (--runs), or another load (--set)",
+    )))
 }
 
-/// What a hunt has brought in.
-struct Catch<'a> {
+/// The runs that reach any of the wanted beats.
+struct Ranking<'a> {
     wanted: Vec<Beat>,
     tried: usize,
-    /// Runs that reach any of the beats: most of them first, then those that are there earliest.
+    /// Runs that reach any of them: most beats first, then the earliest.
     best: Vec<&'a Row>,
 }
 
-impl<'a> Catch<'a> {
+impl<'a> Ranking<'a> {
     fn of(rows: &'a [Row], beats: &[Beat]) -> Self {
         let mut wanted = beats.to_vec();
         wanted.sort_unstable();
@@ -81,7 +109,7 @@ impl<'a> Catch<'a> {
 
     fn text(&self) -> String {
         let mut out = String::new();
-        // Writing to a string cannot fail.
+        // Writing to a string does not fail.
         let _ = writeln!(
             out,
             "{} of {} seeds reach {}",
@@ -95,14 +123,14 @@ impl<'a> Catch<'a> {
         if !self.best.is_empty() {
             let _ = writeln!(out, "\n{:>10}  {:>6}  {:<10} ticks of the beats", "seed", "beats", "outcome");
         }
-        for row in self.best.iter().take(TOLD) {
+        for row in self.best.iter().take(LISTED) {
             let beats = reached(row, &self.wanted).map(|(beat, tick)| format!("{}:{tick}", beat.name()));
             let beats = beats.collect::<Vec<_>>().join(" ");
             let of = format!("{}/{}", count(row, &self.wanted), self.wanted.len());
             let _ = writeln!(out, "{:>10}  {of:>6}  {:<10} {beats}", row.seed, row.outcome);
         }
-        if self.best.len() > TOLD {
-            let _ = writeln!(out, "… and {} more; --json tells all", self.best.len() - TOLD);
+        if self.best.len() > LISTED {
+            let _ = writeln!(out, "… and {} more; --json lists all", self.best.len() - LISTED);
         }
         out
     }
@@ -171,12 +199,12 @@ mod tests {
             row(3, &[(Load, 1)]),
             row(4, &[(Leak, 100), (Nmi, 350), (Load, 900)]),
         ];
-        let catch = Catch::of(&rows, &[Nmi, Leak, Nmi]);
-        let seeds: Vec<_> = catch.best.iter().map(|row| row.seed).collect();
-        assert_eq!((seeds, catch.complete()), (vec![4, 2, 1], 2));
-        let text = catch.text();
+        let ranking = Ranking::of(&rows, &[Nmi, Leak, Nmi]);
+        let seeds: Vec<_> = ranking.best.iter().map(|row| row.seed).collect();
+        assert_eq!((seeds, ranking.complete()), (vec![4, 2, 1], 2));
+        let text = ranking.text();
         assert!(text.contains("2 of 4 seeds reach all 2 beats, 3 at least one"), "{text}");
         assert!(text.contains("leak:100 nmi:350"), "{text}");
-        assert_eq!(catch.to_json("x")["seeds"][0]["beats"], json!({"leak": 100, "nmi": 350}));
+        assert_eq!(ranking.to_json("x")["seeds"][0]["beats"], json!({"leak": 100, "nmi": 350}));
     }
 }

@@ -1,43 +1,47 @@
-//! A run that was made before: in a run's folder, or a row of a campaign's database.
+//! A recorded run: in a run's folder, or as a row of a campaign's database.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::campaign::database::Database;
 use crate::campaign::identity::Identity;
 use crate::campaign::plan::Run;
-use crate::cli::run::{MATRIX, sha256};
+use crate::campaign::store::Database;
 use crate::error::{Error, Report};
+use crate::guest::image::{MATRIX, sha256};
 use crate::scenario::Scenario;
 use crate::trace::hash::Marks;
 
-/// A run, and what is known of it.
+/// A run, and what the record has of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Again {
+pub struct RecordedRun {
     /// Its scenario, with nothing left open.
-    pub(super) scenario: Scenario,
+    pub scenario: Scenario,
     /// What messages call it.
-    pub(super) place: String,
-    /// How it ended, or what its faults did.
-    pub(super) outcome: String,
-    /// The hash of its events; `None` by a clock of real time.
-    pub(super) trace_hash: Option<String>,
-    /// What the hash was along the way, where that was kept.
-    pub(super) marks: Option<Marks>,
+    pub place: String,
+    /// Its outcome.
+    pub outcome: String,
+    /// The hash of its events; `None` under a real-time clock.
+    pub trace_hash: Option<String>,
+    /// The marks along the hash, where they were kept.
+    pub marks: Option<Marks>,
     /// Its event stream, where it was kept.
-    pub(super) events: Option<PathBuf>,
-    /// Whether it was never made, but told from its golden run.
-    pub(super) pruned: bool,
+    pub events: Option<PathBuf>,
+    /// Whether its row was derived from its golden run.
+    pub pruned: bool,
 }
 
-impl Again {
+impl RecordedRun {
     /// Finds `DIR` or `DB#RUN`.
-    pub(super) fn find(name: &Path) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    ///
+    /// There is no such run, it was made by another image, or it cannot be repeated.
+    pub fn find(name: &Path) -> Result<Self, Error> {
         let text = name.to_string_lossy();
         let found = match text.rsplit_once('#') {
-            // A folder may have any name.
+            // The name of a folder may contain a #.
             Some((database, run)) if !name.is_dir() => Self::in_database(Path::new(database), run),
             _ => Self::in_folder(name),
         }?;
@@ -45,7 +49,7 @@ impl Again {
             Some(_) => Ok(found),
             None => Err(refused(
                 name,
-                "by the clock `apic` no run can be had again",
+                "a run under the clock `apic` cannot be repeated",
                 "use vm.clock = \"virtual\"",
             )),
         }
@@ -63,8 +67,8 @@ impl Again {
         let Some(outcome) = verdict["outcome"].as_str() else {
             return Err(refused(
                 folder,
-                "this is not the folder of one run",
-                "give one of the folders vm-00 and on in it",
+                "this folder has several runs",
+                "give one of its folders vm-00, vm-01, …",
             ));
         };
         same_image(folder, verdict["guest"]["image_sha256"].as_str().unwrap_or_default())?;

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Database, failed, refused};
-use crate::campaign::effects::Levels;
+use super::database::Database;
+use super::error::{failed, refused};
 use crate::campaign::identity::Identity;
+use crate::campaign::identity::Levels;
 use crate::error::{Error, Report};
 
 /// The fact that is not part of the identity: how many runs there are to be.

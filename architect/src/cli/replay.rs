@@ -1,29 +1,47 @@
-//! `architect replay`: a run once more, held against what it was: event by event where its events were kept; where not, by
-//! the hash of all of them, and the marks along it say about where they part.
+//! `architect replay`: a recorded run once more, compared with the record: event by event where the events were kept;
+//! otherwise by their hash, and the marks along it tell about where the runs part.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::Value;
 
-use crate::campaign::again::Again;
-use crate::campaign::args::ReplayArgs;
-use crate::campaign::subject::{RunEnd, Subject};
-use crate::cli::run;
+use crate::campaign::recorded::RecordedRun;
+use crate::campaign::subject::Subject;
 use crate::error::{Error, Report, VmmError};
 use crate::experiment::Compare;
+use crate::files::output::print;
 
-/// Events told before the one at which a replay ends.
-const TOLD: usize = 5;
+/// Repeat a recorded run and compare it with the record
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// A run's folder (--out DIR), or a run of a campaign's database by its number
+    #[arg(value_name = "DIR|DB#RUN")]
+    pub run: PathBuf,
+    /// Stop at this event: its number (seq), or a kind and which of them, as in leak-found:2
+    #[arg(long, value_name = "EVENT")]
+    pub until: Option<Until>,
+    /// Write the new run's files into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
 
-/// Replays a run; gives the exit status.
+/// Events shown up to the one at which a replay ends.
+const SHOWN: usize = 5;
+
+/// Replays a run; returns the exit status.
+///
+/// # Errors
+///
+/// There is no such run or event, the machine failed, a signal, or the replay differs.
 pub fn replay(args: &ReplayArgs) -> Result<u8, Error> {
-    let again = Again::find(&args.run)?;
-    let mut scenario = again.scenario.clone();
-    // Where an event is to be seen again, the run need not last longer than that; nothing before it depends on the end.
-    let until = match (&args.until, &again.events) {
+    let recorded = RecordedRun::find(&args.run)?;
+    let mut scenario = recorded.scenario.clone();
+    // Where an event is to be seen recorded, the run need not last longer than that; nothing before it depends on the end.
+    let until = match (&args.until, &recorded.events) {
         (Some(until), Some(events)) => Some(until.find(events)?),
         _ => None,
     };
@@ -35,45 +53,41 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Error> {
     }
     let scratch = tempfile::tempdir().map_err(VmmError::resource("a scratch folder"))?;
     let out = args.out.as_deref().unwrap_or(scratch.path());
-    let subject = Subject::of(scenario.clone(), &again.place)?;
-    let made = subject.experiment(&scenario, Compare::Nothing, Some(out), |verdict| {
+    let subject = Subject::new(scenario.clone(), &recorded.place)?;
+    let (hash, marks, count) = subject.experiment(&scenario, Compare::Nothing, Some(out), |verdict| {
         (verdict.trace_hash, verdict.trace_marks, verdict.events)
     })?;
-    let (hash, marks, count) = match made {
-        RunEnd::Signal(number) => return Ok(run::status_of_signal(number)),
-        RunEnd::Row(made) => made,
-    };
     let now = out.join("events.jsonl");
     let until = match (&args.until, until) {
         (Some(_), Some(event)) => Some(event),
-        // Its events were not kept: it is looked for among those of now.
+        // The record has no events: search those of the replay.
         (Some(until), None) => Some(until.find(&now)?),
         (None, _) => None,
     };
     let last = until.as_ref().and_then(|event| event["seq"].as_u64());
-    if let Some(events) = &again.events {
+    if let Some(events) = &recorded.events {
         match first_difference(events, &now, last)? {
             None => {}
-            Some(difference) => return Err(diverged(&again, &difference.to_string())),
+            Some(difference) => return Err(diverged(&recorded, &difference.to_string())),
         }
-    } else if last.is_none() && hash != again.trace_hash {
+    } else if last.is_none() && hash != recorded.trace_hash {
         let word = |hash: &Option<String>| hash.clone().unwrap_or_default();
         let mut what =
-            format!("the hash of its events was {}, and is {} now", word(&again.trace_hash), word(&hash));
-        if let Some(then) = &again.marks {
+            format!("the hash of its events was {}, and is {} now", word(&recorded.trace_hash), word(&hash));
+        if let Some(then) = &recorded.marks {
             what += &parted(then.first_difference(&marks), count, &now)?;
         }
-        return Err(diverged(&again, &what));
+        return Err(diverged(&recorded, &what));
     }
     let text = match last {
         None => {
-            let again_or_first = if again.pruned { "as was told of it without making it" } else { "again" };
+            let again_or_first = if recorded.pruned { "as derived without making it" } else { "again" };
             let hash = hash.unwrap_or_default();
-            format!("{}: the same {count} events {again_or_first}, hash {hash}\n", again.place)
+            format!("{}: the same {count} events {again_or_first}, hash {hash}\n", recorded.place)
         }
-        Some(last) => format!("{}{}: the same up to event {last}\n", leading_to(&now, last)?, again.place),
+        Some(last) => format!("{}{}: the same up to event {last}\n", leading_to(&now, last)?, recorded.place),
     };
-    run::print(&text)?;
+    print(&text)?;
     Ok(0)
 }
 
@@ -86,17 +100,17 @@ fn parted(range: Range<u64>, count: u64, now: &Path) -> Result<String, Error> {
     };
     let mut text = format!("; the first event that differs is {place} (a row keeps no more)");
     let told =
-        events(now)?.skip(start as usize).take((end.min(count).saturating_sub(start) as usize).min(TOLD));
+        events(now)?.skip(start as usize).take((end.min(count).saturating_sub(start) as usize).min(SHOWN));
     for event in told {
         text += &format!("\n  now:    {}", event?);
     }
     Ok(text)
 }
 
-fn diverged(again: &Again, what: &str) -> Error {
+fn diverged(recorded: &RecordedRun, what: &str) -> Error {
     Error::Expectation(Report::new(
         format!("the replay is another run: {what}"),
-        again.place.clone(),
+        recorded.place.clone(),
         "replay it twice: if these differ, it is a defect of the VMM or of this host's KVM; if not, it was made by another version",
     ))
 }
@@ -214,7 +228,7 @@ fn first_difference(then: &Path, now: &Path, last: Option<u64>) -> Result<Option
 /// An event and those before it, as lines.
 fn leading_to(path: &Path, last: u64) -> Result<String, Error> {
     let mut lines = String::new();
-    for event in events(path)?.take(last as usize + 1).skip((last as usize + 1).saturating_sub(TOLD)) {
+    for event in events(path)?.take(last as usize + 1).skip((last as usize + 1).saturating_sub(SHOWN)) {
         lines += &format!("{}\n", event?);
     }
     Ok(lines)

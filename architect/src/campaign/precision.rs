@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::campaign::interval::{Interval, sample_size};
+use crate::campaign::stats::interval::{Interval, sample_size};
 
 /// Runs of each cell in a batch.
 const BATCH: u64 = 50;

@@ -13,10 +13,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 use vmm_sys_util::signal::register_signal_handler;
 
-use crate::campaign::columns::{columns, from_sql, schema, values};
+use super::columns::{columns, from_sql, schema, values};
+use super::error::{failed, refused};
 use crate::campaign::identity::Identity;
 use crate::campaign::row::Row;
-use crate::error::{Error, Report, VmmError};
+use crate::error::{Error, VmmError};
 
 /// Says that a SQLite file is one of ours: "Arch" (`PRAGMA application_id`).
 const APPLICATION: u32 = u32::from_be_bytes(*b"Arch");
@@ -24,8 +25,8 @@ const APPLICATION: u32 = u32::from_be_bytes(*b"Arch");
 const PATIENCE: Duration = Duration::from_secs(20);
 /// An open database.
 pub struct Database {
-    path: PathBuf,
-    connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
     insert: String,
 }
 
@@ -173,43 +174,3 @@ impl Database {
 
 /// The write that is too large fails; there is nothing else to do.
 extern "C" fn on_file_too_large(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
-
-fn refused(path: &Path, what: &str, remedy: &str) -> Error {
-    Error::Input(Report::new(what, path.display().to_string(), remedy))
-}
-
-/// What SQLite says, and what to do about it.
-fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error + use<> {
-    use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, NotADatabase, ReadOnly, SystemIoFailure,
-    };
-    let path = path.to_owned();
-    move |error| {
-        let (what, remedy) = match error.sqlite_error_code() {
-            Some(DatabaseBusy | DatabaseLocked) => (
-                "the database is locked by another program",
-                "end what has it open; every row that was stored is kept, and --resume goes on from there",
-            ),
-            Some(DiskFull) => (
-                "there is no space for the database",
-                "make space; every row that was stored is kept, and --resume goes on from there",
-            ),
-            Some(SystemIoFailure) => (
-                "the database cannot be read or written",
-                "check the disk, its free space and the limit on file sizes (`ulimit -f`); every row that was stored is \
-                 kept, and --resume goes on from there",
-            ),
-            Some(NotADatabase) => ("this is no database", "name another file"),
-            Some(CannotOpen) => ("the database cannot be opened", "check the path and its permissions"),
-            Some(ReadOnly) => {
-                ("the database may not be written", "check the permissions of the file and its folder")
-            }
-            _ => ("the database is damaged or was changed by another program", "name another file"),
-        };
-        refused(&path, &format!("{what}: {error}"), remedy)
-    }
-}
-
-mod facts;
-#[cfg(test)]
-mod tests;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::beats::Beat;
-use crate::campaign::effects::Seen;
 use crate::campaign::row::Row;
+use crate::campaign::stats::effects::Seen;
 
 /// Counts over some runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

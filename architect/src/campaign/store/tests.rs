@@ -1,7 +1,14 @@
-use super::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::database::Database;
 use crate::beats::Beat;
 use crate::campaign::plan::Run;
+use crate::campaign::row::Row;
 use crate::campaign::testing;
+use crate::error::Error;
 use proptest::prelude::*;
 
 fn scratch() -> (tempfile::TempDir, PathBuf) {

@@ -41,13 +41,13 @@ fn column(beat: Beat) -> String {
 }
 
 /// All columns, in order.
-pub(super) fn columns() -> Vec<String> {
+pub(crate) fn columns() -> Vec<String> {
     let beats = Beat::ALL.iter().map(|beat| format!("beat_{}", column(*beat)));
     COLUMNS.into_iter().map(str::to_owned).chain(beats).collect()
 }
 
 /// The statements that make the tables.
-pub(super) fn schema() -> String {
+pub(crate) fn schema() -> String {
     let beats: Vec<_> = Beat::ALL.iter().map(|beat| format!("beat_{} INTEGER", column(*beat))).collect();
     format!(
         "CREATE TABLE campaign (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -71,7 +71,7 @@ pub(super) fn schema() -> String {
 }
 
 /// The values of a row, in the order of [`columns`]. Counts fit: a run has far less than 2^63 of anything.
-pub(super) fn values(row: &Row) -> Vec<Value> {
+pub(crate) fn values(row: &Row) -> Vec<Value> {
     let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let truth = |truth: bool| Value::Integer(truth.into());
     let mut values = vec![
@@ -105,7 +105,7 @@ pub(super) fn values(row: &Row) -> Vec<Value> {
 }
 
 /// A row from the columns, in the order of [`columns`].
-pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+pub(crate) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let mut beats = BTreeMap::new();
     for (at, beat) in (COLUMNS.len()..).zip(Beat::ALL) {
         if let Some(tick) = row.get(at)? {

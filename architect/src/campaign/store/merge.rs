@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::campaign::database::Database;
-use crate::campaign::effects::Levels;
+use super::database::Database;
 use crate::campaign::identity::Identity;
+use crate::campaign::identity::Levels;
 use crate::campaign::row::Row;
 use crate::error::{Error, Report};
 

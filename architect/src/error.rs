@@ -1,33 +1,10 @@
 //! Errors of the command, by cause, and so by exit status.
 
-use std::fmt;
-
-use vmm::host::error::HostError;
+use vmm::error::HostError;
 use vmm::machine::loader::ImageError;
 
 pub use vmm::error::{Report, VmmError};
-
-/// A signal of the operating system, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signal(pub i32);
-
-impl Signal {
-    /// The exit status of a command that it ended, as shells have it: 128 plus the number.
-    pub fn exit_status(self) -> u8 {
-        128_u8.saturating_add(u8::try_from(self.0).unwrap_or(0))
-    }
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            libc::SIGINT => f.write_str("an interrupt (SIGINT)"),
-            libc::SIGTERM => f.write_str("a request to terminate (SIGTERM)"),
-            libc::SIGHUP => f.write_str("the end of the terminal (SIGHUP)"),
-            number => write!(f, "signal {number}"),
-        }
-    }
-}
+pub use vmm::wall::Signal;
 
 /// Everything that can end a command.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +46,7 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Expectation(_) => 1,
-            Self::Input(_) | Self::Machine(vmm::Error::Input(_) | vmm::Error::Image(_)) => 2,
+            Self::Input(_) | Self::Machine(vmm::Error::Input(_)) => 2,
             Self::Machine(vmm::Error::Host(_)) => 3,
             Self::Machine(vmm::Error::Vmm(_)) => 4,
             Self::Interrupted(signal) => signal.exit_status(),
@@ -109,7 +86,7 @@ mod tests {
         assert_eq!(Error::from(HostError::ApiVersion(11)).exit_status(), 3);
         assert_eq!(Error::from(VmmError::BadExit).exit_status(), 4);
         assert_eq!(Error::from(VmmError::BadExit).in_run(7, 8).exit_status(), 4);
-        let interrupted = Error::Interrupted(Signal(15)).in_run(7, 8);
+        let interrupted = Error::Interrupted(Signal::Terminate).in_run(7, 8);
         assert!(matches!(interrupted, Error::Interrupted(_)) && interrupted.exit_status() == 143);
     }
 }

@@ -10,7 +10,7 @@ use architect::experiment::{Compare, Laboratory, Warm};
 use architect::guest::image::{Fingerprints, machine_config};
 use architect::scenario::Scenario;
 use iced_x86::code_asm::*;
-use vmm::machine::snapshot::Pool;
+use vmm::machine::pool::Pool;
 use vmm::machine::tiny;
 use vmm::machine::{Event, Machine};
 use vmm::wall::{Wall, WallConfig};

@@ -101,7 +101,7 @@ pub fn probe(kvm: &Kvm) -> Result<Probe, Error> {
     let (wall, events) = Wall::spawn(WallConfig { timeout: Some(PROBE_LIMIT), ..Default::default() })?;
     let mut machine = Machine::new(kvm, &Model::of(kvm)?, &config, Vec::new())?;
     machine.attach(wall.kick());
-    let before = emulated(kvm, &mut machine);
+    let before = emulated(&mut machine);
     loop {
         match machine.step()? {
             Event::Exit(42) if machine.bus().serial.output() == b"A" => break,
@@ -110,15 +110,15 @@ pub fn probe(kvm: &Kvm) -> Result<Probe, Error> {
             event => return Err(VmmError::Probe(format!("{event:?}")).into()),
         }
     }
-    let after = emulated(kvm, &mut machine);
+    let after = emulated(&mut machine);
     let ring_0_interpreted =
         before.zip(after).map(|(before, after)| after.wrapping_sub(before) >= u64::from(TURNS));
     Ok(Probe { ring_0_interpreted })
 }
 
 /// How many instructions KVM has emulated for this guest.
-fn emulated<W: std::io::Write>(kvm: &Kvm, machine: &mut Machine<W>) -> Option<u64> {
-    statistic(&machine.vcpu().statistics(kvm)?, "insn_emulation")
+fn emulated<W: std::io::Write>(machine: &mut Machine<W>) -> Option<u64> {
+    statistic(&machine.vcpu().statistics()?, "insn_emulation")
 }
 
 /// One counter out of KVM's statistics (Linux `Documentation/virt/kvm/api.rst`, `KVM_GET_STATS_FD`).

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use abi::info::Doorbell;
 use devices::watchdog::{Stages, Timeout};
 use iced_x86::code_asm::*;
-use vmm::machine::snapshot::{Pool, Snapshot, hash};
+use vmm::machine::pool::Pool;
+use vmm::machine::snapshot::{Snapshot, hash};
 use vmm::machine::tiny;
 use vmm::machine::{Event, Machine, MachineConfig};
 
@@ -68,7 +69,7 @@ impl Host {
     fn boot(&self) -> Machine<Vec<u8>> {
         let config = tiny::config("scribbler", &scribbler(), MEMORY_MIB).unwrap();
         let config = MachineConfig { timeout: WATCHDOG.0, stages: WATCHDOG.1, ..config };
-        Machine::to_be_kept(&self.kvm, &self.model, &config, Vec::new()).unwrap()
+        Machine::new_for_snapshots(&self.kvm, &self.model, &config, Vec::new()).unwrap()
     }
 }
 
@@ -172,7 +173,7 @@ fn a_guest_that_scribbles_everywhere_comes_back_whole() {
     assert_ne!(memory, kept, "it has scribbled");
     let mut before = None;
     for round in 0..rounds {
-        fork.go_back(&host.kvm, &host.model, &snapshot).unwrap();
+        fork.restore(&host.kvm, &host.model, &snapshot).unwrap();
         assert_same(&mut fork, &snapshot, kept);
         ring(&mut fork);
         let again = fork.cpu_state().unwrap();
@@ -199,7 +200,7 @@ fn nothing_of_an_access_is_left_when_a_guest_goes_back() {
     const STOPS: usize = 7;
     let host = Host::new();
     let config = tiny::config("stopper", &stopper(), MEMORY_MIB).unwrap();
-    let mut machine = Machine::to_be_kept(&host.kvm, &host.model, &config, Vec::new()).unwrap();
+    let mut machine = Machine::new_for_snapshots(&host.kvm, &host.model, &config, Vec::new()).unwrap();
     tiny::enter_kernel(&mut machine).unwrap();
     ring(&mut machine);
     let snapshot = Arc::new(machine.snapshot().unwrap());
@@ -214,14 +215,14 @@ fn nothing_of_an_access_is_left_when_a_guest_goes_back() {
     assert!(all[STOPS - 1..].iter().all(doorbell), "all around: {all:?}");
     // The first stop is the very instruction that the snapshot goes on with.
     for number in (1..=STOPS).cycle().take(resets() as usize / 3) {
-        fork.go_back(&host.kvm, &host.model, &snapshot).unwrap();
+        fork.restore(&host.kvm, &host.model, &snapshot).unwrap();
         assert_eq!(events(&mut fork, number), all[..number]);
-        fork.go_back(&host.kvm, &host.model, &snapshot).unwrap();
+        fork.restore(&host.kvm, &host.model, &snapshot).unwrap();
         assert_same(&mut fork, &snapshot, kept);
         assert_eq!(events(&mut fork, STOPS), all[..STOPS], "after {:?}", all[number - 1]);
         // Nor of an interrupt that it would not survive.
         fork.nmi().unwrap();
-        fork.go_back(&host.kvm, &host.model, &snapshot).unwrap();
+        fork.restore(&host.kvm, &host.model, &snapshot).unwrap();
         assert_eq!(events(&mut fork, number), all[..number]);
     }
     println!("{} resets from accesses of every kind: nothing was left of any", resets() / 3 * 3);
@@ -244,7 +245,7 @@ fn a_machine_that_was_not_made_for_it_is_kept_as_it_is() {
     // Back to one that it did not come from, and to the first again.
     let other = Arc::new(other);
     for snapshot in [&other, &first, &other, &first] {
-        machine.go_back(&host.kvm, &host.model, snapshot).unwrap();
+        machine.restore(&host.kvm, &host.model, snapshot).unwrap();
         assert_same(&mut machine, snapshot, hash(snapshot.memory()));
         ring(&mut machine);
     }
@@ -280,7 +281,7 @@ fn who_goes_on_is_told_what_was_told() {
     while told.iter().filter(|event| matches!(event, Event::Doorbell { .. })).count() < 2 {
         told.push(machine.step().unwrap());
     }
-    let snapshot = Arc::new(machine.snapshot().unwrap().told(told.clone(), b"said".into()));
+    let snapshot = Arc::new(machine.snapshot().unwrap().with_history(told.clone(), b"said".into()));
     let mut fork = Machine::fork(&host.kvm, &host.model, &snapshot, WATCHDOG, Vec::new()).unwrap();
     assert_eq!(fork.bus().serial.output(), b"said");
     assert!(told.len() > 2);

@@ -74,7 +74,7 @@ fn patience_runs_out_only_when_the_run_is_over() {
     let (wall, _events) = Wall::spawn(WallConfig::default()).unwrap();
     let patience = wall.patience();
     assert!(!patience.is_over());
-    wall.hurry();
+    wall.finish_output();
     assert!(!patience.is_over());
     std::thread::sleep(Duration::from_millis(1100));
     assert!(patience.is_over());

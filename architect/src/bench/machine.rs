@@ -73,7 +73,7 @@ fn reset_of(
     for round in 0..=n {
         ring(&mut guest)?;
         let begin = Instant::now();
-        guest.go_back(kvm, model, &snapshot)?;
+        guest.restore(kvm, model, &snapshot)?;
         ring(&mut guest)?;
         let (ours, theirs) = (microseconds(begin.elapsed()), floor.measure(command, pages)?);
         if round > 0 {
@@ -112,7 +112,7 @@ pub(super) fn teardown(kvm: &Kvm) -> Result<Vec<Row>, Error> {
         let mut guest = at_b(host, &snapshot)?;
         guest.attach(wall.kick());
         let begin = Instant::now();
-        wall.let_go();
+        wall.stop();
         drop(guest);
         drop(wall);
         times[0].push(microseconds(begin.elapsed()));
@@ -124,7 +124,7 @@ pub(super) fn teardown(kvm: &Kvm) -> Result<Vec<Row>, Error> {
 /// The snapshot at A of a guest that writes so many pages.
 pub(super) fn at_a((kvm, model): (&Kvm, &Model), pages: u32) -> Result<Arc<Snapshot>, Error> {
     let config = guest::config(&guest::writer(pages))?;
-    let mut guest = Machine::to_be_kept(kvm, model, &config, io::sink())?;
+    let mut guest = Machine::new_for_snapshots(kvm, model, &config, io::sink())?;
     tiny::enter_kernel(&mut guest)?;
     ring(&mut guest)?;
     Ok(Arc::new(guest.snapshot()?))

@@ -14,7 +14,7 @@ use crate::experiment::Warm;
 use crate::guest::image;
 use crate::scenario::Scenario;
 use vmm::host::kvm::Kvm;
-use vmm::machine::snapshot::Pool;
+use vmm::machine::pool::Pool;
 use vmm::machine::{Event, MachineConfig, Model};
 
 const ROUNDS: usize = 7;

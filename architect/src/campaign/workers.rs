@@ -110,12 +110,14 @@ mod tests {
     #[test]
     fn a_signal_ends_it_and_what_was_done_is_taken() {
         let mut seen = Vec::new();
-        let make = |run: Run| if run.number == 3 { Err(Error::Interrupted(Signal(2))) } else { Ok(row(run)) };
+        let make = |run: Run| {
+            if run.number == 3 { Err(Error::Interrupted(Signal::Interrupt)) } else { Ok(row(run)) }
+        };
         let end = run_all(runs(1000), 1, make, |row| {
             seen.push(row.run);
             Ok(())
         });
-        assert!(matches!(end, Err(Error::Interrupted(Signal(2)))));
+        assert!(matches!(end, Err(Error::Interrupted(Signal::Interrupt))));
         assert_eq!(seen, [0, 1, 2]);
     }
 

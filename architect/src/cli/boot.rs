@@ -17,10 +17,10 @@ use crate::guest::core_file;
 use crate::guest::places::Places;
 use vmm::host::kvm::Kvm;
 use vmm::host::memory::{MAX_MIB, MIN_MIB};
-use vmm::machine::board::Crash;
+use vmm::machine::Crash;
 use vmm::machine::loader::{Blob, Image, ImageSource};
 use vmm::machine::{Event, Machine, MachineConfig, Model};
-use vmm::wall::{Wall, WallConfig, WallEvent};
+use vmm::wall::{Signal, Wall, WallConfig, WallEvent};
 
 const AFTER_HELP: &str = "\
 Example:
@@ -88,7 +88,7 @@ enum End {
     TripleFault,
     Crash(Crash),
     Watchdog(WatchdogAction),
-    Signal(i32),
+    Interrupted(Signal),
 }
 
 impl End {
@@ -99,7 +99,7 @@ impl End {
             Self::Timeout => 124,
             Self::TripleFault | Self::Crash(_) => 125,
             Self::Watchdog(_) => 126,
-            Self::Signal(number) => 128_u8.saturating_add(u8::try_from(*number).unwrap_or(0)),
+            Self::Interrupted(signal) => signal.exit_status(),
         }
     }
 
@@ -111,7 +111,7 @@ impl End {
             Self::TripleFault => "triple-fault",
             Self::Crash(_) => "crash",
             Self::Watchdog(_) => "watchdog",
-            Self::Signal(_) => "signal",
+            Self::Interrupted(_) => "signal",
         }
     }
 
@@ -129,7 +129,7 @@ impl End {
                 error.bytes
             ),
             Self::Watchdog(action) => format!("the watchdog has ended the guest ({action})"),
-            Self::Signal(number) => format!("ended by signal {number}"),
+            Self::Interrupted(signal) => format!("ended by {signal}"),
         })
     }
 }
@@ -176,7 +176,7 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
 
     let mut boot = Boot { machine, first, wall: &wall, events, paused: false, held_input: false };
     let end = boot.run()?;
-    wall.hurry();
+    wall.finish_output();
     let flushed = boot.machine.flush_console();
     let mut machine = boot.machine;
     drop(wall);
@@ -188,7 +188,7 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
     outputs.write(&mut machine, &end, &places)?;
     match flushed {
         // Who ends a guest from outside does not wait for output that nobody reads.
-        Err(error) if !matches!(end, End::Timeout | End::Signal(_)) => Err(error.into()),
+        Err(error) if !matches!(end, End::Timeout | End::Interrupted(_)) => Err(error.into()),
         _ => Ok(end.status()),
     }
 }
@@ -264,7 +264,7 @@ impl Boot<'_> {
         while let Some(event) = next {
             let end = match event {
                 WallEvent::Timeout => Some(End::Timeout),
-                WallEvent::Signal(number) => Some(End::Signal(number)),
+                WallEvent::Signal(signal) => Some(End::Interrupted(signal)),
                 WallEvent::Watchdog(generation) => self.watchdog(generation)?,
                 WallEvent::Flush => {
                     // Output that fails because the run was ended from outside is no reason of its own: that event

@@ -23,7 +23,7 @@ use crate::analysis::ledger::Ledger;
 use crate::analysis::observer::Observer;
 use crate::analysis::tags::{Tags, ended_badly};
 use crate::beats::Beats;
-use crate::error::{Error, Report, Signal};
+use crate::error::{Error, Report};
 use crate::faults::digest::{Account, Digest, Left};
 use crate::faults::injector::Injector;
 use crate::faults::outcome::classify;
@@ -428,7 +428,7 @@ impl Run<'_> {
     fn look_outside(&mut self, life: &mut Life) -> Result<Option<IncarnationEnd>, Error> {
         while let Ok(event) = self.wall_events.try_recv() {
             match event {
-                WallEvent::Signal(number) => return Err(Error::Interrupted(Signal(number))),
+                WallEvent::Signal(signal) => return Err(Error::Interrupted(signal)),
                 WallEvent::Silence => {
                     self.events.leave_repeatable_time();
                     self.wall.heard();

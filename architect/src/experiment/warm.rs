@@ -18,7 +18,8 @@ use crate::files::output::AtomicFile;
 use crate::guest::image::Fingerprints;
 use vmm::host::kvm::Kvm;
 use vmm::machine::loader::pvh;
-use vmm::machine::snapshot::{self, Pool, Snapshot};
+use vmm::machine::pool::Pool;
+use vmm::machine::snapshot::{self, Snapshot};
 use vmm::machine::{Event, Machine, MachineConfig, Model};
 use vmm::wall::{Wall, WallConfig};
 
@@ -41,7 +42,7 @@ impl Warm {
     ) -> Result<Option<Self>, Error> {
         let config = MachineConfig { cmdline: String::new(), ..config.clone() };
         let (wall, _events) = Wall::spawn(WallConfig { timeout: Some(patience), ..WallConfig::default() })?;
-        let mut machine = Machine::to_be_kept(kvm, model, &config, Vec::new())?;
+        let mut machine = Machine::new_for_snapshots(kvm, model, &config, Vec::new())?;
         machine.attach(wall.kick());
         let mut told = Vec::new();
         loop {
@@ -55,9 +56,9 @@ impl Warm {
         }
         machine.bus_mut().serial.flush();
         let said = std::mem::take(machine.bus_mut().serial.output_mut());
-        let snapshot = Arc::new(machine.snapshot()?.told(told, said));
+        let snapshot = Arc::new(machine.snapshot()?.with_history(told, said));
         let pool = Arc::new(Pool::new());
-        machine.came_from(&snapshot);
+        machine.set_origin(&snapshot);
         pool.keep(machine);
         Ok(Some(Self { snapshot, pool, config: Arc::new(config) }))
     }

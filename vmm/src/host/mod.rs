@@ -1,10 +1,9 @@
-//! The machine below the VMM: KVM, guest memory, the processor that guests are shown, and what KVM reports.
+//! The host: KVM, guest memory, the processor that guests are shown, and the exits that KVM reports.
 //!
 //! Owns all ioctls and all unsafe code of this crate. Uses nothing else of the crate but its errors; called by
-//! `machine`, `wall` and `probe`.
+//! `wall`, `machine` and `probe`.
 
 pub mod cpu;
-pub mod error;
 pub mod exit;
 pub mod kvm;
 pub mod memory;

@@ -2,75 +2,24 @@
 //!
 //! [`Board::handle`] takes an exit as an argument, lets the devices act on it, and applies their actions where that
 //! needs no decision: frames are filled, accesses to nothing are counted. Everything else comes back as an [`Event`].
-//! It knows no KVM, so tests hand it any exit they like. The loop itself is [`crate::machine::Machine::step`].
+//! It knows no KVM, so tests hand it any exit they like. The loop itself is `Machine::step`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use abi::GuestPhys;
-use abi::info::Doorbell;
 use abi::layout::{PORT_SERIAL, PORT_SERIAL_LEN};
 use devices::bus::{BusState, Counters};
 use devices::{Action, Bus};
 use serde::{Deserialize, Serialize};
 
 use crate::error::VmmError;
-use crate::host::exit::{Exit, InternalError};
+use crate::host::exit::Exit;
 use crate::host::memory::GuestMemory;
+use crate::machine::event::{Crash, Event};
 
 /// Most pages without memory that are remembered as reported; further ones are only counted.
 const STRAY_PAGES: usize = 1024;
-
-/// Something that the caller of the vCPU loop must know or decide on. The guest stands still meanwhile.
-#[must_use]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The guest rang. The page is whatever the guest says.
-    Doorbell {
-        /// Why.
-        reason: Doorbell,
-        /// The page given with it.
-        page: GuestPhys,
-    },
-    /// The guest has come to a trap, or says so.
-    Trap,
-    /// The guest ended itself with this status, 0 to 127.
-    Exit(u8),
-    /// The guest pulled the reset line.
-    Reset,
-    /// Triple fault.
-    TripleFault,
-    /// KVM cannot go on with this guest.
-    Crash(Crash),
-    /// The guest halted, and nothing will wake it (hosts without a local APIC in the kernel only).
-    Halted,
-    /// The watchdog's countdown began anew or ended: ask [`devices::watchdog::Watchdog::deadline`].
-    WatchdogChanged,
-    /// The first access to a port or page where nothing is.
-    Stray {
-        /// The port, or the address.
-        at: u64,
-        /// Bytes of the access.
-        bytes: u8,
-        /// Whether it was a write.
-        write: bool,
-        /// Whether `at` is a port.
-        port: bool,
-    },
-    /// The guest has written to the console since the last [`Board::flush_console`]; part of it may wait there.
-    OutputWaits,
-    /// Somebody kicked the vCPU: read the channel.
-    Kicked,
-}
-
-/// The end of a guest that KVM could not go on with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crash {
-    /// What KVM says.
-    pub error: InternalError,
-    /// Where the guest was.
-    pub rip: u64,
-}
 
 /// What happened, counted since the machine was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,7 +215,9 @@ impl<W: io::Write> Board<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::exit::InternalError;
     use abi::Frame;
+    use abi::info::Doorbell;
     use abi::layout::{PAGE_SIZE, PORT_DOORBELL, PORT_EXIT, PORT_FILL, PORT_WATCHDOG_START};
     use devices::watchdog::{Stages, Timeout};
     use introspect::memory::PhysicalMemory;

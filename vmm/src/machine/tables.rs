@@ -50,7 +50,7 @@ pub(crate) fn overlooked(kvm: &Kvm, cpuid: &CpuId) -> Result<bool, Error> {
     vcpu.set_sregs(&sregs)?;
     vcpu.set_regs(&kvm_regs { rip: CODE, rflags: 2, ..Default::default() })?;
     let before = look(&mut vcpu)?;
-    while vcpu.settle()?.is_some() {}
+    while vcpu.sync_state()?.is_some() {}
     vm.forget_written();
     enter(table, PAGE, FRAMES[1])?;
     let after = look(&mut vcpu)?;

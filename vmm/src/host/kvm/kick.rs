@@ -1,4 +1,5 @@
 //! Kicks: a signal makes `KVM_RUN` return, and does nothing else.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! Every call to KVM about a processor costs as much as an exit, so state is put back by as few as possible: general
 //! registers, system registers and events travel in the area that is shared with KVM, and the rest is written only
 //! where it differs. The time-stamp counter is not part of it: not every host can turn it back.
+#![allow(unsafe_code)]
 
 use kvm_bindings::{
     KVM_MP_STATE_RUNNABLE, Msrs, kvm_debugregs, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs,
@@ -13,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use vmm_sys_util::errno;
 use zerocopy::{Immutable, IntoBytes};
 
-use super::Vcpu;
 use crate::error::VmmError;
+use crate::host::exit::Exit;
+use crate::host::kvm::run_page::parse;
+use crate::host::kvm::vcpu::Vcpu;
 
 /// Machine-specific registers that a guest can have changed, with the processor that it is shown ([`crate::host::cpu`]):
 /// those of system calls, the memory types, KVM's own. (EFER, the bases of segments and the APIC's base are system
@@ -101,13 +104,13 @@ impl CpuState {
 impl Vcpu {
     /// Finishes the access that the guest stopped at as [`Vcpu::complete_io`] does, and has KVM tell its registers
     /// meanwhile. To be called, and its exits handled, until there is none.
-    pub fn settle(&mut self) -> Result<Option<super::Exit<'_>>, VmmError> {
+    pub fn sync_state(&mut self) -> Result<Option<Exit<'_>>, VmmError> {
         for register in ON_REQUEST.into_iter().filter(|_| self.syncs) {
             self.fd.set_sync_valid_reg(register);
         }
         // What it returns must not borrow `self` yet.
         if self.enter_and_return()?.is_some() {
-            return super::parse(self.fd.get_kvm_run(), self.shared_bytes).map(Some);
+            return parse(self.fd.get_kvm_run(), self.shared_bytes).map(Some);
         }
         for register in ON_REQUEST {
             self.fd.clear_sync_valid_reg(register);
@@ -122,7 +125,7 @@ impl Vcpu {
     /// the same address: some guests reset themselves by a port, and their state is set by VMMs at once (Linux
     /// `arch/x86/kvm/x86.c`, `complete_fast_pio_out`). The address is that of the instruction pointer for certain where
     /// code has no base, in 64-bit mode, and where no other mode can reach, above 4 GiB.
-    pub fn let_go(&mut self, to: &CpuState) -> Result<Option<super::Exit<'_>>, VmmError> {
+    pub fn complete_io_before(&mut self, to: &CpuState) -> Result<Option<Exit<'_>>, VmmError> {
         let upper = to.system.cs.l != 0 && to.general.rip > u64::from(u32::MAX);
         match self.at_output()? {
             Some(rip) if upper && rip != to.general.rip => Ok(None),
@@ -130,9 +133,9 @@ impl Vcpu {
         }
     }
 
-    /// All of its state. [`Vcpu::settle`] has been called.
+    /// All of its state. [`Vcpu::sync_state`] has been called.
     pub fn state(&mut self) -> Result<CpuState, VmmError> {
-        let (general, system, events) = self.told()?;
+        let (general, system, events) = self.synced_registers()?;
         Ok(CpuState {
             general,
             system,
@@ -145,7 +148,7 @@ impl Vcpu {
         })
     }
 
-    /// Puts back what [`Vcpu::state`] gave, of this processor or of one like it. [`Vcpu::let_go`] or [`Vcpu::settle`] has
+    /// Puts back what [`Vcpu::state`] gave, of this processor or of one like it. [`Vcpu::complete_io_before`] or [`Vcpu::sync_state`] has
     /// been called, and `stopped_at_access` says whether there was an access to finish: then the processor was at work.
     pub fn restore(&mut self, to: &CpuState, stopped_at_access: bool) -> Result<(), VmmError> {
         // The state of the local APIC is read by its mode, which stands in the system registers.
@@ -169,11 +172,11 @@ impl Vcpu {
         if activity != to.activity {
             self.set_activity(to.activity)?;
         }
-        self.give(to)
+        self.set_synced_registers(to)
     }
 
     /// Sets a processor that was just made; `new` is the state of every processor that was just made.
-    pub(super) fn begin(&mut self, new: &CpuState, to: &CpuState) -> Result<(), VmmError> {
+    pub(super) fn set_initial_state(&mut self, new: &CpuState, to: &CpuState) -> Result<(), VmmError> {
         if new.system.apic_base != to.system.apic_base {
             self.set_sregs(&to.system)?;
         }
@@ -189,11 +192,11 @@ impl Vcpu {
         if new.activity != to.activity {
             self.set_activity(to.activity)?;
         }
-        self.give(to)
+        self.set_synced_registers(to)
     }
 
-    /// The registers as KVM has told them at the last [`Vcpu::settle`].
-    fn told(&self) -> Result<(kvm_regs, kvm_sregs, kvm_vcpu_events), VmmError> {
+    /// The registers as KVM has told them at the last [`Vcpu::sync_state`].
+    fn synced_registers(&self) -> Result<(kvm_regs, kvm_sregs, kvm_vcpu_events), VmmError> {
         if self.syncs {
             let told = self.fd.sync_regs();
             return Ok((told.regs, told.sregs, told.events));
@@ -203,7 +206,7 @@ impl Vcpu {
     }
 
     /// Has KVM take these registers before it next runs the guest.
-    fn give(&mut self, to: &CpuState) -> Result<(), VmmError> {
+    fn set_synced_registers(&mut self, to: &CpuState) -> Result<(), VmmError> {
         if self.syncs {
             let area = self.fd.sync_regs_mut();
             (area.regs, area.sregs, area.events) = (to.general, to.system, to.events);

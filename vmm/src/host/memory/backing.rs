@@ -9,25 +9,38 @@ use abi::{Frame, GuestPhys};
 use introspect::memory::{OutOfRange, PhysicalMemory};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-use super::GuestMemory;
-use crate::host::kvm::HostError;
+use crate::error::HostError;
+use crate::host::memory::mapping::map_regions;
+use crate::host::memory::regions::regions;
 
 /// What the memory of a guest held at one moment. It does not change any more.
 #[derive(Clone)]
 pub struct Backing {
-    pub(super) file: Arc<File>,
+    file: Arc<File>,
     /// Where in the file it begins: a multiple of the page size. The regions follow each other.
-    pub(super) offset: u64,
-    pub(super) memory_mib: u32,
-    pub(super) map: Arc<GuestMemoryMmap<()>>,
+    offset: u64,
+    memory_mib: u32,
+    map: Arc<GuestMemoryMmap<()>>,
 }
 
 impl Backing {
     /// What a file holds from `offset` on, a multiple of the page size. Nobody may change the file while this lives.
     pub fn of(file: Arc<File>, offset: u64, memory_mib: u32) -> Result<Self, HostError> {
         let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
-        let memory = GuestMemory::mapped(memory_mib, Some(&file), offset, flags)?;
-        Ok(Self { file, offset, memory_mib, map: memory.map })
+        let map = Arc::new(map_regions(&regions(memory_mib), Some(&file), offset, flags)?);
+        Ok(Self { file, offset, memory_mib, map })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn map(&self) -> &GuestMemoryMmap<()> {
+        &self.map
     }
 
     /// Memory of the guest, MiB.
@@ -54,19 +67,17 @@ pub trait WholeMemory {
     fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize]));
 }
 
-impl WholeMemory for GuestMemory {
-    fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
-        each_page(&self.map, take);
-    }
-}
-
 impl WholeMemory for Backing {
     fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
         each_page(&self.map, take);
     }
 }
 
-fn each_page(map: &GuestMemoryMmap<()>, mut take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize])) {
+/// Hands out each page of this map with its address.
+pub(super) fn each_page(
+    map: &GuestMemoryMmap<()>,
+    mut take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize]),
+) {
     let mut page = [0; PAGE_SIZE as usize];
     for region in map.iter() {
         for at in (0..region.len()).step_by(page.len()) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Report;
+use crate::error::{Error, Report};
 
 /// A kernel or a module that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,12 @@ pub enum Problem {
     /// `linux-loader` refused what our own checks let pass.
     #[error("the loader refuses the image: {0}")]
     Loader(String),
+}
+
+impl From<ImageError> for Error {
+    fn from(error: ImageError) -> Self {
+        Self::Input(error.report())
+    }
 }
 
 impl ImageError {

@@ -1,36 +1,24 @@
-//! What a PVH kernel is started with: start info, memory map, command line and module, and where they are.
-//!
-//! ```text
-//! 0x0000_0000  first page: kept empty, so that null pointers of a kernel's own hit nothing of use
-//! 0x0000_6000  start info, and the list of modules behind it    (EBX points here)
-//! 0x0000_7000  memory map
-//! 0x0000_8000  command line
-//! 0x0000_c000  end of what is ours
-//! 0x0009_fc00  end of low memory; up to 1 MiB no memory is promised, as on a PC
-//! 0x0010_0000  the rest of memory: the kernel, and the module in the highest pages below 3 GiB
-//! ```
+//! What a PVH kernel is started with: start info, memory map, command line and module; and loading it.
 //!
 //! Source: Xen "x86/HVM direct boot ABI" (`public/arch-x86/hvm/start_info.h`), version 1 of the structure. A
 //! `Plan` is made and checked first, then written.
+
+use std::io::Cursor;
 
 use abi::GuestPhys;
 use abi::layout::PAGE_SIZE;
 use linux_loader::configurator::pvh::PvhBootConfigurator;
 use linux_loader::configurator::{BootConfigurator, BootParams};
 use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
+use linux_loader::loader::{Elf, KernelLoader};
 use vm_memory::GuestAddress;
 
-use crate::host::memory::{GuestMemory, HOLE_END, HOLE_START, MAX_MIB, Region};
+use crate::host::memory::{GuestMemory, HOLE_END, HOLE_START, Region, regions};
 use crate::machine::loader::error::{ImageError, Problem};
-use crate::machine::loader::{Blob, Image};
-
-const START_INFO: u64 = 0x6000;
-const MODULE_LIST: u64 = 0x6040;
-const MEMORY_MAP: u64 = 0x7000;
-const COMMAND_LINE: u64 = 0x8000;
-const OURS_END: u64 = 0xc000;
-const LOW_END: u64 = 0x9_fc00;
-const HIGH_START: u64 = 0x10_0000;
+use crate::machine::loader::image::{Blob, Image};
+use crate::machine::loader::layout::{
+    COMMAND_LINE, HIGH_START, LOW_END, MEMORY_MAP, MODULE_LIST, OURS_END, START_INFO,
+};
 
 /// Longest command line, without its final zero.
 pub const MAX_COMMAND_LINE: usize = (OURS_END - COMMAND_LINE) as usize - 1;
@@ -58,25 +46,6 @@ pub struct Start {
     pub entry: GuestPhys,
     /// Its start info.
     pub start_info: GuestPhys,
-}
-
-/// Why no guest can have a segment at these addresses, however much memory it has.
-pub(crate) fn forbidden(start: u64, end: u64) -> Option<&'static str> {
-    let meets = |from: u64, to: u64| start < to && from < end;
-    let top = HOLE_END + (u64::from(MAX_MIB) << 20) - HOLE_START;
-    if meets(0, PAGE_SIZE) {
-        Some("but the first page of memory is kept empty")
-    } else if meets(START_INFO, OURS_END) {
-        Some("but the start info, memory map and command line stand at 0x6000 to 0xc000")
-    } else if meets(LOW_END, HIGH_START) {
-        Some("but there is no memory from 0x9fc00 to 0x100000")
-    } else if meets(HOLE_START, HOLE_END) {
-        Some("but there is no memory from 3 GiB to 4 GiB")
-    } else if end > top {
-        Some("but no guest has memory there")
-    } else {
-        None
-    }
 }
 
 /// The memory map that a guest with these regions is given.
@@ -188,5 +157,27 @@ fn place_module<'a>(
             let needed_mib = Some(needed_mib).filter(|mib| *mib <= HOLE_START >> 20);
             Err(ImageError::new(&blob.name, Problem::ModuleTooLarge { bytes, memory_mib, needed_mib }))
         }
+    }
+}
+
+impl Image {
+    /// Whether a guest with this much memory can hold the kernel and the module.
+    pub fn fits(&self, memory_mib: u32, cmdline: &str, module: Option<&Blob>) -> Result<(), ImageError> {
+        Plan::new(self, &regions(memory_mib), cmdline, module).map(|_| ())
+    }
+
+    /// Loads the kernel and everything that it is started with into memory that was never used.
+    pub fn load(
+        &self,
+        memory: &GuestMemory,
+        cmdline: &str,
+        module: Option<&Blob>,
+    ) -> Result<Start, ImageError> {
+        let regions: Vec<_> = memory.regions().collect();
+        let plan = Plan::new(self, &regions, cmdline, module)?;
+        let refused = |error: String| ImageError::new(self.name(), Problem::Loader(error));
+        Elf::load(memory.map(), None, &mut Cursor::new(self.bytes()), None)
+            .map_err(|error| refused(error.to_string()))?;
+        plan.write(memory).map_err(refused)
     }
 }

@@ -1,10 +1,19 @@
-//! Images, right and wrong: the probe's ELF file with bytes changed.
+//! Images, right and wrong: a small ELF file with bytes changed.
 
+use std::borrow::Cow;
+
+use abi::GuestPhys;
 use introspect::memory::PhysicalMemory;
 use proptest::prelude::*;
 
 use super::*;
-use crate::probe::probe_elf;
+use crate::host::memory::GuestMemory;
+use crate::machine::tiny_elf;
+
+/// A kernel that halts, with room for the patches of these tests.
+fn kernel() -> Vec<u8> {
+    tiny_elf::elf(&[0xf4; 22])
+}
 
 // Offsets in the file.
 const E_PHOFF: usize = 32;
@@ -23,9 +32,9 @@ fn image(bytes: Vec<u8>) -> Result<Image, ImageError> {
     Image::check(Blob { name: "test".into(), bytes: bytes.into() })
 }
 
-/// The probe with these 8-byte values in place of its own.
+/// The kernel with these 8-byte values in place of its own.
 fn patched(patches: &[(usize, u64)]) -> Result<Image, ImageError> {
-    let mut bytes = probe_elf();
+    let mut bytes = kernel();
     for (at, value) in patches {
         bytes[*at..*at + 8].copy_from_slice(&value.to_le_bytes());
     }
@@ -33,7 +42,7 @@ fn patched(patches: &[(usize, u64)]) -> Result<Image, ImageError> {
 }
 
 fn problem(image: Result<Image, ImageError>) -> Problem {
-    let error = image.map(|image| image.segments).unwrap_err();
+    let error = image.map(|image| image.segments().to_vec()).unwrap_err();
     let report = error.report();
     assert!(!report.what.is_empty() && report.place == "test" && !report.remedy.is_empty());
     error.problem
@@ -90,7 +99,7 @@ fn what_has_no_bytes_in_the_file_needs_none() {
 #[test]
 fn headers_that_lie() {
     let eight = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-    let good = probe_elf();
+    let good = kernel();
     let tail = eight(&good, E_PHENTSIZE) & !0xffff_ffff;
     assert!(matches!(problem(patched(&[(E_PHOFF, 8)])), Problem::BadHeader(_)));
     assert!(matches!(problem(patched(&[(E_PHOFF, u64::MAX)])), Problem::Truncated { .. }));
@@ -123,15 +132,15 @@ fn places_where_no_kernel_can_be() {
 fn notes_that_lie() {
     let entry = |value: u64| patched(&[(DESC, value)]);
     // Behind the entry comes the code: keep it.
-    let code = u64::from_le_bytes(probe_elf()[DESC..DESC + 8].try_into().unwrap()) & !0xffff_ffff;
+    let code = u64::from_le_bytes(kernel()[DESC..DESC + 8].try_into().unwrap()) & !0xffff_ffff;
     assert!(matches!(problem(entry(code | 0x1234)), Problem::EntryOutside(0x1234)));
-    let mut bytes = probe_elf();
+    let mut bytes = kernel();
     bytes[DESC - 12] = 2; // an entry of two bytes
     assert!(matches!(problem(image(bytes)), Problem::BadPvhNote(_)));
-    let mut bytes = probe_elf();
+    let mut bytes = kernel();
     bytes[DESC - 16] = 200; // a name that leaves the note
     assert!(matches!(problem(image(bytes)), Problem::BadPvhNote(_)));
-    let mut bytes = probe_elf();
+    let mut bytes = kernel();
     bytes[DESC - 4] = b'Y'; // somebody else's note
     assert!(matches!(problem(image(bytes)), Problem::NoPvhNote));
 }
@@ -162,7 +171,7 @@ proptest! {
         changes in proptest::collection::vec((0..220_usize, any::<u8>()), 0..6),
         cut in proptest::option::of(0..220_usize),
     ) {
-        let mut bytes = probe_elf();
+        let mut bytes = kernel();
         for (at, value) in changes {
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = value;

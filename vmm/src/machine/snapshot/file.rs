@@ -20,12 +20,12 @@ use abi::layout::PAGE_SIZE;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::Snapshot;
 use crate::error::{Error, Report};
 use crate::host::kvm::CpuState;
 use crate::host::memory::{Backing, MAX_MIB, MIN_MIB, WholeMemory};
-use crate::machine::Event;
 use crate::machine::board::BoardState;
+use crate::machine::event::Event;
+use crate::machine::snapshot::data::Snapshot;
 
 const MAGIC: [u8; 8] = *b"ARCHSNAP";
 /// Version of the form; to be raised with each change of what is in it.
@@ -102,18 +102,18 @@ impl Told {
 
 /// Writes a snapshot into an empty file.
 pub fn save(snapshot: &Snapshot, origin: &Origin, file: &mut File) -> io::Result<()> {
-    let told: Option<Vec<_>> = snapshot.board.queue.iter().map(Told::of).collect();
+    let told: Option<Vec<_>> = snapshot.board().queue.iter().map(Told::of).collect();
     let told = told.ok_or_else(|| io::Error::other("the guest has ended: nobody can go on from there"))?;
     let state = State {
         origin: origin.clone(),
-        cpu: &snapshot.cpu,
-        board: &snapshot.board,
+        cpu: snapshot.cpu(),
+        board: snapshot.board(),
         told,
-        console: snapshot.console.clone(),
+        console: snapshot.console().to_vec(),
     };
     let state = serde_json::to_vec(&state)?;
     let memory_at = (size_of::<Header>() as u64 + state.len() as u64).next_multiple_of(PAGE_SIZE);
-    let memory_mib = snapshot.memory.memory_mib();
+    let memory_mib = snapshot.memory().memory_mib();
     let mut header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -124,12 +124,12 @@ pub fn save(snapshot: &Snapshot, origin: &Origin, file: &mut File) -> io::Result
         reserved: 0,
         checksum: [0; 32],
     };
-    header.checksum = checksum(&header, &state, &snapshot.memory);
+    header.checksum = checksum(&header, &state, snapshot.memory());
     file.write_all(header.as_bytes())?;
     file.write_all(&state)?;
     let mut written = Ok(());
     let mut at = memory_at;
-    snapshot.memory.each_page(|_, page| {
+    snapshot.memory().each_page(|_, page| {
         if written.is_ok() && page.iter().any(|byte| *byte != 0) {
             written = file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(page));
         }
@@ -185,7 +185,7 @@ pub fn load(option: &str, path: &Path) -> Result<(Snapshot, Origin), Error> {
         .map_err(|error| wrong(format!("the snapshot makes no sense: {error}")))?;
     let State { origin, cpu, board, told, console } = state;
     let told: Vec<_> = told.iter().filter_map(Told::event).collect();
-    Ok((Snapshot::new(cpu, board, memory).told(told, console), origin))
+    Ok((Snapshot::new(cpu, board, memory).with_history(told, console), origin))
 }
 
 /// Of header, state, and all pages that are not zero, each with its number.

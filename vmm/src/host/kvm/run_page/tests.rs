@@ -84,11 +84,3 @@ fn exits_that_nobody_asked_for_keep_their_number() {
         assert_eq!(parse(&mut run, SHARED).unwrap(), exit);
     }
 }
-
-#[test]
-fn what_is_not_kvm_is_told_apart() {
-    assert!(matches!(Kvm::open_at(Path::new("/nonexistent/kvm")), Err(HostError::Missing(_))));
-    assert!(matches!(Kvm::open_at(Path::new("/dev/null")), Err(HostError::ApiVersion(-1))));
-    let report = HostError::Permission(DEVICE.into()).report();
-    assert!(report.place.contains("kvm") && report.remedy.contains("group"));
-}

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use vmm_sys_util::errno;
 
-use crate::error::Report;
-use crate::host::kvm::DEVICE;
+use crate::error::report::Report;
+
+/// The device of KVM.
+pub const DEVICE: &str = "/dev/kvm";
 
 /// Why this host cannot run guests.
 #[derive(Debug, thiserror::Error)]

@@ -1,58 +1,16 @@
-//! Errors of the library: a bad file, a bad kernel image, a host that cannot run guests, a failure of the VMM.
-//!
-//! Every error says what is wrong, where, and what to do about it: it can be turned into a [`Report`]. What a *guest*
-//! does wrong is not an error: it is an event of the machine.
-
-use std::fmt;
-use std::path::Path;
+//! Failures of the VMM, and the error that every function of the machine returns.
 
 use vmm_sys_util::errno;
 
-use crate::host::kvm::HostError;
-use crate::machine::loader::ImageError;
-
-/// What is wrong, where, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// What is wrong.
-    pub what: String,
-    /// Where: a file with line and column, a key, an option, an address.
-    pub place: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-impl Report {
-    /// A report from its three parts.
-    pub fn new(what: impl Into<String>, place: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), place: place.into(), remedy: remedy.into() }
-    }
-
-    /// A file that could not be used: `doing` is the attempt ("read", "write"), `option` the option that named it.
-    pub fn file(doing: &str, option: &str, path: &Path, error: &std::io::Error) -> Self {
-        Self::new(
-            format!("cannot {doing} the file: {error}"),
-            format!("{option} {}", path.display()),
-            "check the path, its permissions and the free space",
-        )
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  where:  {}\n  remedy: {}", self.what, self.place, self.remedy)
-    }
-}
+use crate::error::host::HostError;
+use crate::error::report::Report;
 
 /// Why a machine could not be built, run, kept or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file that cannot be used.
+    /// A file, a kernel image or a module that cannot be used.
     #[error("{0}")]
     Input(Report),
-    /// A kernel or a module that cannot be loaded.
-    #[error("{}", .0.report())]
-    Image(#[from] ImageError),
     /// This host cannot do it.
     #[error("{}", .0.report())]
     Host(#[from] HostError),

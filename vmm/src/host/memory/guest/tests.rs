@@ -1,4 +1,7 @@
+//! Guest memory: what is written, read, frozen and restored.
+
 use super::*;
+use crate::host::memory::regions::{HOLE_END, HOLE_START, Region, regions};
 use introspect::Changed;
 
 #[test]
@@ -44,42 +47,13 @@ fn a_table_in_place_is_the_table_that_is_read() {
 }
 
 #[test]
-fn wide_vectors_see_the_lines_that_narrow_ones_see() {
-    let memory = GuestMemory::new(2).unwrap();
-    let seen = |expected: u64| {
-        let page = memory.slice(GuestPhys(0x1000), 4096).unwrap();
-        let (_guard, halves) = halves(&page);
-        // SAFETY: the page is memory, which the guard keeps mapped.
-        assert_eq!(unsafe { used_lines_sse2(halves) }, expected);
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: as above, and it has AVX2.
-            assert_eq!(unsafe { used_lines_avx2(halves.cast()) }, expected);
-        }
-    };
-    seen(0);
-    // All bits but "present".
-    memory.write(GuestPhys(0x1000), &[!1_u64; 512].map(u64::to_le_bytes).concat()).unwrap();
-    seen(0);
-    for entry in 0..512 {
-        let at = GuestPhys(0x1000 + entry * 8);
-        memory.write(at, &1_u64.to_le_bytes()).unwrap();
-        seen(1 << (entry / 8));
-        memory.write(at, &(!1_u64).to_le_bytes()).unwrap();
-    }
-    for entry in [0, 9, 63, 300, 511] {
-        memory.write(GuestPhys(0x1000 + entry * 8), &1_u64.to_le_bytes()).unwrap();
-    }
-    seen(1 | 1 << 1 | 1 << 7 | 1 << 37 | 1 << 63);
-}
-
-#[test]
-fn a_page_that_was_a_table_in_use_is_told_when_it_is_put_back() {
+fn a_page_that_was_a_table_in_use_is_told_when_it_is_restore() {
     let first = GuestMemory::new(2).unwrap();
     first.write(GuestPhys(0x1010), &0x21_u32.to_le_bytes()).unwrap();
-    let backing = first.keep().unwrap();
+    let backing = first.freeze().unwrap();
     let memory = GuestMemory::copy_on_write(&backing).unwrap();
-    let put_back = |tables| memory.put_back(Frame(1), &backing, tables).unwrap();
-    assert!(!put_back(true), "an entry that is as it was");
+    let restore = |tables| memory.restore_frame(Frame(1), &backing, tables).unwrap();
+    assert!(!restore(true), "an entry that is as it was");
     for (at, entry, told) in [
         (0x1000, 0x21_u32, true),
         (0x1ffc, 0xffff_ffff, true),
@@ -92,7 +66,7 @@ fn a_page_that_was_a_table_in_use_is_told_when_it_is_put_back() {
     ] {
         for (tables, told) in [(true, told), (false, false)] {
             memory.write(GuestPhys(at), &entry.to_le_bytes()).unwrap();
-            assert_eq!(put_back(tables), told, "{entry:#x} at {at:#x}");
+            assert_eq!(restore(tables), told, "{entry:#x} at {at:#x}");
         }
     }
     let mut back = [0; 4];

@@ -40,22 +40,12 @@ fn main() {
     guest.cargo(&["--features", "kernel", "--bin", "matrix"], Some(&module));
     let image = out.join("matrix.elf");
     fs::copy(guest.binary("matrix"), &image).expect("the image was built");
-    order_functions(&guest.root);
     println!("cargo::rustc-env=BENCH_FLOOR={}", floor(&out).display());
     println!("cargo::rustc-env=MATRIX_IMAGE={}", image.display());
     println!("cargo::rustc-env=MATRIX_PROGRAMS={}", names.join(","));
     // Beside the binary as well, for other loaders: OUT_DIR is <profile folder>/build/<package>/out.
     if let Some(profile) = out.ancestors().nth(3) {
         fs::copy(&image, profile.join("matrix.elf")).expect("the target folder can be written");
-    }
-}
-
-/// Has the functions that a start calls laid side by side, in the command as it is meant to be used.
-fn order_functions(root: &Path) {
-    let list = root.join("architect/start.ld");
-    println!("cargo::rerun-if-changed={}", list.display());
-    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl") {
-        println!("cargo::rustc-link-arg-bin=architect=-Wl,-T,{}", list.display());
     }
 }
 
@@ -88,14 +78,7 @@ impl Guest {
         // The kernel runs in the top 2 GiB, the programs in the lowest: both are what this code model is made for.
         let flags = ["-Crelocation-model=static", "-Ccode-model=kernel", "-Cforce-frame-pointers=yes"];
         let mut flags = flags.map(str::to_owned).to_vec();
-        // Paths of the build machine do not belong into the image: the same source makes the same image anywhere.
-        flags.push(format!(
-            "--remap-path-prefix={}=.",
-            fs::canonicalize(&self.root).expect("it exists").display()
-        ));
-        if let Some(home) = env::var_os("CARGO_HOME").or_else(|| env::var_os("HOME")) {
-            flags.push(format!("--remap-path-prefix={}=~", home.to_string_lossy()));
-        }
+        flags.extend(remap_paths(&self.root));
         let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets it"));
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy().into_owned();
@@ -159,15 +142,36 @@ fn floor(out: &Path) -> PathBuf {
     program
 }
 
+/// The flags that keep folders of the build machine out of the image: the same source gives the same image anywhere.
+fn remap_paths(root: &Path) -> Vec<String> {
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let core_source = PathBuf::from(rustc(&["--print", "sysroot"])).join("lib/rustlib/src/rust");
+    let version = rustc(&["--version", "--verbose"]);
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown");
+    let mut folders = vec![(core_source, format!("/rustc/{commit}")), (root.to_owned(), ".".to_owned())];
+    folders.extend(cargo_home.map(|folder| (folder, "/cargo".to_owned())));
+    for (folder, _) in &mut folders {
+        *folder = fs::canonicalize(&*folder).unwrap_or_else(|_| folder.clone());
+    }
+    // rustc applies the last one that matches, and one folder may lie inside another: the innermost comes last.
+    folders.sort_by_key(|(folder, _)| folder.components().count());
+    let flag =
+        |(folder, name): &(PathBuf, String)| format!("--remap-path-prefix={}={name}", folder.display());
+    folders.iter().map(flag).collect()
+}
+
+/// What the compiler prints with these arguments.
+fn rustc(arguments: &[&str]) -> String {
+    let output = Command::new(env::var_os("RUSTC").expect("cargo sets it")).args(arguments).output();
+    String::from_utf8_lossy(&output.expect("rustc can be run").stdout).trim().to_owned()
+}
+
 /// Whether the toolchain came with a core library for the guest's target.
 fn has_core() -> bool {
-    let rustc = env::var_os("RUSTC").expect("cargo sets it");
-    let folder = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
-    folder.is_ok_and(|output| {
-        let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        fs::read_dir(folder).is_ok_and(|mut files| {
-            files.any(|file| file.is_ok_and(|f| f.file_name().to_string_lossy().starts_with("libcore-")))
-        })
+    fs::read_dir(rustc(&["--print", "target-libdir", "--target", TARGET])).is_ok_and(|mut files| {
+        files.any(|file| file.is_ok_and(|f| f.file_name().to_string_lossy().starts_with("libcore-")))
     })
 }
 

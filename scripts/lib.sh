@@ -7,11 +7,9 @@
 #
 # shellcheck disable=SC2034 # what is set here is read by the scripts that source this file
 
-# The folder that holds scripts/, the target that the guest kernel is built for, and the one for the command: with a C
-# library that starts faster (docs/decisions/0027).
+# The folder that holds scripts/, and the target that the guest kernel is built for.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 guest_target=x86_64-unknown-none
-command_target=x86_64-unknown-linux-musl
 
 # say TEXT...: one line on stderr; stdout belongs to the command that is being run.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -156,32 +154,8 @@ setup_rust() {
     if package_exists cargo-web; then use_debian_rust; else use_packaged_rustup; fi
 }
 
-# Is all there that the command is built with for its own target? Installs what can be had. Without it the command is
-# built for the compiler's own, and starts slower.
-setup_command_target() {
-    local std
-    std=$(rustc --print sysroot)/lib/rustlib/$command_target/lib
-    if [ ! -d "$std" ] && [ -z "$debian_rust" ] && have rustup; then
-        say "adding the Rust target $command_target (the command starts faster with it)"
-        rustup target add "$command_target" >&2 || say "rustup could not add the target"
-    fi
-    [ -d "$std" ] || return 1
-    # A subshell, since it ends where a package cannot be had.
-    have musl-gcc || { have apt-get && (install_packages "the C compiler for $command_target" musl-tools); }
-}
-
-# build_architect ARG...: the command as it is meant to be used, optimised as a whole, and the guest's image beside it: as
-# target/release/architect and target/release/matrix.elf, whatever it was built for. Arguments are for cargo.
-build_architect() (
-    cd "$root"
-    options=() product=target/product
-    if setup_command_target; then
-        options=(--target "$command_target") product=target/$command_target/product
-    fi
-    cargo build --profile product -p architect --locked --target-dir target "${options[@]}" "$@" >&2 || exit
-    mkdir -p target/release
-    ln -f "$product/architect" "$product/matrix.elf" target/release/
-)
+# build_architect: target/release/architect, and the guest's image beside it.
+build_architect() { (cd "$root" && cargo build --release -p architect --locked --target-dir target "$@" >&2); }
 
 # rustfmt and clippy: Debian has them as packages of their own, a minimal rustup lacks them.
 setup_rust_checks() {

@@ -36,6 +36,7 @@ pub struct Pid(pub u32);
 
 impl GuestPhys {
     /// The frame that holds this address.
+    #[inline]
     pub const fn frame(self) -> Frame {
         Frame(self.0 / PAGE_SIZE)
     }
@@ -68,6 +69,7 @@ impl GuestVirt {
 
 impl Frame {
     /// The address of the frame's first byte.
+    #[inline]
     pub const fn base(self) -> GuestPhys {
         GuestPhys(self.0 * PAGE_SIZE)
     }

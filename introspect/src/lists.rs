@@ -12,12 +12,14 @@ pub(crate) struct Span {
 
 impl Span {
     /// One more item is to come: see [`Lists::begin`].
+    #[inline]
     pub(crate) const fn count(&mut self) {
         self.room += 1;
     }
 
     /// All were counted: the place of its next item. With the first the list takes room at `end`, where the places that
     /// are taken end.
+    #[inline]
     pub(crate) const fn take_place(&mut self, end: &mut u32) -> usize {
         if self.len == 0 {
             self.start = *end;
@@ -27,10 +29,12 @@ impl Span {
         (self.start + self.len - 1) as usize
     }
 
+    #[inline]
     pub(crate) const fn len(self) -> usize {
         self.len as usize
     }
 
+    #[inline]
     pub(crate) const fn is_empty(self) -> bool {
         self.len == 0
     }
@@ -63,11 +67,13 @@ impl<T: Copy + Default> Lists<T> {
         &mut self.items
     }
 
+    #[inline]
     pub(crate) fn get(&self, span: Span) -> &[T] {
         &self.items[span.start as usize..][..span.len as usize]
     }
 
     /// One item of a list.
+    #[inline]
     pub(crate) fn item(&self, span: Span, nth: usize) -> T {
         self.get(span)[nth]
     }
@@ -88,6 +94,7 @@ impl<T: Copy + Default> Lists<T> {
     }
 
     /// The list of all items from this one on.
+    #[inline]
     fn since(&self, start: usize) -> Span {
         let len = (self.items.len() - start) as u32;
         Span { start: start as u32, len, room: len }

@@ -50,6 +50,7 @@ impl Mapped {
     const USER: u64 = 4;
     const PAGE: u64 = !0xfff;
 
+    #[inline]
     pub(crate) fn new(space: usize, mapping: &Mapping, nth: u64) -> Self {
         let offset = nth * PageSize::Small.bytes();
         let rights = if mapping.rights.write { Self::WRITE } else { 0 }
@@ -63,6 +64,7 @@ impl Mapped {
     }
 
     /// The frame that is mapped.
+    #[inline]
     pub const fn frame(self) -> Frame {
         Frame(self.place >> Self::SPACE_BITS)
     }

@@ -18,9 +18,9 @@ pub mod faults;
 pub mod files;
 pub mod guest;
 pub mod inspect;
-pub mod outcome;
 pub mod report;
 pub mod scenario;
+pub mod terms;
 pub mod trace;
 pub mod verdict;
 

@@ -13,8 +13,8 @@ use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
 use crate::faults::unread::Unread;
 use crate::guest::image::Fingerprints;
-use crate::outcome::Outcome;
 use crate::scenario::Scenario;
+use crate::terms::Outcome;
 use crate::trace::hash::Marks;
 use vmm::probe;
 

@@ -3,6 +3,7 @@
 //! Nothing here needs any program but `architect` itself, so the tests run in the barest Linux there is.
 
 pub mod module;
+pub mod structure;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

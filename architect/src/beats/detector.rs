@@ -5,10 +5,10 @@ use abi::trace::Record;
 use introspect::memory::PhysicalMemory;
 use introspect::reverse::ReverseMap;
 use introspect::space::Guest;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::known::Known;
-use crate::trace::events::pid;
+use super::process;
 
 /// What an audit has just read, with the guest standing still.
 pub struct View<'a> {
@@ -26,7 +26,7 @@ impl View<'_> {
     /// A process as evidence.
     pub(super) fn who(&self, who: Pid) -> Value {
         let label = self.guest.process(who).map(|process| process.descriptor.label().collect::<String>());
-        self::who(who, label.as_deref())
+        process::evidence(who, label.as_deref())
     }
 }
 
@@ -43,9 +43,4 @@ pub(super) trait Detector {
     fn audit(&mut self, _view: &View<'_>, _known: &Known) -> Option<Value> {
         None
     }
-}
-
-/// A process as evidence: its pid, and its label for the reader.
-pub(super) fn who(who: Pid, label: Option<&str>) -> Value {
-    json!({"pid": pid(who), "name": label})
 }

@@ -8,7 +8,7 @@ use abi::trace::{Kind, Record};
 use introspect::space::Guest;
 use serde_json::Value;
 
-use super::detector::who;
+use super::process;
 
 /// Most processes that are remembered as the timer's.
 const MOST_ATTENDANTS: usize = 8;
@@ -98,7 +98,7 @@ impl Known {
     /// A process as evidence.
     pub(super) fn who(&self, pid: Pid) -> Value {
         let label = self.labels.get(&pid.slot()).filter(|(labelled, _)| *labelled == pid);
-        who(pid, label.map(|(_, label)| label.as_str()))
+        process::evidence(pid, label.map(|(_, label)| label.as_str()))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::beats::Beat;
 use crate::campaign::plan::Run;
 use crate::faults::digest::Digest;
 use crate::faults::outcome::Effect;
+use crate::terms::Beat;
 use crate::verdict::Verdict;
 
 /// One run and what became of it.
@@ -19,7 +19,7 @@ pub struct Row {
     pub seed: u64,
     /// Its number among all that could be drawn.
     pub draw: u64,
-    /// How it ended; with faults, what these did: a name of [`crate::outcome::Outcome`].
+    /// How it ended; with faults, what these did: a name of [`crate::terms::Outcome`].
     pub outcome: String,
     /// How it ended, seen by itself.
     pub ended: String,

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::error::{Error, Report, VmmError};
 use crate::files::output::{AtomicFile, Console};
 use crate::guest::core_file;
-use crate::guest::places::Places;
+use crate::trace::places::Places;
 use vmm::host::kvm::Kvm;
 use vmm::host::memory::{MAX_MIB, MIN_MIB};
 use vmm::machine::Crash;

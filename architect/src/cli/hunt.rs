@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::progress::Progress;
 use super::values::{SubjectArgs, beat, jobs};
-use crate::beats::Beat;
 use crate::campaign::plan::{Plan, Vary};
 use crate::campaign::row::Row;
 use crate::campaign::shard::Shard;
@@ -16,6 +15,7 @@ use crate::campaign::subject::Subject;
 use crate::campaign::workers;
 use crate::error::{Error, Report};
 use crate::files::output::print;
+use crate::terms::Beat;
 
 /// Search for seeds that reach given beats
 #[derive(Clone, Debug, Args)]

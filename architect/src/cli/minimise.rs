@@ -13,8 +13,8 @@ use crate::error::{Error, Report, VmmError};
 use crate::experiment::Compare;
 use crate::faults::digest::Digest;
 use crate::files::output::{AtomicFile, print};
-use crate::outcome::Outcome;
 use crate::scenario::{Expect, Load, Scenario};
+use crate::terms::Outcome;
 
 /// Reduce a run to the fewest faults, least load and shortest time with the same outcome
 #[derive(Clone, Debug, Args)]

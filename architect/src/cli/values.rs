@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::beats::Beat;
 use crate::error::Error;
 use crate::scenario::Scenario;
+use crate::terms::Beat;
 
 /// What to run: a scenario with changes.
 #[derive(Clone, Debug, Args)]

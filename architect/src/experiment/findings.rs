@@ -9,7 +9,7 @@ use super::Run;
 use super::life::Life;
 use crate::analysis::ledger::Sharing;
 use crate::analysis::observer::Observer;
-use crate::beats::Beat;
+use crate::terms::Beat;
 
 impl Run<'_> {
     /// Notes what is new in a finding. Who reaches the frame without a right shares it wrongly.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::faults::deed::Act;
 use crate::faults::residue;
 use crate::faults::target::Scene;
-use crate::outcome::IncarnationEnd;
+use crate::terms::IncarnationEnd;
 use vmm::host::memory::GuestMemory;
 
 impl Run<'_> {

@@ -15,8 +15,8 @@ use crate::experiment::monitor::Monitor;
 use crate::faults::code::Traps;
 use crate::faults::injector::Injector;
 use crate::guest::core_file::{self, Published};
-use crate::outcome::IncarnationEnd;
 use crate::report::postmortem::Case;
+use crate::terms::IncarnationEnd;
 use vmm::machine::Machine;
 
 /// What belongs to one incarnation of the guest.

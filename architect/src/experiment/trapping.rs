@@ -10,7 +10,7 @@ use super::console::Console;
 use super::life::Life;
 use crate::error::Error;
 use crate::faults::code::{TRAP, TRAP_FLAG, Trap, Traps};
-use crate::outcome::IncarnationEnd;
+use crate::terms::IncarnationEnd;
 use vmm::machine::Machine;
 
 /// The traps of a life.

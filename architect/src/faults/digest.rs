@@ -8,7 +8,7 @@ use blake3::Hasher;
 use zerocopy::IntoBytes;
 
 use super::reset::{PutBack, Reset};
-use crate::outcome::Outcome;
+use crate::terms::Outcome;
 
 /// Who can notice that something is wrong, other than the programs whose data it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

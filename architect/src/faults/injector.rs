@@ -22,9 +22,9 @@ use introspect::memory::PhysicalMemory;
 use super::deed::{Act, Deed, Noise, Note};
 use super::residue::Change;
 use super::target::{self, HARDWARE_BITS, Missing, Scene, Word};
-use crate::beats::Beat;
 use crate::scenario::fault::draw::Stream;
 use crate::scenario::fault::model::{Bits, Device, Fault, Place, What, When};
+use crate::terms::Beat;
 
 /// The faults of one life.
 #[derive(Debug, Default)]

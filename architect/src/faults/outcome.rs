@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::digest::{Digest, Watcher};
 use super::reset::{PutBack, Reset};
-use crate::outcome::Outcome;
+use crate::terms::Outcome;
 
 /// The effect of a run's faults.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,5 +2,4 @@
 
 pub mod core_file;
 pub mod image;
-pub mod places;
 pub mod programs;

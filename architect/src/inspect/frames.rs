@@ -6,9 +6,10 @@ use abi::frame::{FrameEntry, FrameKind};
 use introspect::ReverseMap;
 use serde_json::json;
 
+use super::answer::Answer;
+use super::names;
 use super::source::Source;
 use super::table::{Table, or_dash, size};
-use super::{Answer, names};
 use crate::error::Error;
 
 pub(super) fn all(source: &Source) -> Result<Answer, Error> {

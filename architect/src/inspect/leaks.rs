@@ -4,9 +4,10 @@ use introspect::policy::{Finding, Policy, Preset, What};
 use introspect::{Guest, ReverseMap};
 use serde_json::{Value, json};
 
+use super::answer::Answer;
+use super::names;
 use super::source::Source;
 use super::table::{Table, or_dash};
-use super::{Answer, names};
 use crate::analysis::ledger::Ledger;
 use crate::beats::evidence;
 use crate::error::Error;

@@ -6,10 +6,11 @@ use introspect::walk::{Half, Mapping};
 use introspect::{Budget, Guest, PageSize, Rights};
 use serde_json::json;
 
+use super::answer::Answer;
 use super::args::Who;
+use super::names;
 use super::source::Source;
 use super::table::{Table, size};
-use super::{Answer, names};
 use crate::error::Error;
 
 /// Pages that follow each other.

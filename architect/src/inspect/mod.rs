@@ -1,6 +1,7 @@
-//! `architect inspect`: looks into a dump. Each subject is a module that turns what [`introspect`] finds into an
-//! [`Answer`]: text for people, a document for programs, both in the same order.
+//! `architect inspect`: reads a dump. Each subject is a module that turns the findings of [`introspect`] into an
+//! answer: text for people, a document for programs, both in the same order.
 
+mod answer;
 pub mod args;
 mod frames;
 mod leaks;
@@ -22,14 +23,11 @@ use self::source::Source;
 use crate::error::Error;
 use crate::files::output::print;
 
-/// What a subject has to say.
-struct Answer {
-    text: String,
-    /// An object.
-    json: Value,
-}
-
-/// Looks into a dump; gives the exit status.
+/// Inspects a dump; returns the exit status.
+///
+/// # Errors
+///
+/// The dump cannot be read, or does not have what is asked for.
 pub fn inspect(args: &InspectArgs) -> Result<u8, Error> {
     let source = Source::open(args)?;
     let (name, answer) = match &args.subject {

@@ -4,9 +4,10 @@ use abi::Pid;
 use abi::process::State;
 use serde_json::json;
 
+use super::answer::Answer;
+use super::names;
 use super::source::Source;
 use super::table::{Table, or_dash};
-use super::{Answer, names};
 use crate::error::Error;
 
 pub(super) fn answer(source: &Source) -> Result<Answer, Error> {

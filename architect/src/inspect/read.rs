@@ -6,9 +6,10 @@ use abi::{GuestPhys, GuestVirt};
 use introspect::{PhysicalMemory, Space};
 use serde_json::json;
 
+use super::answer::Answer;
 use super::args::Who;
+use super::names;
 use super::source::Source;
-use super::{Answer, names};
 use crate::error::Error;
 
 /// Most bytes at once: this is for people's eyes.

@@ -10,9 +10,10 @@ use introspect::dump::Cpu;
 use introspect::roots::{self, Root, Standing};
 use serde_json::json;
 
+use super::answer::Answer;
+use super::names;
 use super::source::Source;
 use super::table::{Table, or_dash};
-use super::{Answer, names};
 use crate::error::Error;
 
 /// What is known of a root, and from whom.

@@ -5,9 +5,10 @@ use abi::Frame;
 use introspect::{Mapped, ReverseMap, Space};
 use serde_json::json;
 
+use super::answer::Answer;
 use super::source::Source;
 use super::table::Table;
-use super::{Answer, names, roots};
+use super::{names, roots};
 use crate::error::Error;
 
 /// Sharers that a line names.

@@ -10,10 +10,11 @@ use introspect::dump::Cpu;
 use introspect::symbols::{Place, Symbols};
 use serde_json::{Value, json};
 
+use super::answer::Answer;
 use super::args::number;
+use super::names;
 use super::source::Source;
 use super::table::{Table, or_dash};
-use super::{Answer, names};
 use crate::error::{Error, Report};
 use crate::guest::image::{MATRIX, sha256};
 

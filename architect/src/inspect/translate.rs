@@ -4,10 +4,11 @@ use abi::GuestVirt;
 use introspect::PhysicalMemory;
 use serde_json::json;
 
+use super::answer::Answer;
 use super::args::Who;
+use super::names;
 use super::source::Source;
 use super::table::size;
-use super::{Answer, names};
 use crate::error::Error;
 
 pub(super) fn answer(source: &Source, at: u64, who: Option<Who>) -> Result<Answer, Error> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::beats::{Beat, Reached};
+use crate::beats::Reached;
 use crate::scenario::Scenario;
+use crate::terms::Beat;
 use crate::verdict::Verdict;
 
 /// The text.

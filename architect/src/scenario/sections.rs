@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::by_name;
 use super::declare::{Value, flag, number, other, section, word};
-use crate::beats::Beat;
-use crate::outcome::Outcome;
+use crate::terms::Beat;
+use crate::terms::Outcome;
 
 const MOST: u64 = u32::MAX as u64;
 const ACTIONS: &[&str] = &["none", "debug", "nmi", "reset", "pause", "poweroff"];

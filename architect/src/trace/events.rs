@@ -9,8 +9,8 @@ use abi::Pid;
 use abi::trace::{Kind, Record, Show};
 use serde_json::{Map, Value, json};
 
-use crate::guest::places::Places;
 use crate::trace::hash::{Marks, TraceHash};
+use crate::trace::places::Places;
 
 /// Takes every record of a run.
 pub struct Events<'a> {

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::summary::Stats;
-use crate::beats::Beat;
 use crate::campaign::stats::effects::{Effect, Seen};
 use crate::campaign::stats::interval::{Interval, sample_size};
 use crate::campaign::stats::tally::{Response, Tally};
+use crate::terms::Beat;
 
 impl Stats<'_> {
     /// The document.

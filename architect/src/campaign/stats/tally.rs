@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::beats::Beat;
 use crate::campaign::row::Row;
 use crate::campaign::stats::effects::Seen;
+use crate::terms::Beat;
 
 /// Counts over some runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

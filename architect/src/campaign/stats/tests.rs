@@ -1,10 +1,10 @@
 use super::summary::Stats;
 use super::tally::*;
-use crate::beats::Beat;
 use crate::campaign::plan::Run;
 use crate::campaign::row::Row;
 use crate::campaign::store::Table;
 use crate::campaign::testing;
+use crate::terms::Beat;
 
 /// Two factors with two levels each, `runs` in each cell; a leak where the pager is as it was.
 fn sweep(runs: u64) -> Table {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 
-use crate::beats::Beat;
 use crate::campaign::row::Row;
+use crate::terms::Beat;
 
 /// The columns of a row before those of the beats.
 const COLUMNS: [&str; 24] = [

@@ -4,11 +4,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::database::Database;
-use crate::beats::Beat;
 use crate::campaign::plan::Run;
 use crate::campaign::row::Row;
 use crate::campaign::testing;
 use crate::error::Error;
+use crate::terms::Beat;
 use proptest::prelude::*;
 
 fn scratch() -> (tempfile::TempDir, PathBuf) {

@@ -7,9 +7,9 @@ use introspect::walk::Budget;
 use proptest::prelude::*;
 
 use super::*;
-use crate::guest::places::Places;
 use crate::scenario::fault::keys::FaultKeys;
 use crate::trace::events::Events;
+use crate::trace::places::Places;
 
 const FRAMES: usize = 64;
 /// The only address space: four tables from here on.

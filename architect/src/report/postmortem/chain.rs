@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::history::{Death, History, Reuse};
 use crate::analysis::detection::Write;
-use crate::beats::{Beat, Reached};
+use crate::beats::Reached;
+use crate::terms::Beat;
 
 /// What links a beat to the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

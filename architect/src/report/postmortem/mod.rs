@@ -15,9 +15,10 @@ use abi::{Frame, Pid};
 use serde_json::{Value, json};
 
 use crate::analysis::detection::Write;
-use crate::beats::{Beat, Beats, Reached};
-use crate::outcome::{IncarnationEnd, ResetCause};
+use crate::beats::{Beats, Reached};
 use crate::scenario::Scenario;
+use crate::terms::Beat;
+use crate::terms::{IncarnationEnd, ResetCause};
 use crate::trace::events::pid;
 use advice::Advice;
 use chain::{By, Victim};

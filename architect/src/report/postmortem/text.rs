@@ -9,8 +9,8 @@ use super::Case;
 use super::chain::{self, By};
 use super::history::{Death, How, Reuse};
 use crate::analysis::detection::Write;
-use crate::outcome::{IncarnationEnd, ResetCause};
 use crate::report::summary;
+use crate::terms::{IncarnationEnd, ResetCause};
 
 /// Columns of a line of text.
 const WIDTH: usize = 110;

@@ -5,7 +5,7 @@ use abi::frame::FrameKind;
 use abi::trace::Kind;
 
 use super::fields::{Field, Register};
-use crate::beats::Beat;
+use crate::terms::Beat;
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use abi::frame::FrameKind;
 use abi::layout::USER_END;
 
-use super::Checked;
+use super::limits::Checked;
 use super::values::{first, number, one_of, who, words};
 use crate::scenario::fault::choice::{Choice, Spot};
 use crate::scenario::fault::fields::{Field, Register};

@@ -2,7 +2,7 @@
 
 use abi::Pid;
 
-use super::Checked;
+use super::limits::Checked;
 use crate::scenario::fault::choice::{Choice, Name, Number, Scalar};
 use crate::scenario::fault::model::{Mistake, Who};
 

@@ -1,7 +1,7 @@
 //! Keys of `what`.
 
+use super::limits::{Checked, MOST};
 use super::values::{number, one_of};
-use super::{Checked, MOST};
 use crate::scenario::fault::choice::Number;
 use crate::scenario::fault::keys::WhatKeys;
 use crate::scenario::fault::model::{Bits, Mistake, What};

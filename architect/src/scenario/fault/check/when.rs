@@ -2,12 +2,12 @@
 
 use abi::trace::Kind;
 
+use super::limits::{Checked, MOST};
 use super::place::place;
 use super::values::{first, number, one_of, who, words};
-use super::{Checked, MOST};
-use crate::beats::Beat;
 use crate::scenario::fault::keys::WhenKeys;
 use crate::scenario::fault::model::{Code, Mistake, Place, When};
+use crate::terms::Beat;
 
 const WHEN: &str = "tick, event, symbol, line, code, changed, beat";
 

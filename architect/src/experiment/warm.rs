@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use abi::info::Doorbell;
 
-use super::Laboratory;
 use crate::error::{Error, Report};
-use crate::faults::reset::PutBack;
 use crate::files::output::AtomicFile;
 use crate::guest::image::Fingerprints;
 use vmm::host::kvm::Kvm;
@@ -98,7 +96,7 @@ impl Warm {
     }
 
     /// Whether a guest of this configuration can go on from here.
-    fn serves(&self, config: &MachineConfig) -> bool {
+    pub(super) fn serves(&self, config: &MachineConfig) -> bool {
         let (ours, theirs) = (self.config.image.bytes(), config.image.bytes());
         self.config.memory_mib == config.memory_mib
             && (std::ptr::eq(ours, theirs) || ours == theirs)
@@ -120,38 +118,20 @@ impl Warm {
         pvh::write_command_line(machine.memory(), &config.cmdline);
         Ok(machine)
     }
-}
 
-impl Laboratory<'_> {
-    /// Boots a guest, from which all that follow go on; without it each boots by itself, and the outcome is the same. A
-    /// laboratory of the same image, module and memory can have a clone of [`Laboratory::warm`].
-    pub fn warm(&mut self) -> Result<(), Error> {
-        self.warm = Warm::boot(self.kvm, self.model, self.config, self.silence)?;
-        Ok(())
+    /// The same, in a VM of this guest's own pool.
+    pub(super) fn next<W: io::Write>(
+        &self,
+        kvm: &Kvm,
+        model: &Model,
+        config: &MachineConfig,
+        console: W,
+    ) -> Result<Machine<W>, Error> {
+        self.fork(&self.pool, (kvm, model), config, console)
     }
 
-    /// What guests go on from, if they do not boot by themselves.
-    fn base(&self) -> Option<&Warm> {
-        self.warm.as_ref().filter(|warm| warm.serves(self.config))
-    }
-
-    /// From where guests go on after a reset.
-    pub(super) fn put_back(&self) -> PutBack {
-        if self.base().is_some() { PutBack::Snapshot } else { PutBack::Boot }
-    }
-
-    /// A machine for the next incarnation.
-    pub(super) fn machine<W: io::Write>(&self, console: W) -> Result<Machine<W>, Error> {
-        match self.base() {
-            Some(warm) => warm.fork(&warm.pool, (self.kvm, self.model), self.config, console),
-            None => Ok(Machine::new(self.kvm, self.model, self.config, console)?),
-        }
-    }
-
-    /// An incarnation has ended; its VM can serve again.
+    /// Keeps the VM of a guest that has ended.
     pub(super) fn retire<W: io::Write>(&self, machine: Machine<W>) {
-        if let Some(warm) = &self.warm {
-            warm.pool.keep(machine);
-        }
+        self.pool.keep(machine);
     }
 }

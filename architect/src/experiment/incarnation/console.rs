@@ -12,7 +12,7 @@ const MOST: u64 = 16 << 20;
 const CUT: &[u8] = b"\n[architect: the guest wrote more than 16 MiB; the rest is not here]\n";
 
 /// The line's far end.
-pub(super) struct Console {
+pub(in crate::experiment) struct Console {
     file: Option<File>,
     /// Bytes that have arrived.
     arrived: u64,
@@ -22,17 +22,17 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn new(file: Option<File>) -> Self {
+    pub(in crate::experiment) fn new(file: Option<File>) -> Self {
         Self { file, arrived: 0, hash: blake3::Hasher::new(), noise: VecDeque::new() }
     }
 
     /// The line damages what comes next. What came before must have been handed over.
-    pub(super) fn damage(&mut self, noise: Noise) {
+    pub(in crate::experiment) fn damage(&mut self, noise: Noise) {
         self.noise.push_back(noise);
     }
 
     /// Of all that has arrived.
-    pub(super) fn hash(&self) -> [u8; 32] {
+    pub(in crate::experiment) fn hash(&self) -> [u8; 32] {
         *self.hash.finalize().as_bytes()
     }
 

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Shared set-up functions, sourced by the other scripts. On a fresh Debian or Ubuntu machine they install what
-# is missing, print one line for each saying what and why, and ask nothing. They need root (or sudo without a
-# password) only where something is missing. No toolchain is ever updated.
+# Functions that the other scripts share; they source this file. On a fresh Debian or Ubuntu machine these functions
+# install what is missing and print one line for each package: what, and why. No toolchain is ever updated.
+#
+# Installing needs root, or sudo. Where nothing is missing neither is used.
 #
 # ARCHITECT_TOOLCHAIN=debian   use Debian's Rust packages even where rustup is installed
 #
-# shellcheck disable=SC2034 # what is set here is read by the scripts that source this file
+# shellcheck disable=SC2034 # the scripts that source this file read these variables
 
 # The folder that holds scripts/, and the target that the guest kernel is built for.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 guest_target=x86_64-unknown-none
 
-# say TEXT...: one line on stderr; stdout belongs to the command that is being run.
+# say TEXT...: prints one line on stderr; stdout belongs to the command that is being run.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 # fail STATUS TEXT...
@@ -24,13 +25,16 @@ fail() {
 
 have() { command -v "$1" >/dev/null; }
 
+# as_root COMMAND...: runs a command as root. sudo may ask for a password only where a terminal can answer.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif have sudo && sudo -n true 2>/dev/null; then
-        sudo -n "$@"
+    elif ! have sudo; then
+        fail 3 "this needs root, and there is no sudo here. As root, run: $*"
+    elif sudo -n true 2>/dev/null || { : </dev/tty; } 2>/dev/null; then
+        sudo "$@"
     else
-        fail 3 "this needs root, and sudo asks for a password here. Run once as root: $*"
+        fail 3 "this needs root; sudo wants a password and there is no terminal to type it. As root, run: $*"
     fi
 }
 
@@ -49,28 +53,30 @@ apt_lists_renewed=
 renew_apt_lists() {
     [ -z "$apt_lists_renewed" ] || return 0
     apt_lists_renewed=1
-    apt_get update || say "apt-get update failed; going on with the lists that are there"
+    apt_get update || say "apt-get update failed; continuing with the old package lists"
 }
 
-# package_exists NAME: does apt know a version of it that could be installed?
-package_exists() { [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[0-9]* ]]; }
+# candidate NAME: prints the version of a package that apt would install, or nothing.
+candidate() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p'; }
+package_exists() { [ -n "$(candidate "$1")" ]; }
 
 # install_packages WHY PACKAGE...
 install_packages() {
     local why=$1
     shift
-    have apt-get || fail 3 "missing: $* ($why). This is no Debian or Ubuntu machine: install them by hand."
+    have apt-get || fail 3 "missing: $* ($why). This is neither Debian nor Ubuntu: install the equivalent packages"
     say "installing $* ($why)"
     renew_apt_lists
     apt_get install --no-install-recommends "$@" || fail 3 "could not install $*"
 }
 
 setup_gcc() {
-    { have gcc && [ -e /usr/include/stdlib.h ]; } || install_packages "the linker for the host programs" gcc libc6-dev
+    { have gcc && [ -e /usr/include/stdlib.h ]; } || install_packages "C compiler and linker" gcc libc6-dev
 }
 
 setup_certificates() {
-    [ -e /etc/ssl/certs/ca-certificates.crt ] || install_packages "to fetch crates over https" ca-certificates
+    [ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] ||
+        install_packages "to fetch crates over https" ca-certificates
 }
 
 # What scripts/svm-host and the tests under plain QEMU need.
@@ -80,52 +86,55 @@ setup_qemu() {
 
 setup_svm_host() {
     setup_qemu
-    [[ $(busybox --list 2>/dev/null) == *insmod* ]] || install_packages "the user land of the emulated machine" busybox-static
+    [[ $(busybox --list 2>/dev/null) == *insmod* ]] || install_packages "user land of the emulated machine" busybox-static
     have cpio || install_packages "to pack the emulated machine's files" cpio
     have ldd || install_packages "to find a program's shared libraries" libc-bin
 }
 
+# at_least VERSION LEAST
+at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+least_rust() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml"; }
+
 # Can the Rust in PATH build this workspace? Sets rust_version.
 rust_version=
 rust_is_new_enough() {
-    local least
     have cargo && have rustc || return 1
     rust_version=$(cd "$root" && rustc --version 2>/dev/null | cut -d ' ' -f 2)
-    least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-    [ -n "$rust_version" ] && [ "$(printf '%s\n' "$least" "$rust_version" | sort -V | head -n 1)" = "$least" ]
+    [ -n "$rust_version" ] && at_least "$rust_version" "$(least_rust)"
 }
 
 # Is the guest target's core library there, or the source from which cargo can build it?
 guest_core_installed() { compgen -G "$(rustc --print sysroot)/lib/rustlib/$guest_target/lib/libcore-*.rlib" >/dev/null; }
 guest_core_source() { [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/core/Cargo.toml" ]; }
 
-# Debian's own Rust, as its web browsers are built with: /usr/bin/cargo and /usr/bin/rustc.
-debian_rust=
+# Debian's current Rust: the packages with which Debian builds its web browsers. They install /usr/bin/cargo.
 use_debian_rust() {
     local wanted=() package
     for package in cargo-web rustc-web rust-web-src lld; do
         dpkg -s "$package" >/dev/null 2>&1 || wanted+=("$package")
     done
-    [ ${#wanted[@]} = 0 ] || install_packages "the Rust toolchain" "${wanted[@]}"
+    [ ${#wanted[@]} = 0 ] || install_packages "Rust toolchain" "${wanted[@]}"
     export PATH="/usr/bin:$PATH"
     hash -r
-    debian_rust=1
-    rust_is_new_enough || fail 3 "Debian's Rust is ${rust_version:-missing}, which is too old for Cargo.toml's rust-version"
+    rust_is_new_enough ||
+        fail 3 "Debian's Rust is ${rust_version:-missing}, but $(least_rust) is needed: add Debian's security archive to apt's sources, or install rustup (https://rustup.rs)"
     rust_choice="Debian's Rust $rust_version, the guest's core library from source"
 }
 
-# Where there is neither a usable cargo nor cargo-web (Ubuntu): the distribution's rustup.
+# The distribution's rustup, where there is no recent cargo-web (Ubuntu).
 use_packaged_rustup() {
+    package_exists rustup ||
+        fail 3 "apt has no Rust $(least_rust) or later: install rustup (https://rustup.rs), then run: rustup target add $guest_target"
     install_packages "to fetch the Rust toolchain" rustup
-    say "fetching the stable Rust toolchain (no usable one is installed)"
+    say "fetching the stable Rust toolchain"
     rustup default stable >&2
     rustup target add "$guest_target" >&2
     hash -r
-    rust_is_new_enough || fail 3 "rustup's toolchain is too old: ${rust_version:-none}"
+    rust_is_new_enough || fail 3 "rustup's toolchain is ${rust_version:-missing}, but $(least_rust) is needed"
     rust_choice="Rust $rust_version from the distribution's rustup"
 }
 
-# Makes a cargo and rustc available that build the host programs and the guest kernel; rust_choice says which.
+# Provides a cargo and a rustc that build the host programs and the guest kernel; rust_choice says which.
 rust_choice=
 setup_rust() {
     export RUSTUP_AUTO_INSTALL=0
@@ -149,25 +158,40 @@ setup_rust() {
             return
         fi
     fi
-    have apt-get || fail 3 "no Rust that can build the guest kernel: install rustup (https://rustup.rs), then run: rustup target add $guest_target"
+    have apt-get ||
+        fail 3 "no Rust here can build the guest kernel: install rustup (https://rustup.rs), then run: rustup target add $guest_target"
     package_exists cargo-web || renew_apt_lists
-    if package_exists cargo-web; then use_debian_rust; else use_packaged_rustup; fi
+    if at_least "$(candidate cargo-web)" "$(least_rust)"; then use_debian_rust; else use_packaged_rustup; fi
 }
 
-# build_architect: target/release/architect, and the guest's image beside it.
-build_architect() { (cd "$root" && cargo build --release -p architect --locked --target-dir target "$@" >&2); }
+# build_architect [CARGO_ARG...]: target/release/architect, and the guest's image beside it.
+build_architect() {
+    say "building with $rust_choice (a first build takes some minutes)"
+    (cd "$root" && cargo build --release -p architect --locked --target-dir target "$@" >&2)
+}
 
-# rustfmt and clippy: Debian has them as packages of their own, a minimal rustup lacks them.
+# Are these cargo subcommands there? Some toolchains have a proxy for a missing one, which fails.
+have_cargo() { cargo "$1" --version >/dev/null 2>&1; }
+
+# Provides rustfmt and clippy of the toolchain in use, where they can be had: a minimal rustup lacks them, and Debian has
+# packages for each of its toolchains.
 setup_rust_checks() {
-    if [ -z "$debian_rust" ]; then
-        if have rustup && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
-            say "adding rustfmt and clippy (to check formatting and code)"
-            rustup component add rustfmt clippy >&2
-        fi
+    local compiler wanted=()
+    if have_cargo fmt && have_cargo clippy; then return; fi
+    if have rustup && [[ $(rustc --print sysroot) != /usr ]]; then
+        say "adding rustfmt and clippy (to check formatting and code)"
+        rustup component add rustfmt clippy >&2 || say "rustup could not add them"
         return
     fi
-    [ -x /usr/bin/rustfmt ] || install_packages "to check the formatting" rustfmt-web
-    [ -x /usr/bin/cargo-clippy ] || install_packages "to check the code" rust-web-clippy
+    compiler=$(dpkg -S "$(realpath "$(type -P rustc)")" 2>/dev/null | cut -d : -f 1)
+    case $compiler in
+        rustc-web) wanted=(rustfmt-web rust-web-clippy) ;;
+        rustc) wanted=(rustfmt rust-clippy) ;;
+    esac
+    if [ ${#wanted[@]} != 0 ]; then
+        (install_packages "to check formatting and code" "${wanted[@]}") || say "continuing without them"
+    fi
+    hash -r
 }
 
 # cargo_for_guest SUBCOMMAND ARG...: cargo for the guest's target, with its core library from source where needed.
@@ -180,23 +204,27 @@ cargo_for_guest() {
     env "${environment[@]}" cargo "$1" "${flags[@]}" "${@:2}"
 }
 
-# Can /dev/kvm be opened for reading and writing? Fills kvm_problem with what is wrong and what to change.
+# kvm_usable [DEVICE]: can /dev/kvm be opened for reading and writing? If not, kvm_problem says why and what to change.
+# Only a device is opened: for root, opening what does not exist would create a file.
 kvm_problem=
 kvm_usable() {
-    if { : <>/dev/kvm; } 2>/dev/null; then
+    local device=${1:-/dev/kvm}
+    if [ ! -e "$device" ]; then
+        kvm_problem="there is no $device: load the module kvm_intel or kvm_amd, and switch on virtualisation in the firmware (on a cloud machine: nested virtualisation)"
+    elif [ ! -c "$device" ]; then
+        kvm_problem="$device is not a device: remove it, then load the module kvm_intel or kvm_amd"
+    elif { : <>"$device"; } 2>/dev/null; then
         return 0
-    elif [ ! -e /dev/kvm ]; then
-        kvm_problem="there is no /dev/kvm: load the module kvm_intel or kvm_amd, and switch on virtualisation in the firmware (on a cloud machine: nested virtualisation)"
-    elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
-        kvm_problem="/dev/kvm may not be opened by $(id -un): join its group (as root: usermod -aG kvm $(id -un)) and log in again"
+    elif [ ! -r "$device" ] || [ ! -w "$device" ]; then
+        kvm_problem="$(id -un) may not open $device: join its group (as root: usermod -aG kvm $(id -un)) and log in again"
     else
-        kvm_problem="/dev/kvm cannot be opened: load the module kvm_intel or kvm_amd"
+        kvm_problem="$device cannot be opened: load the module kvm_intel or kvm_amd"
     fi
     return 1
 }
 
-# on_svm_host ARG...: scripts/svm-host. Its own status 4 says that the emulator froze, as it may on a busy machine: then
-# once more. Every other status is the program's, and final.
+# on_svm_host ARG...: runs scripts/svm-host. Its own status 4 says that the emulator froze, as it may on a busy machine:
+# then once more. Any other status is the program's, and final.
 on_svm_host() {
     local status=0
     "$root/scripts/svm-host" "$@" || status=$?

@@ -5,9 +5,11 @@
 pub mod module;
 pub mod structure;
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use iced_x86::code_asm::CodeAssembler;
@@ -20,19 +22,51 @@ pub const PATIENCE: Duration = Duration::from_secs(600);
 /// Where kernels made by [`kernel`] are loaded, and begin.
 pub const BASE: u64 = 0x10_0000;
 
-/// Path of the command under test: `ARCHITECT_BIN`, or the workspace's release build.
+/// Path of the command under test: `ARCHITECT_BIN`, or a build in the profile of this test, made up to date first.
 pub fn architect_path() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
     match std::env::var_os("ARCHITECT_BIN") {
         Some(path) => path.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/architect"),
+        None => BUILT.get_or_init(build_architect).clone(),
     }
 }
 
+/// Builds the command beside this test, which is `<target folder>/<profile>/deps/<test>`.
+fn build_architect() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its file");
+    let folder = test.parent().and_then(Path::parent).expect("cargo's folders");
+    let profile = match folder.file_name().and_then(|name| name.to_str()).expect("a profile's folder") {
+        "debug" => "dev",
+        name => name,
+    };
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--package", "architect", "--bin", "architect", "--profile", profile])
+        .arg("--target-dir")
+        .arg(folder.parent().expect("the target folder"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.join("architect")
+}
+
 /// The command under test, without arguments and without input.
+///
+/// Where `/dev/kvm` cannot be used it says so and ends the test program: none of its tests could pass.
 pub fn architect() -> Command {
+    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+        skip(&format!("/dev/kvm: {error}; `architect doctor` says what to change"));
+    }
     let mut command = Command::new(architect_path());
     command.stdin(Stdio::null());
     command
+}
+
+/// Ends the test program, which needs something that this machine lacks, without a failure.
+pub fn skip(reason: &str) -> ! {
+    // Straight to the descriptor: the test harness keeps what the macros print.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+    std::process::exit(0);
 }
 
 /// What became of a command.
@@ -316,7 +350,6 @@ pub fn check_readme(scenario: &str, verdict: &serde_json::Value) {
 /// A trace hash must be the same on every host: the first host writes it to the file that `ARCHITECT_HASH_FILE` names,
 /// the next one finds it in `ARCHITECT_HASH_EXPECT`.
 pub fn check_hash(name: &str, hash: &str) {
-    use std::io::Write;
     if let Some(path) = std::env::var_os("ARCHITECT_HASH_FILE") {
         let mut file =
             std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a writable file");

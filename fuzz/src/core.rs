@@ -2,8 +2,9 @@
 //! there is what the file's segments say.
 
 use abi::{Frame, GuestPhys};
-use introspect::dump::Piece;
-use introspect::{Budget, Dump, Half, PhysicalMemory};
+use introspect::matrix::find_info;
+use introspect::x86::dump::Piece;
+use introspect::x86::{Budget, Dump, Half, PhysicalMemory};
 
 use crate::input::Input;
 use crate::memory::{FRAMES, paging, tables};
@@ -194,7 +195,7 @@ fn check(dump: &Dump<&[u8]>, file: &[u8], asked: &mut Input<'_>) {
     for _ in 0..3 {
         check_frame(dump, Frame(asked.word() >> (asked.byte() % 64)));
     }
-    let _ = (dump.find_info(), dump.five_levels(), dump.remarks().len(), dump.cpus().len(), dump.is_core());
+    let _ = (find_info(&dump), dump.five_levels(), dump.remarks().len(), dump.cpus().len(), dump.is_core());
     let paging = paging(asked);
     let budget = Budget { tables: 40, leaves: 300 };
     for root in dump.root().into_iter().chain((0..FRAMES as u64).map(|frame| Frame(frame).base())).take(4) {

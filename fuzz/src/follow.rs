@@ -2,7 +2,8 @@
 //! whose mappings are others.
 
 use abi::{Frame, GuestPhys, Pid};
-use introspect::{Budget, Changed, Followed, Mapped, Paging, ReverseMap, Space, Touched};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::x86::{Budget, Changed, Followed, Mapped, Paging, ReverseMap, Space, Touched};
 
 use crate::input::Input;
 use crate::memory::{FRAMES, paging, tables, write_entry};
@@ -55,7 +56,7 @@ pub fn follow(data: &[u8]) {
 }
 
 fn space(slot: usize, input: &mut Input<'_>) -> Space {
-    Space { pid: Pid::new(slot, 0), root: GuestPhys((input.below(FRAMES + 1) as u64) << 12) }
+    Space { id: space_id(Pid::new(slot, 0)), root: GuestPhys((input.below(FRAMES + 1) as u64) << 12) }
 }
 
 /// Holds the map against one that is built anew, which comes back.
@@ -84,7 +85,7 @@ fn check(
         assert!(touched.is_sorted());
         // Whose mappings they are, and not at which place in the list of spaces.
         let content = |map: &ReverseMap, of: &[Mapped]| {
-            of.iter().map(|m| (map.pid(*m), m.virt(), m.rights(), m.entry())).collect::<Vec<_>>()
+            of.iter().map(|m| (pid_of(map.id(*m)), m.virt(), m.rights(), m.entry())).collect::<Vec<_>>()
         };
         for frame in (0..FRAMES as u64).map(Frame).filter(|frame| !touched.contains(frame)) {
             assert_eq!(

@@ -2,8 +2,8 @@
 //! lead on to another table, and some do what no sound table does.
 
 use abi::GuestPhys;
-use introspect::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
-use introspect::{OutOfRange, Paging, PhysicalMemory};
+use introspect::x86::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
+use introspect::x86::{OutOfRange, Paging, PhysicalMemory};
 
 use crate::input::Input;
 

@@ -3,10 +3,13 @@
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, GuestPhys, Pid};
-use introspect::paging::Entry;
-use introspect::roots::{Scan, Standing, groups, judge, sharing};
-use introspect::space::Process;
-use introspect::{Guest, Paging, PhysicalMemory};
+use introspect::x86::paging::Entry;
+use introspect::matrix::roots::{Standing, judge};
+use introspect::matrix::space::pid as pid_of;
+use introspect::x86::roots::{Scan, groups, sharing};
+use introspect::matrix::guest::Process;
+use introspect::matrix::Guest;
+use introspect::x86::{Paging, PhysicalMemory};
 
 use crate::input::Input;
 use crate::memory::{FRAMES, Plain, paging, tables};
@@ -86,7 +89,7 @@ fn check_judgement(guest: &mut Guest, found: &Scan) {
     let judged: Vec<_> = judge(guest, &found.roots).collect();
     assert!(judged.iter().map(|judged| &judged.root).eq(&found.roots));
     for judged in judged {
-        let owner = spaces.iter().find(|space| space.root == judged.root.at).map(|space| space.pid);
+        let owner = spaces.iter().find(|space| space.root == judged.root.at).map(|space| pid_of(space.id));
         let expected = match (owner, judged.kind) {
             (Some(pid), _) => Standing::Named(pid),
             (None, Some(FrameKind::Free | FrameKind::Quarantined | FrameKind::Unused)) => Standing::Residue,

@@ -1,8 +1,9 @@
 //! The page walk and the reverse map against translation of single addresses, within their budgets.
 
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::walk::Why;
-use introspect::{Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, ReverseMap, Space, WalkSummary};
+use introspect::matrix::space::space_id;
+use introspect::x86::walk::Why;
+use introspect::x86::{Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, ReverseMap, Space, WalkSummary};
 
 use crate::input::Input;
 use crate::memory::{FRAMES, Plain, paging, tables};
@@ -89,7 +90,7 @@ fn check_halves(paging: Paging, memory: &Vec<u8>, root: GuestPhys, budget: Budge
 /// Three spaces in one map: what it holds is what walks of each find.
 fn check_reverse(paging: Paging, memory: &Vec<u8>, budget: Budget) {
     let spaces = [(1, 0), (2, 4), (3, 0)];
-    let spaces = spaces.map(|(slot, frame)| Space { pid: Pid::new(slot, 0), root: Frame(frame).base() });
+    let spaces = spaces.map(|(slot, frame)| Space { id: space_id(Pid::new(slot, 0)), root: Frame(frame).base() });
     let map = ReverseMap::build(memory, paging, spaces, budget);
     assert!(map.len() as u64 <= budget.leaves && map.tables() <= budget.tables);
     assert!(map.mapped().is_sorted());

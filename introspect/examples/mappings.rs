@@ -15,7 +15,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use abi::GuestPhys;
-use introspect::{Budget, Dump, Half, roots};
+use introspect::x86::{Budget, Dump, Half, roots};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -20,8 +20,8 @@
 use std::collections::BTreeSet;
 
 use abi::{Frame, GuestPhys, GuestVirt};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::bits::{ADDRESS, DIRTY, PRESENT};
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::bits::{ADDRESS, DIRTY, PRESENT};
 use serde_json::{Value, json};
 
 use crate::analysis::ledger::{Ledger, Sharing};

@@ -1,7 +1,7 @@
 //! Hidden address spaces: roots of page tables that lie in memory, while no entry of the process table names them. It is how
 //! a process looks from outside that a rootkit has taken off the list.
 //!
-//! Every so many ticks an audit looks through all of memory for roots ([`introspect::roots`]). A root that is nobody's is what
+//! Every so many ticks an audit looks through all of memory for roots ([`introspect::x86::roots`]). A root that is nobody's is what
 //! is left of a dead process, or hidden. The frame table tells which; but the frame table is memory, and who can write the
 //! process table can write that one too. So it must be confirmed by what the trace has said: only a frame that the kernel has
 //! reported as freed can be a dead man's. Records that were taken cannot be taken back. And what the processor has in CR3 at
@@ -14,11 +14,14 @@ use abi::frame::FrameKind;
 use abi::process::Descriptor;
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::Paging;
-use introspect::roots::{self, Judged, Root, Standing};
-use introspect::space::{Guest, Space};
-use introspect::walk::{Budget, Mapping};
+use introspect::matrix::guest::Guest;
+use introspect::matrix::roots::{Judged, Standing, judge};
+use introspect::matrix::space::space_id;
+use introspect::x86::Space;
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::Paging;
+use introspect::x86::roots::{self, Root};
+use introspect::x86::walk::{Budget, Mapping};
 use serde_json::{Value, json};
 
 use crate::scenario::AuditKeys;
@@ -157,7 +160,7 @@ impl Hidden {
             roots.push(running);
         }
         self.spaces.clear();
-        for judged in roots::judge(guest, &roots) {
+        for judged in judge(guest, &roots) {
             let Judged { root, standing, .. } = judged;
             let Root { at, .. } = root;
             let in_use = self.tables.contains(&at.frame()) || running == Some(root);
@@ -168,7 +171,7 @@ impl Hidden {
                 continue;
             }
             let owner = guest.fact(at.frame()).map_or(Pid::NONE, |fact| fact.owner);
-            self.spaces.push(Space { pid: owner, root: at });
+            self.spaces.push(Space { id: space_id(owner), root: at });
             if self.known.insert(at) {
                 let evidence = evidence(memory, guest, judged, owner);
                 self.new.push(Found { judged, owner, evidence });
@@ -239,7 +242,7 @@ mod tests {
     use abi::frame::FrameEntry;
     use abi::info::{INFO_MAGIC, Info, VERSION};
     use abi::process::{DESCRIPTOR_MAGIC, State};
-    use introspect::policy::What;
+    use introspect::matrix::policy::What;
     use zerocopy::{FromZeros, IntoBytes};
 
     use introspect::Changed;

@@ -23,8 +23,8 @@ use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_WINDOWS, USER_WINDOWS_END};
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::Paging;
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::Paging;
 
 /// A frame within reach of somebody who has no right to it: the frame, who owns it, who else reaches it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

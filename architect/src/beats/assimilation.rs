@@ -6,7 +6,8 @@ use abi::frame::FrameKind;
 use abi::layout::PAGE_SIZE;
 use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
-use introspect::reverse::Mapped;
+use introspect::matrix::space::pid as process_of;
+use introspect::x86::reverse::Mapped;
 use serde_json::{Value, json};
 
 use super::detector::{Detector, View};
@@ -69,7 +70,8 @@ impl Assimilation {
             .map
             .spaces()
             .iter()
-            .map(|space| view.guest.process(space.pid).map(|process| (space.pid, process.descriptor.program)))
+            .map(|space| process_of(space.id))
+            .map(|pid| view.guest.process(pid).map(|process| (pid, process.descriptor.program)))
             .collect();
         let whose = |mapped: &Mapped| programs.get(mapped.space()).copied().flatten();
         let mut hashes = BTreeMap::new();

@@ -2,9 +2,9 @@
 
 use abi::Pid;
 use abi::trace::Record;
-use introspect::memory::PhysicalMemory;
-use introspect::reverse::ReverseMap;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::reverse::ReverseMap;
 use serde_json::Value;
 
 use super::known::Known;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use abi::Pid;
 use abi::frame::FrameKind;
 use abi::trace::{Kind, Record};
-use introspect::reverse::Mapped;
+use introspect::matrix::space::pid as process_of;
+use introspect::x86::reverse::Mapped;
 use serde_json::{Value, json};
 
 use super::detector::{Detector, View};
@@ -83,7 +84,8 @@ fn pairs(view: &View<'_>) -> BTreeMap<(u32, u32), Pair> {
         .map
         .spaces()
         .iter()
-        .map(|space| program(view, space.pid).map(|program| (space.pid, program)))
+        .map(|space| process_of(space.id))
+        .map(|pid| program(view, pid).map(|program| (pid, program)))
         .collect();
     let whose = |mapped: &Mapped| programs.get(mapped.space()).copied().flatten();
     let executable = |mapped: &&Mapped| mapped.rights().execute && mapped.rights().user;

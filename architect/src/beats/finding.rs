@@ -1,7 +1,7 @@
 //! Findings of audits as evidence.
 
-use introspect::policy::Finding;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
+use introspect::matrix::policy::Finding;
 use serde_json::{Value, json};
 
 use crate::analysis::ledger::Ledger;

@@ -3,7 +3,7 @@
 use abi::Pid;
 use abi::process::{Descriptor, State};
 use abi::trace::{Kind, Record};
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
 use serde_json::{Value, json};
 
 use super::detector::{Detector, View};

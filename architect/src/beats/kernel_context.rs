@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use abi::process::{Descriptor, State};
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestVirt, Pid};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::Paging;
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::Paging;
 use serde_json::{Value, json};
 
 use super::detector::{Detector, View};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use abi::Pid;
 use abi::process::{Descriptor, State};
 use abi::trace::{Kind, Record};
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
 use serde_json::Value;
 
 use super::process;
@@ -106,7 +106,7 @@ impl Known {
 mod tests {
     use super::*;
     use abi::Frame;
-    use introspect::space::Process;
+    use introspect::matrix::guest::Process;
     use zerocopy::FromZeros;
 
     fn guest(pid: Pid, uid: u32, name: &[u8]) -> Guest {

@@ -5,11 +5,11 @@ use abi::layout::PAGE_SIZE;
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
 use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::Paging;
-use introspect::paging::bits::{NO_EXECUTE, PRESENT, USER, WRITE};
-use introspect::reverse::ReverseMap;
-use introspect::space::{Guest, Process};
+use introspect::matrix::guest::{Guest, Process};
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::Paging;
+use introspect::x86::paging::bits::{NO_EXECUTE, PRESENT, USER, WRITE};
+use introspect::x86::reverse::ReverseMap;
 use serde_json::Value;
 use zerocopy::FromZeros;
 

@@ -6,7 +6,7 @@ use abi::Pid;
 use abi::process::State;
 use abi::syscall::{GRANT_SLOTS, Grant, Keys};
 use abi::trace::{Kind, Record};
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 use serde_json::{Value, json};
 
 use super::detector::{Detector, View};

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use abi::trace::{Kind, Record};
-use introspect::memory::PhysicalMemory;
-use introspect::policy::Finding;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
+use introspect::matrix::policy::Finding;
+use introspect::x86::memory::PhysicalMemory;
 use serde_json::{Value, json};
 
 use super::detector::{Detector, View};
@@ -282,10 +282,10 @@ mod tests {
             for (slot, bytes) in (1..).zip(&descriptors) {
                 let mut descriptor = abi::process::Descriptor::read_from_bytes(bytes).unwrap();
                 descriptor.pid = Pid::new(slot, 0);
-                guest.processes.push(introspect::space::Process { frame: abi::Frame(7), descriptor });
+                guest.processes.push(introspect::matrix::guest::Process { frame: abi::Frame(7), descriptor });
             }
             let memory = vec![0xff; 1 << 13];
-            let map = introspect::reverse::ReverseMap::default();
+            let map = introspect::x86::reverse::ReverseMap::default();
             let run = || {
                 let mut beats = Beats::default();
                 for (nth, (kind, pid, (tick, a), b, c)) in records.iter().enumerate() {

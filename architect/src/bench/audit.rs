@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use abi::{Frame, GuestPhys};
 use introspect::Changed;
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 
 use super::crowd::Crowd;
 use super::measure::{Row, in_turns};

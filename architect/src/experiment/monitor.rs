@@ -17,7 +17,7 @@ use abi::Pid;
 use abi::info::{COMMAND_KILL, COMMAND_RESTART, Command};
 use abi::process::{Descriptor, State};
 use abi::service::SERVICE_DOWN;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
 
 use crate::scenario::MonitorKeys;
 
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use abi::Frame;
     use abi::service::{SERVICE_DONE, SERVICE_NONE, SERVICE_RUNS, Service};
-    use introspect::space::Process;
+    use introspect::matrix::guest::Process;
     use zerocopy::FromZeros;
 
     const KEYS: MonitorKeys =

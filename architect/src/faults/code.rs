@@ -11,7 +11,7 @@
 
 use abi::layout::{KERNEL_BASE, PORT_TRAP};
 use abi::{GuestPhys, GuestVirt};
-use introspect::symbols::Symbols;
+use introspect::x86::symbols::Symbols;
 
 use crate::scenario::fault::model::{Code, Fault, Mistake, When};
 

@@ -17,7 +17,7 @@ use abi::info::{
 };
 use abi::process::Descriptor;
 use abi::trace::{Kind, Record};
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 
 use super::deed::{Act, Deed, Noise, Note};
 use super::residue::Change;

@@ -5,8 +5,8 @@ use abi::frame::FrameKind;
 use abi::layout::PAGE_SIZE;
 use abi::process::Descriptor;
 use blake3::Hasher;
-use introspect::memory::PhysicalMemory;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
+use introspect::x86::memory::PhysicalMemory;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::target::{HARDWARE_BITS, Word};

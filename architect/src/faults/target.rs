@@ -6,10 +6,10 @@ use abi::layout::{LOAN_PAGES, PAGE_SIZE};
 use abi::loan::{LOAN_ACTIVE, Loan};
 use abi::process::{Descriptor, State};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::{PageSize, Paging, bits};
-use introspect::space::{Guest, Process};
-use introspect::walk::{Budget, Half};
+use introspect::matrix::guest::{Guest, Process};
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::{PageSize, Paging, bits};
+use introspect::x86::walk::{Budget, Half};
 
 use crate::scenario::fault::draw::Stream;
 use crate::scenario::fault::model::{Place, Who};

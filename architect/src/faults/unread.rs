@@ -22,9 +22,9 @@ use abi::frame::{FrameEntry, FrameKind};
 use abi::loan::LOAN_NONE;
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
-use introspect::memory::{OutOfRange, PhysicalMemory};
-use introspect::reverse::ReverseMap;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
+use introspect::x86::memory::{OutOfRange, PhysicalMemory};
+use introspect::x86::reverse::ReverseMap;
 
 use super::deed::Act;
 use super::injector::Injector;

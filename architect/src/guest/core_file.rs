@@ -1,13 +1,14 @@
 //! Core files: a guest's memory and registers as an ELF core, for gdb, drgn, Volatility and `architect inspect`. The
-//! form of the file is [`introspect::dump`]'s; here is what goes into it.
+//! form of the file is [`introspect::x86::dump`]'s; here is what goes into it.
 
 use std::fs::File;
 use std::io;
 
 use abi::GuestPhys;
 use abi::layout::{DIRECT_MAP, KERNEL_BASE};
-use introspect::dump::{Control, CoreWriter, Cpu, Region, Segment, VmCoreInfo};
-use introspect::paging::bits;
+use introspect::matrix::info::describe;
+use introspect::x86::dump::{Control, CoreWriter, Cpu, Region, Segment, VmCoreInfo};
+use introspect::x86::paging::bits;
 use kvm_bindings::{kvm_dtable, kvm_segment};
 
 use vmm::host::memory::GuestMemory;
@@ -49,13 +50,13 @@ pub fn write(
         .collect();
     let cpu = cpu(registers);
     let cr3 = GuestPhys(registers.system.cr3 & bits::ADDRESS);
-    let vmcoreinfo = VmCoreInfo::describe(
-        published.map_or(cr3, |published| published.kernel_root),
-        cr3,
-        cpu.five_levels(),
-        published.map(|published| published.info),
-        published.map(|published| published.image_sha256),
-    );
+    let five_levels = cpu.five_levels();
+    let vmcoreinfo = match published {
+        None => VmCoreInfo::describe("unknown", cr3, cr3, five_levels),
+        Some(Published { info, kernel_root, image_sha256 }) => {
+            describe(kernel_root, cr3, five_levels, info, Some(image_sha256))
+        }
+    };
     CoreWriter { regions: &regions, cpus: &[cpu], vmcoreinfo: &vmcoreinfo }.write(memory, file)
 }
 
@@ -108,7 +109,8 @@ fn table(table: &kvm_dtable) -> Segment {
 mod tests {
     use super::*;
     use abi::GuestVirt;
-    use introspect::{Dump, PhysicalMemory};
+    use introspect::matrix::info::noted_info;
+    use introspect::x86::{Dump, PhysicalMemory};
     use kvm_bindings::{kvm_regs, kvm_sregs};
     use std::io::{Read, Seek};
 
@@ -155,13 +157,13 @@ mod tests {
         assert_eq!((cpu.root(), cpu.segments[0].flags), (Some(GuestPhys(0x5000)), 0x00a0_9b00));
         // The kernel's own root goes before that of the process that happened to run.
         assert_eq!(dump.root(), Some(GuestPhys(0x4000)));
-        assert_eq!(dump.vmcoreinfo().info(), Some(GuestPhys(0x3000)));
+        assert_eq!(noted_info(dump.vmcoreinfo()), Some(GuestPhys(0x3000)));
     }
 
     #[test]
     fn a_guest_that_publishes_nothing_has_a_root_all_the_same() {
         let dump = Dump::core(written(&GuestMemory::new(2).unwrap(), None)).unwrap();
-        assert_eq!((dump.root(), dump.vmcoreinfo().info()), (Some(GuestPhys(0x5000)), None));
+        assert_eq!((dump.root(), noted_info(dump.vmcoreinfo())), (Some(GuestPhys(0x5000)), None));
         assert_eq!(dump.vmcoreinfo().get("OSRELEASE"), Some("unknown"));
     }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use abi::{GuestPhys, Pid};
 use clap::{Args, Subcommand};
-use introspect::policy::Preset;
+use introspect::matrix::policy::Preset;
 
 /// Inspect a memory dump: processes, address spaces, mappings, wrong sharings
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 use abi::Frame;
 use abi::frame::{FrameEntry, FrameKind};
 use introspect::ReverseMap;
+use introspect::matrix::space::pid as process_of;
 use serde_json::json;
 
 use super::answer::Answer;
@@ -72,7 +73,7 @@ pub(super) fn one(source: &Source, frame: u64) -> Result<Answer, Error> {
     let mut table = Table::new(&[">pid", "name", "virtual", "rights", "entry"]);
     let mut list = Vec::new();
     for mapped in map.of(frame) {
-        let pid = map.pid(*mapped);
+        let pid = process_of(map.id(*mapped));
         let label = names::label(Some(&guest), pid);
         table.row([
             or_dash(names::pid(pid)),

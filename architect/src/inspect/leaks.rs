@@ -1,7 +1,8 @@
 //! `inspect leaks`: the mappings that the sharing policy finds wrong, with the evidence that verdicts have.
 
-use introspect::policy::{Finding, Policy, Preset, What};
-use introspect::{Guest, ReverseMap};
+use introspect::matrix::Guest;
+use introspect::matrix::policy::{Finding, Policy, Preset, What};
+use introspect::x86::ReverseMap;
 use serde_json::{Value, json};
 
 use super::answer::Answer;

@@ -2,8 +2,9 @@
 //! the same rights and of the same size, are one line.
 
 use abi::{Frame, GuestPhys, GuestVirt};
-use introspect::walk::{Half, Mapping};
-use introspect::{Budget, Guest, PageSize, Rights};
+use introspect::matrix::Guest;
+use introspect::x86::walk::{Half, Mapping};
+use introspect::x86::{Budget, PageSize, Rights};
 use serde_json::json;
 
 use super::answer::Answer;

@@ -2,8 +2,10 @@
 
 use abi::frame::FrameKind;
 use abi::{Frame, Pid};
-use introspect::walk::Why;
-use introspect::{Guest, Rights, Space};
+use introspect::matrix::Guest;
+use introspect::matrix::space::pid as process_of;
+use introspect::x86::walk::Why;
+use introspect::x86::{Rights, Space};
 use serde_json::{Value, json};
 
 /// The label of a process; none if nobody has this pid.
@@ -18,7 +20,8 @@ pub(super) fn pid(pid: Pid) -> Option<String> {
 
 /// `17.1 client`; `kernel` for the kernel's own address space; a root that the guest does not name by its address.
 pub(super) fn space(guest: Option<&Guest>, space: Space) -> String {
-    match (pid(space.pid), label(guest, space.pid)) {
+    let process = process_of(space.id);
+    match (pid(process), label(guest, process)) {
         (Some(pid), Some(label)) => format!("{pid} {label}"),
         (Some(pid), None) => pid,
         (None, _) if guest.is_some_and(|guest| guest.info.kernel_root == space.root) => "kernel".into(),
@@ -28,7 +31,8 @@ pub(super) fn space(guest: Option<&Guest>, space: Space) -> String {
 
 /// An address space as a value.
 pub(super) fn space_json(guest: Option<&Guest>, space: Space) -> Value {
-    json!({"pid": pid(space.pid), "name": label(guest, space.pid), "root": space.root.to_string()})
+    let process = process_of(space.id);
+    json!({"pid": pid(process), "name": label(guest, process), "root": space.root.to_string()})
 }
 
 /// Rights as a value.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use abi::{GuestPhys, GuestVirt};
-use introspect::{PhysicalMemory, Space};
+use introspect::x86::{PhysicalMemory, Space};
 use serde_json::json;
 
 use super::answer::Answer;

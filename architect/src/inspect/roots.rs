@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use abi::{GuestPhys, Pid};
-use introspect::Guest;
-use introspect::dump::Cpu;
-use introspect::roots::{self, Root, Standing};
+use introspect::matrix::Guest;
+use introspect::matrix::roots::{Standing, judge};
+use introspect::matrix::space::space_id;
+use introspect::x86::dump::Cpu;
+use introspect::x86::roots::{self, Root};
 use serde_json::json;
 
 use super::answer::Answer;
@@ -30,7 +32,10 @@ pub(super) fn spaces(source: &Source, guest: Option<&Guest>) -> Result<Vec<intro
     let found = find(source, guest)?;
     let living = found.into_iter().filter(|(_, found)| found.standing != Some(Standing::Residue));
     Ok(living
-        .map(|(at, found)| introspect::Space { pid: found.pid.unwrap_or(Pid::NONE), root: GuestPhys(at) })
+        .map(|(at, found)| introspect::Space {
+            id: space_id(found.pid.unwrap_or(Pid::NONE)),
+            root: GuestPhys(at),
+        })
         .collect())
 }
 
@@ -116,7 +121,7 @@ fn find(source: &Source, guest: Option<&Guest>) -> Result<BTreeMap<u64, Found>, 
             found.scanned.unwrap_or(Root { at: GuestPhys(*at), user_entries: 0, kernel_entries: 0 })
         })
         .collect();
-    for judged in roots::judge(guest, &roots) {
+    for judged in judge(guest, &roots) {
         let found = all.entry(judged.root.at.0).or_default();
         found.standing = Some(judged.standing);
         found.pid = match judged.standing {

@@ -2,7 +2,8 @@
 //! ones share are one line; documents have each frame with each of its mappings.
 
 use abi::Frame;
-use introspect::{Mapped, ReverseMap, Space};
+use introspect::matrix::space::pid as process_of;
+use introspect::x86::{Mapped, ReverseMap, Space};
 use serde_json::json;
 
 use super::answer::Answer;
@@ -85,7 +86,7 @@ pub(super) fn answer(source: &Source) -> Result<Answer, Error> {
 fn mapping(map: &ReverseMap, mapped: Mapped) -> serde_json::Value {
     json!({
         "space": mapped.space(),
-        "pid": names::pid(map.pid(mapped)),
+        "pid": names::pid(process_of(map.id(mapped))),
         "virtual": mapped.virt().to_string(),
         "rights": names::rights_json(mapped.rights()),
         "entry": mapped.entry().to_string(),

@@ -6,8 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use abi::{GuestPhys, GuestVirt, Pid};
-use introspect::dump::Dump;
-use introspect::{DumpError, Guest, NotMapped, Paging, PhysicalMemory, Space, Translation};
+use introspect::matrix::space::{pid as process_of, space_id};
+use introspect::matrix::{Guest, find_info};
+use introspect::x86::dump::Dump;
+use introspect::x86::{DumpError, NotMapped, Paging, PhysicalMemory, Space, Translation};
 
 use super::args::{InspectArgs, Who};
 use super::names;
@@ -45,7 +47,7 @@ impl Source {
 
     /// The guest's own tables.
     pub(super) fn guest(&self) -> Result<Guest, Error> {
-        let Some(info) = self.dump.find_info() else {
+        let Some(info) = find_info(&self.dump) else {
             return Err(self.wrong(
                 "this guest publishes no tables: there is no info block in its memory",
                 "roots, maps, translate, shared and read need none; they begin at the processor's CR3 or at --root",
@@ -62,7 +64,7 @@ impl Source {
 
     /// The guest's own tables, for what can do without.
     pub(super) fn guest_if_any(&self) -> Option<Guest> {
-        Guest::read(&self.dump, self.dump.find_info()?).ok()
+        Guest::read(&self.dump, find_info(&self.dump)?).ok()
     }
 
     /// What a page-table entry means here.
@@ -101,20 +103,24 @@ impl Source {
             )),
         };
         match who {
-            None => Ok(Space { pid: Pid::NONE, root: self.kernel_root(guest)? }),
+            None => Ok(Space { id: space_id(Pid::NONE), root: self.kernel_root(guest)? }),
             Some(Who::Root(root)) if !self.dump.has_frame(root.frame()) => Err(self.wrong(
                 format!("the dump has no memory at the root {root}"),
                 "`roots` lists the address spaces",
             )),
             Some(Who::Root(root)) => {
                 let named = spaces().find(|space| space.root.frame() == root.frame());
-                Ok(named.unwrap_or(Space { pid: Pid::NONE, root }))
+                Ok(named.unwrap_or(Space { id: space_id(Pid::NONE), root }))
             }
             Some(Who::Pid(pid)) => {
-                known(pid.to_string(), spaces().find(|space| space.pid == pid && pid != Pid::NONE))
+                let of = |space: &Space| space.id == space_id(pid) && pid != Pid::NONE;
+                known(pid.to_string(), spaces().find(of))
             }
             Some(Who::Slot(slot)) => {
-                let of = |space: &Space| space.pid != Pid::NONE && space.pid.slot() == slot;
+                let of = |space: &Space| {
+                    let pid = process_of(space.id);
+                    pid != Pid::NONE && pid.slot() == slot
+                };
                 known(format!("in slot {slot}"), spaces().find(of))
             }
         }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use abi::GuestVirt;
-use introspect::Guest;
-use introspect::dump::Cpu;
-use introspect::symbols::{Place, Symbols};
+use introspect::matrix::Guest;
+use introspect::x86::dump::Cpu;
+use introspect::x86::symbols::{Place, Symbols};
 use serde_json::{Value, json};
 
 use super::answer::Answer;

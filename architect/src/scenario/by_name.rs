@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use devices::watchdog::WatchdogAction;
-use introspect::policy::Preset;
+use introspect::matrix::policy::Preset;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use devices::watchdog::WatchdogAction;
-use introspect::policy::Preset;
+use introspect::matrix::policy::Preset;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::by_name;

@@ -4,9 +4,9 @@
 use std::cell::OnceCell;
 
 use abi::{GuestPhys, GuestVirt};
-use introspect::memory::PhysicalMemory;
-use introspect::paging::Paging;
-use introspect::symbols::Symbols;
+use introspect::x86::memory::PhysicalMemory;
+use introspect::x86::paging::Paging;
+use introspect::x86::symbols::Symbols;
 use serde_json::{Value, json};
 
 use vmm::machine::Registers;

@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 
 use abi::{GuestPhys, Pid};
-use introspect::{Paging, ReverseMap, Space};
+use introspect::matrix::space::space_id;
+use introspect::x86::{Paging, ReverseMap, Space};
 use memflow::architecture::x86::x64;
 use memflow::connector::MappedPhysicalMemory;
 use memflow::mem::{MemoryMap, VirtualDma, VirtualTranslate};
@@ -76,7 +77,7 @@ pub fn bare_sorted(dump: &Dump) -> Vec<Page> {
 /// `introspect`.
 pub fn ours(dump: &Dump) -> ReverseMap {
     let spaces =
-        (1..).zip(dump.roots).map(|(slot, root)| Space { pid: Pid::new(slot, 0), root: GuestPhys(root) });
+        (1..).zip(dump.roots).map(|(slot, root)| Space { id: space_id(Pid::new(slot, 0)), root: GuestPhys(root) });
     ReverseMap::build(dump.bytes, Paging::default(), spaces, ReverseMap::BUDGET)
 }
 

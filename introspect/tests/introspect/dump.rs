@@ -4,8 +4,9 @@ use std::io::Read;
 
 use abi::info::{INFO_MAGIC, Info, VERSION};
 use abi::{Frame, GuestPhys};
-use introspect::dump::{Control, CoreWriter, Cpu, Dump, DumpError, Piece, Region, Remark, VmCoreInfo};
-use introspect::memory::PhysicalMemory;
+use introspect::matrix::find_info;
+use introspect::x86::dump::{Control, CoreWriter, Cpu, Dump, DumpError, Piece, Region, Remark, VmCoreInfo};
+use introspect::x86::memory::PhysicalMemory;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -261,7 +262,7 @@ fn what_the_writer_writes_the_reader_reads() {
         bytes,
         virt: start,
     });
-    let vmcoreinfo = VmCoreInfo::describe(GuestPhys(0x3000), GuestPhys(0x5000), false, None, None);
+    let vmcoreinfo = VmCoreInfo::describe("unknown", GuestPhys(0x3000), GuestPhys(0x5000), false);
     let writer = CoreWriter { regions: &regions, cpus: &[cpu(0x5000), cpu(0x6000)], vmcoreinfo: &vmcoreinfo };
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writer.write(&memory, file.as_file_mut()).unwrap();
@@ -295,13 +296,13 @@ fn the_info_block_is_found_by_the_note_or_in_memory() {
     memory[0x2000..0x2008].copy_from_slice(&INFO_MAGIC.to_le_bytes());
     memory[0x3008..][..size_of::<Info>()].copy_from_slice(info.as_bytes());
     memory[0x5000..][..size_of::<Info>()].copy_from_slice(info.as_bytes());
-    assert_eq!(Dump::raw(memory.clone()).unwrap().find_info(), Some(GuestPhys(0x5000)));
+    assert_eq!(find_info(&Dump::raw(memory.clone()).unwrap()), Some(GuestPhys(0x5000)));
     let dump = opened(&[load(0x10_0000, &memory)]);
-    assert_eq!(dump.find_info(), Some(GuestPhys(0x10_5000)));
+    assert_eq!(find_info(&dump), Some(GuestPhys(0x10_5000)));
     let note = notes(&[("VMCOREINFO", 0, b"MATRIX_INFO=0x107000\n")]);
-    assert_eq!(opened(&[note, load(0x10_0000, &memory)]).find_info(), Some(GuestPhys(0x10_7000)));
+    assert_eq!(find_info(&opened(&[note, load(0x10_0000, &memory)])), Some(GuestPhys(0x10_7000)));
     memory[0x5000] = 0;
-    assert_eq!(Dump::raw(memory).unwrap().find_info(), None);
+    assert_eq!(find_info(&Dump::raw(memory).unwrap()), None);
 }
 
 prop_compose! {
@@ -342,6 +343,6 @@ proptest! {
         let frame = GuestPhys(at).frame();
         let mut page = [0; 4096];
         prop_assert_eq!(dump.has_frame(frame), dump.read(frame.base(), &mut page).is_ok());
-        let _ = (dump.root(), dump.five_levels(), dump.cpus().len(), dump.find_info());
+        let _ = (dump.root(), dump.five_levels(), dump.cpus().len(), find_info(&dump));
     }
 }

@@ -2,7 +2,8 @@
 
 use abi::frame::FrameKind;
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::{Budget, Changed, Followed, Mapped, Paging, ReverseMap, Space, Touched};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::x86::{Budget, Changed, Followed, Mapped, Paging, ReverseMap, Space, Touched};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -80,7 +81,7 @@ impl World {
                 let at = at.index(self.spaces.len() + 1);
                 let root = GuestPhys(frame(&TABLES[0], root) << 12);
                 self.next += 1;
-                self.spaces.insert(at, Space { pid: Pid::new(self.next, 1), root });
+                self.spaces.insert(at, Space { id: space_id(Pid::new(self.next, 1)), root });
                 return;
             }
             Change::Vanish(at) => {
@@ -153,7 +154,7 @@ fn town() -> (Machine, Vec<Space>) {
                 let frame = machine.frame(FrameKind::User, pid);
                 machine.map(root, GuestVirt(0x80_0000 + page * 4096), frame, RW);
             }
-            Space { pid, root }
+            Space { id: space_id(pid), root }
         })
         .collect();
     (machine, spaces)
@@ -184,13 +185,13 @@ fn only_what_changed_is_read_again() {
     assert_eq!(update(&mut followed, &machine, &spaces, &[entry.frame().0]), 1);
     assert_eq!(followed.touched(), Touched::Frames(&[]));
     // A new address space is read, and nothing else; one that is gone is not.
-    let new = Space { pid: Pid::new(77, 1), ..spaces[0] };
+    let new = Space { id: space_id(Pid::new(77, 1)), ..spaces[0] };
     spaces.insert(7, new);
     spaces.remove(2);
     assert_eq!(update(&mut followed, &machine, &spaces, &[]), 4);
     assert_eq!(followed.map().len(), 199);
     // A new table below is read with its parent.
-    let pid = spaces[0].pid;
+    let pid = pid_of(spaces[0].id);
     let frame = machine.frame(FrameKind::User, pid);
     let directory = machine.entry(spaces[1].root, 0xa0_0000, 2);
     machine.map(spaces[1].root, GuestVirt(0xa0_0000), frame, RW);

@@ -2,10 +2,10 @@
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::paging::bits::{ADDRESS, PRESENT, USER, WRITE};
+use introspect::x86::paging::bits::{ADDRESS, PRESENT, USER, WRITE};
 use zerocopy::{Immutable, IntoBytes};
 
-pub(crate) use introspect::paging::bits::{LARGE, NO_EXECUTE};
+pub(crate) use introspect::x86::paging::bits::{LARGE, NO_EXECUTE};
 
 /// Leaf flags: readable, writable and no-execute, or only readable, for ring 3.
 pub(crate) const RW: u64 = PRESENT | USER | WRITE | NO_EXECUTE;

@@ -3,8 +3,10 @@
 use abi::frame::FrameKind;
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::policy::{self, Party, Standing};
-use introspect::{Finding, Paging, Policy, ReverseMap, Space, What};
+use introspect::matrix::policy::{self, Party, Standing};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::matrix::{Finding, Policy, What};
+use introspect::x86::{Paging, ReverseMap, Space};
 
 use crate::machine::{Machine, RO, RW, RWX, RX};
 
@@ -24,12 +26,13 @@ struct Town {
 impl Town {
     fn new() -> Self {
         let mut machine = Machine::new(128);
-        let spaces = [LENDER, SERVER, HEIR].map(|pid| Space { pid, root: machine.root(pid) }).to_vec();
+        let spaces =
+            [LENDER, SERVER, HEIR].map(|pid| Space { id: space_id(pid), root: machine.root(pid) }).to_vec();
         Self { machine, spaces, loans: Vec::new() }
     }
 
     fn map(&mut self, pid: Pid, virt: GuestVirt, frame: Frame, flags: u64) -> GuestPhys {
-        let root = self.spaces.iter().find(|space| space.pid == pid).unwrap().root;
+        let root = self.spaces.iter().find(|space| pid_of(space.id) == pid).unwrap().root;
         self.machine.map(root, virt, frame, flags)
     }
 
@@ -46,7 +49,7 @@ impl Town {
 
     /// The lender dies; its frame goes into quarantine, its address space away.
     fn bury_the_lender(&mut self, frame: Frame) {
-        self.spaces.retain(|space| space.pid != LENDER);
+        self.spaces.retain(|space| pid_of(space.id) != LENDER);
         self.machine.set_fact(frame, FrameKind::Quarantined, Pid::NONE);
     }
 
@@ -260,7 +263,7 @@ fn the_kernels_own_space_owns_nothing_that_ring_3_can_use() {
     let mut town = Town::new();
     let frame = town.machine.frame(FrameKind::User, Pid::NONE);
     let root = town.machine.root(Pid::NONE);
-    town.spaces.push(Space { pid: Pid::NONE, root });
+    town.spaces.push(Space { id: space_id(Pid::NONE), root });
     town.map(Pid::NONE, HEAP, frame, RW);
     let [stale] = town.findings().try_into().unwrap();
     assert_eq!((stale.what, stale.parties[0].standing), (What::Stale, Standing::Uncovered));
@@ -278,7 +281,7 @@ fn findings_of_one_kind_are_listed_up_to_a_bound_and_counted_all() {
     let map = ReverseMap::build(
         &machine.memory,
         Paging::default(),
-        [Space { pid: SERVER, root }],
+        [Space { id: space_id(SERVER), root }],
         ReverseMap::BUDGET,
     );
     let mut policy = Policy::default();

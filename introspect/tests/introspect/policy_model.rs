@@ -7,8 +7,10 @@ use abi::frame::FrameKind;
 use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_HEAP};
 use abi::loan::{LOAN_ACTIVE, Loan};
 use abi::{Frame, GuestVirt, Pid};
-use introspect::policy::{Preset, Standing};
-use introspect::{Paging, Policy, ReverseMap, Space, What};
+use introspect::matrix::policy::{Preset, Standing};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::matrix::{Policy, What};
+use introspect::x86::{Paging, ReverseMap, Space};
 use proptest::prelude::*;
 
 use crate::machine::{Machine, RO, RW, RWX, RX};
@@ -180,7 +182,7 @@ impl World {
     fn check(&self, preset: Preset) -> Found {
         let mut machine = Machine::new(64);
         let frames: Vec<_> = (0..FRAMES).map(|_| machine.frame(FrameKind::User, Pid::NONE)).collect();
-        let spaces = PIDS.map(|pid| Space { pid, root: machine.root(pid) });
+        let spaces = PIDS.map(|pid| Space { id: space_id(pid), root: machine.root(pid) });
         let virt = |page: u64| GuestVirt(USER_HEAP + page * PAGE_SIZE);
         for mapping in &self.mappings {
             let flags = match (mapping.write, mapping.execute) {
@@ -189,7 +191,7 @@ impl World {
                 (true, false) => RW,
                 (true, true) => RWX,
             };
-            let space = spaces.iter().find(|space| space.pid == mapping.pid).unwrap();
+            let space = spaces.iter().find(|space| pid_of(space.id) == mapping.pid).unwrap();
             machine.map(space.root, virt(mapping.page), frames[mapping.frame], flags);
         }
         for (frame, (kind, owner)) in frames.iter().zip(&self.facts) {

@@ -5,8 +5,10 @@ use abi::frame::FrameKind;
 use abi::layout::{USER_HEAP, USER_WINDOWS};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::policy::{Object, Preset, Role, Standing};
-use introspect::{Finding, Paging, Policy, ReverseMap, Space, What};
+use introspect::matrix::policy::{Object, Preset, Role, Standing};
+use introspect::matrix::space::space_id;
+use introspect::matrix::{Finding, Policy, What};
+use introspect::x86::{Paging, ReverseMap, Space};
 
 use crate::machine::{Machine, RO, RW, RWX, RX};
 
@@ -26,7 +28,7 @@ struct Pair {
 impl Pair {
     fn new(flags: u64) -> Self {
         let mut machine = Machine::new(64);
-        let spaces = [OWNER, OTHER].map(|pid| Space { pid, root: machine.root(pid) });
+        let spaces = [OWNER, OTHER].map(|pid| Space { id: space_id(pid), root: machine.root(pid) });
         let page = machine.frame(FrameKind::User, OWNER);
         machine.map(spaces[0].root, HEAP, page, flags);
         Self { machine, spaces, page, loans: Vec::new() }
@@ -127,7 +129,7 @@ fn neither_minds_a_loan_a_shared_program_or_two_places_in_one_process() {
     twice.machine.map(twice.spaces[0].root, WINDOW, twice.page, RO);
     assert_eq!(twice.kinds(), [[], []]);
     let alias = |finding: &Finding| finding.what == What::Alias && !finding.what.is_violation();
-    let all = introspect::policy::check(&twice.map(), &twice.machine.frames, &[]);
+    let all = introspect::matrix::policy::check(&twice.map(), &twice.machine.frames, &[]);
     assert!(all.len() == 1 && alias(&all[0]), "{all:?}");
 }
 
@@ -198,7 +200,7 @@ fn a_page_table_in_a_users_frame_is_found_at_any_level_with_who_can_write_it() {
         let mut policy = Policy::default();
         policy.check(&map, &pair.machine.frames, &[], &mut findings);
         assert_eq!(findings, [], "it is the other's to map");
-        let tables = introspect::policy::objects::tables(&map);
+        let tables = introspect::matrix::policy::objects::tables(&map);
         policy.check_objects(&map, (&pair.machine.frames, 0), tables, &mut findings);
         let [backing] = findings.try_into().unwrap();
         let object = Object { frame: table, role: Role::PageTable, pid: OWNER, named_at };

@@ -4,7 +4,9 @@ use abi::frame::FrameKind;
 use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_HEAP, USER_TEXT, USER_WINDOWS};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::{Finding, Paging, Policy, ReverseMap, Space, What};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::matrix::{Finding, Policy, What};
+use introspect::x86::{Paging, ReverseMap, Space};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -78,7 +80,7 @@ impl World {
         let mut machine = Machine::new(256);
         let pid = |slot| Pid::new(slot + 1, slot as u16 * 3);
         let spaces: Vec<_> = (0..plan.owned.len())
-            .map(|slot| Space { pid: pid(slot), root: machine.root(pid(slot)) })
+            .map(|slot| Space { id: space_id(pid(slot)), root: machine.root(pid(slot)) })
             .collect();
         let mut world = Self {
             machine,
@@ -124,14 +126,14 @@ impl World {
         let others = self.spaces.len() - 1;
         let borrower = (lender + 1 + loan.borrower.index(others)) % self.spaces.len();
         let dead = Pid::new(100 + serial, 1);
-        let lender_pid = if loan.dead { dead } else { self.spaces[lender].pid };
+        let lender_pid = if loan.dead { dead } else { pid_of(self.spaces[lender].id) };
         let first = loan.first.index(plan.owned[lender].len());
         let pages = if loan.dead { loan.pages } else { loan.pages.min(plan.owned[lender].len() - first) };
         let mut entry = Loan {
             state: if loan.draining { LOAN_DRAINING } else { LOAN_ACTIVE },
             id: serial as u32 + 1,
             lender: lender_pid,
-            borrower: self.spaces[borrower].pid,
+            borrower: pid_of(self.spaces[borrower].id),
             window: GuestVirt(USER_WINDOWS + (serial * LOAN_PAGES) as u64 * PAGE_SIZE),
             source: GuestVirt(USER_HEAP + first as u64 * PAGE_SIZE),
             pages: pages as u32,
@@ -179,7 +181,7 @@ impl World {
     /// world has no place where that law could be broken.
     fn break_law(&mut self, law: usize, pick: Index, other: Index) -> Option<(What, Frame, Pid, GuestPhys)> {
         let slot = other.index(self.spaces.len());
-        let pid = self.spaces[slot].pid;
+        let pid = pid_of(self.spaces[slot].id);
         let of = |len: usize| (len > 0).then(|| pick.index(len));
         Some(match law {
             // Somebody maps a page that is another's.
@@ -187,7 +189,7 @@ impl World {
                 let (frame, owner) = self.owned[of(self.owned.len())?];
                 let slot = if owner == pid { (slot + 1) % self.spaces.len() } else { slot };
                 let entry = self.map(slot, Self::ELSEWHERE, frame, RO);
-                (What::Leak, frame, self.spaces[slot].pid, entry)
+                (What::Leak, frame, pid_of(self.spaces[slot].id), entry)
             }
             // Somebody maps a page that is nobody's.
             1 => {
@@ -207,14 +209,14 @@ impl World {
             // Somebody can execute what it can write.
             4 => {
                 let (frame, owner) = self.owned[of(self.owned.len())?];
-                let slot = self.spaces.iter().position(|space| space.pid == owner).unwrap();
+                let slot = self.spaces.iter().position(|space| pid_of(space.id) == owner).unwrap();
                 (What::WritableExecutable, frame, owner, self.map(slot, Self::ELSEWHERE, frame, RWX))
             }
             // The pager takes a frame out of quarantine too early, for a process or for the kernel.
             5 => {
                 let (frame, borrower, entry) = self.dead_windows[of(self.dead_windows.len())?];
                 let heir = (slot + usize::from(pid == borrower)) % self.spaces.len();
-                self.machine.set_fact(frame, FrameKind::User, self.spaces[heir].pid);
+                self.machine.set_fact(frame, FrameKind::User, pid_of(self.spaces[heir].id));
                 (What::Leak, frame, borrower, entry)
             }
             6 => {
@@ -229,7 +231,7 @@ impl World {
                 let Loan { borrower, window, .. } = self.loans[loan];
                 let frame = Frame(u64::from(self.loans[loan].frames[page]));
                 self.loans[loan].frames[page] = 0;
-                let root = self.spaces.iter().find(|space| space.pid == borrower)?.root;
+                let root = self.spaces.iter().find(|space| pid_of(space.id) == borrower)?.root;
                 let entry = self.machine.entry(root, window.add(page as u64 * PAGE_SIZE).0, 1);
                 (What::Leak, frame, borrower, entry)
             }

@@ -4,9 +4,10 @@ use abi::frame::{FrameEntry, FrameKind};
 use abi::loan::{LOAN_ACTIVE, Loan};
 use abi::process::{Descriptor, State};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::policy::Preset;
-use introspect::space::{News, Process};
-use introspect::{Followed, Guest, Paging, Policy, ReverseMap, What};
+use introspect::matrix::guest::{News, Process};
+use introspect::matrix::policy::Preset;
+use introspect::matrix::{Guest, Policy, What};
+use introspect::x86::{Followed, Paging, ReverseMap};
 use proptest::prelude::*;
 use zerocopy::FromZeros;
 

@@ -1,7 +1,8 @@
 //! The reverse map: packing, order, large pages, and budgets.
 
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::{Budget, Paging, ReverseMap, Rights, Space};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::x86::{Budget, Paging, ReverseMap, Rights, Space};
 
 use crate::machine::{LARGE, Machine, RO, RW, RX};
 
@@ -11,7 +12,7 @@ fn build(machine: &Machine, spaces: &[Space], budget: Budget) -> ReverseMap {
 
 fn space(machine: &mut Machine, slot: usize) -> Space {
     let pid = Pid::new(slot, 1);
-    Space { pid, root: machine.root(pid) }
+    Space { id: space_id(pid), root: machine.root(pid) }
 }
 
 #[test]
@@ -23,8 +24,8 @@ fn a_frame_names_all_who_map_it() {
     machine.map(b.root, GuestVirt(0x5000), Frame(3), RW);
     let entry = machine.map(a.root, GuestVirt(0x7fff_ffff_f000), Frame(7), RW);
     let map = build(&machine, &[a, b], ReverseMap::BUDGET);
-    let seen: Vec<_> = map.of(Frame(7)).iter().map(|m| (map.pid(*m), m.virt().0)).collect();
-    assert_eq!(seen, [(a.pid, 0x7fff_ffff_f000), (b.pid, 0x4000), (b.pid, 0x9000)]);
+    let seen: Vec<_> = map.of(Frame(7)).iter().map(|m| (pid_of(map.id(*m)), m.virt().0)).collect();
+    assert_eq!(seen, [(pid_of(a.id), 0x7fff_ffff_f000), (pid_of(b.id), 0x4000), (pid_of(b.id), 0x9000)]);
     let first = map.of(Frame(7))[0];
     assert_eq!((first.entry(), first.space(), first.frame()), (entry, 0, Frame(7)));
     assert_eq!(first.rights(), Rights { write: true, user: true, execute: false });
@@ -78,11 +79,11 @@ fn one_hostile_space_does_not_hide_the_others() {
     let [honest, other] = [2, 3].map(|slot| space(&mut machine, slot));
     machine.map(honest.root, GuestVirt(0x1000), Frame(5), RW);
     machine.map(other.root, GuestVirt(0x2000), Frame(5), RW);
-    let outside = Space { pid: Pid::new(4, 1), root: GuestPhys(u64::MAX) };
+    let outside = Space { id: space_id(Pid::new(4, 1)), root: GuestPhys(u64::MAX) };
     for budget in [Budget { tables: 40, leaves: 40 }, Budget { tables: 40, leaves: 1 << 20 }] {
         let map = build(&machine, &[hostile, outside, honest, other], budget);
-        let pids: Vec<_> = map.of(Frame(5)).iter().map(|mapped| map.pid(*mapped)).collect();
-        assert_eq!(pids, [honest.pid, other.pid]);
+        let pids: Vec<_> = map.of(Frame(5)).iter().map(|mapped| pid_of(map.id(*mapped))).collect();
+        assert_eq!(pids, [pid_of(honest.id), pid_of(other.id)]);
         assert!(!map.is_complete());
         assert!(map.tables() <= budget.tables && map.len() as u64 <= budget.leaves);
         assert_eq!(map.troubles().iter().map(|t| t.space).collect::<Vec<_>>(), [hostile, outside]);

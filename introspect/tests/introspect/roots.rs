@@ -4,9 +4,10 @@ use abi::frame::FrameKind;
 use abi::process::Descriptor;
 use abi::{Frame, GuestPhys, Pid};
 use introspect::Paging;
-use introspect::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
-use introspect::roots::{Root, Scan, Standing, groups, judge, sharing};
-use introspect::space::{Guest, Process};
+use introspect::matrix::guest::{Guest, Process};
+use introspect::matrix::roots::{Standing, judge};
+use introspect::x86::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
+use introspect::x86::roots::{Root, Scan, groups, sharing};
 use proptest::prelude::*;
 use zerocopy::FromZeros;
 

@@ -7,8 +7,10 @@ use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
 use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
 use abi::service::{SERVICE_DOWN, SERVICE_RUNS, Service};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::space::{News, Problem, ReadError};
-use introspect::{Changed, Guest, Paging, ReverseMap, Space};
+use introspect::matrix::Guest;
+use introspect::matrix::guest::{News, Problem, ReadError};
+use introspect::matrix::space::{pid as pid_of, space_id};
+use introspect::x86::{Changed, Paging, ReverseMap, Space};
 use proptest::prelude::*;
 use zerocopy::FromZeros;
 
@@ -103,10 +105,13 @@ fn processes_frames_and_loans_are_read() {
     assert_eq!(guest.process(a).unwrap().state(), Some(State::Running));
     assert_eq!(guest.process(Pid::new(1, 2)), None);
     let spaces = [(Pid::NONE, published.info.kernel_root), (a, roots[0]), (b, roots[1])];
-    assert_eq!(guest.spaces().collect::<Vec<_>>(), spaces.map(|(pid, root)| Space { pid, root }));
+    assert_eq!(
+        guest.spaces().collect::<Vec<_>>(),
+        spaces.map(|(pid, root)| Space { id: space_id(pid), root })
+    );
     let map =
         ReverseMap::build(&published.machine.memory, Paging::default(), guest.spaces(), ReverseMap::BUDGET);
-    assert_eq!(map.pid(map.of(page)[0]), a);
+    assert_eq!(pid_of(map.id(map.of(page)[0])), a);
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn a_zombie_has_an_address_space_only_while_its_root_is_a_page_table() {
     published.publish();
     let guest = published.read().unwrap();
     assert_eq!(guest.processes.len(), 4);
-    assert_eq!(guest.spaces().map(|space| space.pid).collect::<Vec<_>>(), [Pid::NONE, pids[0]]);
+    assert_eq!(guest.spaces().map(|space| pid_of(space.id)).collect::<Vec<_>>(), [Pid::NONE, pids[0]]);
 }
 
 #[test]
@@ -308,7 +313,7 @@ proptest! {
             let budget = introspect::Budget { tables: 500, leaves: 5000 };
             let map = ReverseMap::build(&memory, Paging::default(), guest.spaces(), budget);
             prop_assert!(map.tables() <= 500 && map.len() <= 5000);
-            let findings = introspect::policy::check(&map, &guest.frames, &guest.loans);
+            let findings = introspect::matrix::policy::check(&map, &guest.frames, &guest.loans);
             prop_assert!(findings.is_sorted_by_key(|finding| (finding.frame, finding.what)));
         }
     }

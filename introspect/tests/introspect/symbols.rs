@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use abi::GuestVirt;
-use introspect::symbols::{Symbols, SymbolsError};
+use introspect::x86::symbols::{Symbols, SymbolsError};
 use proptest::prelude::*;
 
 /// A symbol of a file made by hand: name, address, size, type (0 label, 1 data, 2 code), section (1 is the text).

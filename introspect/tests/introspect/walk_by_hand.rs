@@ -1,9 +1,9 @@
 //! The walk on tables whose every entry is known.
 
 use abi::{Frame, GuestPhys, GuestVirt};
-use introspect::paging::bits::{PRESENT, USER, WRITE};
-use introspect::walk::{BadEntry, Cycle, Truncated, Why};
-use introspect::{Budget, Half, Mapping, NotMapped, PageSize, Paging, Rights, WalkSummary};
+use introspect::x86::paging::bits::{PRESENT, USER, WRITE};
+use introspect::x86::walk::{BadEntry, Cycle, Truncated, Why};
+use introspect::x86::{Budget, Half, Mapping, NotMapped, PageSize, Paging, Rights, WalkSummary};
 
 use crate::machine::{LARGE, Machine, NO_EXECUTE, RO, RW, RX};
 

@@ -1,8 +1,8 @@
 //! The walk against a naive model, and against garbage.
 
 use abi::{Frame, GuestPhys, GuestVirt};
-use introspect::walk::Why;
-use introspect::{Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, Rights};
+use introspect::x86::walk::Why;
+use introspect::x86::{Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, Rights};
 use proptest::prelude::*;
 
 const FRAMES: u64 = 12;

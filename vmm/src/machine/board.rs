@@ -220,7 +220,7 @@ mod tests {
     use abi::info::Doorbell;
     use abi::layout::{PAGE_SIZE, PORT_DOORBELL, PORT_EXIT, PORT_FILL, PORT_WATCHDOG_START};
     use devices::watchdog::{Stages, Timeout};
-    use introspect::memory::PhysicalMemory;
+    use introspect::x86::memory::PhysicalMemory;
     use proptest::prelude::*;
 
     fn board() -> Board<Vec<u8>> {

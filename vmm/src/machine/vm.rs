@@ -8,7 +8,7 @@ use abi::{GuestPhys, GuestVirt};
 use devices::Bus;
 use devices::watchdog::{Stages, Timeout};
 use introspect::Changed;
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 use kvm_bindings::{kvm_regs, kvm_sregs};
 
 use crate::error::{Error, VmmError};

@@ -1,7 +1,7 @@
 //! The ledger on single stories, and on random ones beside a model that knows nothing but the definition.
 
 use abi::frame::FrameKind;
-use introspect::paging::bits::{PRESENT, USER};
+use introspect::x86::paging::bits::{PRESENT, USER};
 use proptest::prelude::*;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! Traps in the guest's code while it runs: planted, met, stepped over ([`crate::faults::code`] says how and why).
 
 use abi::GuestVirt;
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 use vmm::machine::Machine;
 
 use crate::experiment::incarnation::Console;

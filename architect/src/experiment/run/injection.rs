@@ -1,6 +1,6 @@
 //! What faults do to a guest: the one place where their effects are applied.
 
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
 
 use crate::error::Error;
 use crate::experiment::incarnation::Incarnation;

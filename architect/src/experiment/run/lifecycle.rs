@@ -16,7 +16,7 @@ use crate::faults::target::Scene;
 use crate::guest::core_file::{self, Published};
 use crate::report::postmortem::Case;
 use crate::terms::IncarnationEnd;
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
 
 impl Run<'_> {
     /// Starts an incarnation, with everything as at power-on. The only place where one starts.

@@ -3,7 +3,7 @@
 use abi::layout::PORT_TRAP;
 use abi::trace::Kind;
 use abi::{GuestVirt, Pid};
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 
 use crate::error::Error;
 use crate::experiment::incarnation::Incarnation;

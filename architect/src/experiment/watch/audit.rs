@@ -3,7 +3,7 @@
 use abi::GuestPhys;
 use abi::Pid;
 use abi::trace::Kind;
-use introspect::policy::Finding;
+use introspect::matrix::policy::Finding;
 
 use crate::analysis::ledger::window_maps;
 use crate::analysis::observer::Observer;

@@ -3,7 +3,7 @@
 use abi::layout::{USER_WINDOWS, USER_WINDOWS_END};
 use abi::trace::Kind;
 use abi::{GuestVirt, Pid};
-use introspect::policy::{Finding, Standing, What};
+use introspect::matrix::policy::{Finding, Standing, What};
 
 use crate::analysis::ledger::Sharing;
 use crate::analysis::observer::Observer;

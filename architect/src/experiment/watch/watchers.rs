@@ -4,7 +4,7 @@ use abi::process::Descriptor;
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use introspect::Changed;
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 use vmm::host::memory::GuestMemory;
 
 use crate::analysis::detection::Detector;

@@ -4,7 +4,7 @@ use abi::frame::{FrameEntry, FrameKind};
 use abi::loan::{LOAN_ACTIVE, Loan};
 use abi::process::State;
 use abi::{Frame, GuestPhys};
-use introspect::space::{Guest, Process};
+use introspect::matrix::guest::{Guest, Process};
 use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 

@@ -1,9 +1,9 @@
 //! Golden runs made by hand: what is unread in them, and what that says of faults.
 
 use abi::loan::{LOAN_DRAINING, Loan};
-use introspect::paging::Paging;
-use introspect::space::Space;
-use introspect::walk::Budget;
+use introspect::x86::Space;
+use introspect::x86::paging::Paging;
+use introspect::x86::walk::Budget;
 use proptest::prelude::*;
 
 use super::*;
@@ -64,7 +64,8 @@ impl Matrix {
     /// The next doorbell.
     fn tick(&mut self) {
         self.tick += 1;
-        let space = Space { pid: Pid::new(1, 0), root: Frame(ROOT).base() };
+        let space =
+            Space { id: introspect::matrix::space::space_id(Pid::new(1, 0)), root: Frame(ROOT).base() };
         let map = ReverseMap::build(&*self.memory, Paging::default(), [space], Budget::default());
         self.unread.doorbell(self.tick, Some((&self.guest, &map, space.root)));
     }

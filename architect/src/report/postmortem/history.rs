@@ -9,7 +9,7 @@ use abi::layout::LOAN_PAGES;
 use abi::process::State;
 use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
-use introspect::space::Guest;
+use introspect::matrix::guest::Guest;
 
 use crate::analysis::ledger::is_wrong;
 use crate::analysis::tags::ended_badly;
@@ -19,8 +19,8 @@ const MOST_NAMES: usize = 1 << 16;
 /// Most examples of a kind that are kept; what comes later is counted.
 const MOST: usize = 1 << 12;
 /// Most windows and frames of one that a guest can have, whatever its trace says.
-const MOST_WINDOWS: usize = introspect::space::MOST_LOANS as usize;
-const MOST_FRAMES: u64 = introspect::space::MOST_FRAMES as u64;
+const MOST_WINDOWS: usize = introspect::matrix::guest::MOST_LOANS as usize;
+const MOST_FRAMES: u64 = introspect::matrix::guest::MOST_FRAMES as u64;
 
 /// A loan whose window stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

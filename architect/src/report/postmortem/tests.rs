@@ -4,7 +4,7 @@ use abi::frame::FrameKind;
 use abi::process::{Descriptor, State};
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
-use introspect::space::{Guest, Process};
+use introspect::matrix::guest::{Guest, Process};
 use proptest::prelude::*;
 use serde_json::json;
 use zerocopy::FromZeros;

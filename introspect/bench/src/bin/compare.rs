@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 
 use abi::{Frame, GuestPhys};
-use introspect::{Budget, Dump, Half, PhysicalMemory, roots};
+use introspect::x86::{Budget, Dump, Half, PhysicalMemory, roots};
 use memflow::architecture::x86::x64;
 use memflow::connector::MappedPhysicalMemory;
 use memflow::mem::virt_translate::VirtualTranslation;

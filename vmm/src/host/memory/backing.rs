@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
-use introspect::memory::{OutOfRange, PhysicalMemory};
+use introspect::x86::memory::{OutOfRange, PhysicalMemory};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::error::HostError;

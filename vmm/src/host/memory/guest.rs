@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestPhys};
-use introspect::memory::{OutOfRange, PhysicalMemory, Table};
-use introspect::paging::{UsedEntry, used_of_table};
+use introspect::x86::memory::{OutOfRange, PhysicalMemory, Table};
+use introspect::x86::paging::{UsedEntry, used_of_table};
 use rustix::fs::{MemfdFlags, SealFlags};
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress,

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use abi::layout::PAGE_SIZE;
-use introspect::paging::{UsedEntry, used_of_line};
+use introspect::x86::paging::{UsedEntry, used_of_line};
 use vm_memory::VolatileSlice;
 use vm_memory::volatile_memory::PtrGuard;
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use abi::GuestPhys;
-use introspect::memory::PhysicalMemory;
+use introspect::x86::memory::PhysicalMemory;
 use proptest::prelude::*;
 
 use super::*;

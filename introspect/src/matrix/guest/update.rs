@@ -1,0 +1,179 @@
+//! Reading a guest's tables again where they changed. The result is that of [`Guest::refresh`]; what is saved is the
+//! reading of pages that nobody has written. A guest whose tables made no sense is read whole each time.
+
+use abi::frame::FrameEntry;
+use abi::info::{INFO_MAGIC, Info, VERSION};
+use abi::layout::PAGE_SIZE;
+use abi::process::{DESCRIPTOR_MAGIC, Descriptor, State};
+use abi::{Frame, GuestPhys};
+
+use super::tables::{FRAME_TABLE, Guest, PROCESS_TABLE, ReadError, read_table};
+use crate::x86::changed::Changed;
+use crate::x86::memory::PhysicalMemory;
+
+/// What an update found to be other than before.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct News {
+    /// All was read: anything may be.
+    pub everything: bool,
+    /// Frames of which the frame table says something else.
+    pub facts: Vec<Frame>,
+    /// A loan, perhaps.
+    pub loans: bool,
+    /// A process, or what the kernel keeps for it or itself, perhaps.
+    pub processes: bool,
+}
+
+impl Guest {
+    /// Reads again what may have changed since the last reading, and tells in `news` what did. No frame outside of
+    /// `changed` was written since then.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn update<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        mem: &M,
+        info: GuestPhys,
+        changed: &Changed,
+        news: &mut News,
+    ) -> Result<(), ReadError> {
+        news.facts.clear();
+        (news.everything, news.loans, news.processes) = (false, false, false);
+        let known = self.info.magic == INFO_MAGIC && self.info_at == info && self.problems.is_empty();
+        let old = self.info;
+        if known && !changed.is_everything() {
+            self.info = (&mem).read_value(info).map_err(ReadError::NoInfo)?;
+            if same_tables(&old, &self.info) {
+                let updated = self.update_tables(&mem, &old, changed, news);
+                return updated.inspect_err(|_| self.info.magic = 0);
+            }
+        }
+        news.everything = true;
+        // After an error nothing that is here is known.
+        self.refresh(mem, info).inspect_err(|_| self.info.magic = 0)
+    }
+
+    fn update_tables<M: PhysicalMemory>(
+        &mut self,
+        mem: &M,
+        old: &Info,
+        changed: &Changed,
+        news: &mut News,
+    ) -> Result<(), ReadError> {
+        let info = self.info;
+        let touched =
+            |at: GuestPhys, count: u32, size: usize| changed.touches(at, u64::from(count) * size as u64);
+        self.update_processes(mem, changed, news)?;
+        self.update_frames(mem, changed, news)?;
+        if touched(info.loan_table, info.loan_slots, size_of::<abi::loan::Loan>()) {
+            self.read_loans(mem)?;
+            news.loans = true;
+        }
+        if touched(info.flow_table, info.flow_slots, size_of::<abi::flow::Flow>()) {
+            self.read_flows(mem)?;
+        }
+        if info.gate_waiting != old.gate_waiting
+            || touched(info.gate_table, info.gate_slots, size_of::<abi::flow::Gate>())
+        {
+            self.read_gates(mem)?;
+        }
+        if touched(info.service_table, info.service_slots, size_of::<abi::service::Service>()) {
+            self.read_services(mem)?;
+        }
+        news.processes |= info.grant_log != old.grant_log || info.kernel_root != old.kernel_root;
+        Ok(())
+    }
+
+    fn update_processes<M: PhysicalMemory>(
+        &mut self,
+        mem: &M,
+        changed: &Changed,
+        news: &mut News,
+    ) -> Result<(), ReadError> {
+        let (at, count) = (self.info.process_table, self.info.process_slots);
+        let mut in_order = true;
+        if changed.touches(at, u64::from(count) * size_of::<u32>() as u64) {
+            let before = std::mem::take(&mut self.slots);
+            read_table(mem, PROCESS_TABLE, at, count, &mut self.slots)?;
+            in_order = before == self.slots;
+        }
+        // A descriptor lies in one frame, which is in the table.
+        if in_order && !changed.meets(&self.named) {
+            return Ok(());
+        }
+        for process in self.processes.iter_mut().filter(|process| changed.has(process.frame)) {
+            news.processes = true;
+            let Ok(descriptor) = mem.read_value::<Descriptor>(process.frame.base()) else {
+                in_order = false;
+                break;
+            };
+            in_order &= descriptor.magic == DESCRIPTOR_MAGIC
+                && descriptor.pid == process.descriptor.pid
+                && State::from_raw(descriptor.state).is_some();
+            process.descriptor = descriptor;
+        }
+        if !in_order {
+            news.processes = true;
+            self.read_processes(mem);
+        }
+        Ok(())
+    }
+
+    /// Compares the pages of the frame table that changed with what is known.
+    fn update_frames<M: PhysicalMemory>(
+        &mut self,
+        mem: &M,
+        changed: &Changed,
+        news: &mut News,
+    ) -> Result<(), ReadError> {
+        const SIZE: u64 = size_of::<FrameEntry>() as u64;
+        const MOST: usize = (PAGE_SIZE / SIZE) as usize + 2;
+        let at = self.info.frame_table;
+        for page in changed.within(at, self.frames.len() as u64 * SIZE) {
+            // The entries that lie in this page, also those that only begin or end there.
+            let start = page.base().0.saturating_sub(at.0) / SIZE;
+            let end = (page.base().0 + PAGE_SIZE - at.0).div_ceil(SIZE).min(self.frames.len() as u64);
+            let old = &mut self.frames[start as usize..end as usize];
+            let mut fresh = [FrameEntry::default(); MOST];
+            let fresh = &mut fresh[..old.len()];
+            let from = at.add(start * SIZE);
+            mem.read_values(from, fresh)
+                .map_err(|cause| ReadError::NoTable { table: FRAME_TABLE.0, cause })?;
+            if old == fresh {
+                continue;
+            }
+            for ((old, new), frame) in old.iter_mut().zip(fresh).zip(start..) {
+                if old != new {
+                    news.facts.push(Frame(frame));
+                    *old = *new;
+                }
+            }
+        }
+        news.facts.dedup();
+        Ok(())
+    }
+}
+
+/// Whether the tables are where they were, in a guest that speaks our language.
+fn same_tables(old: &Info, new: &Info) -> bool {
+    let places = |info: &Info| {
+        let at = [
+            info.process_table,
+            info.frame_table,
+            info.loan_table,
+            info.flow_table,
+            info.gate_table,
+            info.service_table,
+        ];
+        let counts = [
+            info.process_slots,
+            info.frames,
+            info.loan_slots,
+            info.flow_slots,
+            info.gate_slots,
+            info.service_slots,
+        ];
+        (at, counts)
+    };
+    new.magic == INFO_MAGIC && new.version == VERSION && places(old) == places(new)
+}

@@ -1,4 +1,4 @@
-"""Holds the page walk of the crate introspect against other ones, mapping by mapping, in both directions.
+"""Compares the page walk of the crate introspect with others, mapping by mapping, in both directions.
 
 Called by scripts/differential, which makes what it needs. Arguments: the programs `mappings` and `architect`, an empty
 folder, the Linux kernel, the program `teller`, busybox, and then cores of our own guests.
@@ -32,7 +32,7 @@ class Difference(Exception):
 
 
 class Ours:
-    """What introspect tells: the roots that it found, and the leaves and counts for each root that it was asked for."""
+    """What introspect reports: the roots that it found, and leaves and counts for each requested root."""
 
     def __init__(self, program: Path, core: Path, roots: list[int]):
         self.roots, self.leaves, self.counts = [], {}, {}
@@ -51,7 +51,7 @@ class Ours:
 
 
 def inspected(architect: Path, core: Path, root: int) -> list[Leaf]:
-    """The leaves that `architect inspect maps` tells; it puts those that follow each other into one range."""
+    """The leaves that `architect inspect maps` reports; it joins adjacent ones into ranges."""
     command = [architect, "inspect", core, "maps", f"{root:#x}", "--json"]
     answer = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     leaves = []
@@ -86,7 +86,7 @@ def is_upper(leaf: Leaf) -> bool:
 
 
 class Told:
-    """What the guest's kernel says of one process: each page's frame, with the permissions of the place it is in."""
+    """What the guest's kernel reports of one process: each page's frame, with the permissions of its mapping."""
 
     def __init__(self):
         self.pages: dict[int, tuple[int, str]] = {}
@@ -108,7 +108,7 @@ class Told:
         return sum(self.pages.get(virt, (None, ""))[0] == frame for virt, frame in pages)
 
     def compare(self, leaves: list[Leaf]) -> None:
-        # Pages without any permission keep their frames, but the processor must not see them.
+        # Pages without any permission keep their frames, but their entries are not present.
         expected = {virt: page for virt, page in self.pages.items() if page[1][:3] != "---"}
         for leaf in leaves:
             for nth in range(leaf.size // PAGE):
@@ -118,7 +118,7 @@ class Told:
                     raise Difference(f"ours: {leaf}\n  other: the guest's kernel maps nothing at {virt:#x}")
                 if told != frame:
                     raise Difference(f"ours: {leaf}\n  other: at {virt:#x} the guest's kernel has frame {told:#x}")
-                # A page that may be written can be read-only for a while, until it is.
+                # A writable page can be read-only until the first write.
                 write, execute = "w" in permissions, "x" in permissions
                 if "u" not in leaf.rights or "w" in leaf.rights and not write or ("x" in leaf.rights) != execute:
                     raise Difference(f"ours: {leaf}\n  other: the guest's kernel allows {permissions}")
@@ -132,7 +132,7 @@ class Checks:
         self.passed = self.failed = 0
 
     def check(self, name: str, run, *arguments):
-        """Runs one check; what it returns is what there was to compare."""
+        """Runs one check, which returns a description of what was compared."""
         try:
             said = run(*arguments)
             self.passed += 1
@@ -163,7 +163,7 @@ class Checks:
             return f"{len(roots)} roots"
 
         def same_leaves(upper: bool):
-            # The kernel half is one for all roots: another check sees to that.
+            # All roots share one kernel half; another check verifies that.
             count = 0
             for at in roots[:1] if upper else roots:
                 theirs = list(dump.leaves(at, levels, upper))

@@ -22,7 +22,7 @@ echo 100000000 >khugepaged/scan_sleep_millisecs
 exec /teller >/dev/ttyS1
 """
 
-# Seconds until the guest has told everything: a few on an idle machine.
+# Seconds until the guest has reported everything: a few on an idle machine.
 LIMIT = 300
 
 
@@ -70,7 +70,7 @@ class Monitor:
 
 
 def dump(folder: Path, kernel: Path, packed: Path, cpu: str) -> tuple[Path, str]:
-    """Boots the guest with this processor; returns the dump and all that the teller told."""
+    """Boots the guest with this processor; returns the dump and the teller's report."""
     told, console, control, core = (folder / name for name in ["told", "console", "control", "core"])
     told.touch()
     emulator = subprocess.Popen(

@@ -1,10 +1,10 @@
 /*
  * The program of the Linux guest whose page tables are compared. Its children map memory in every way that leaves
  * different entries behind; then it tells, from /proc/PID/pagemap, which frame is behind each page of every other
- * process. That is the kernel's own word, and owes nothing to anybody's page walk.
+ * process. The kernel reports it, so it does not depend on any page walk.
  *
  * On standard output: a line "page PID VIRT FRAME COUNT PERMISSIONS" for each run of pages (hexadecimal but for the
- * pid), then "told", and then nothing happens any more.
+ * pid), then "told", and then it sleeps.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -40,7 +40,7 @@ static char read_pages(const volatile char *at, size_t pages) {
     return sum;
 }
 
-/* What parent and children have in common, and what forking makes of private pages. */
+/* Pages that parent and children share, and private pages after a fork. */
 static char *common, *inherited;
 
 static void be_a_child(int number, int ready) {

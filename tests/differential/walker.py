@@ -17,7 +17,7 @@ ACCESSED_OR_DIRTY = 1 << 5 | 1 << 6
 
 
 class Leaf(NamedTuple):
-    """One leaf as both sides tell it: first address and frame, bytes, and rights as `r`, `w`, `x`, `u` or `-`."""
+    """One leaf as both sides report it: first address and frame, bytes, and rights as `r`, `w`, `x`, `u` or `-`."""
 
     virt: int
     frame: int

@@ -1,4 +1,5 @@
-//! Help for end-to-end tests: the command under test, tiny kernels made on the spot, and a run with a time limit.
+//! Help for end-to-end tests: the command under test, tiny kernels made on the spot, and a run with a time
+//! limit.
 //!
 //! Nothing here needs any program but `architect` itself, so the tests run in the barest Linux there is.
 
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 use iced_x86::code_asm::CodeAssembler;
 use tempfile::TempDir;
 
-/// Longest that any one command may take before a test gives up on it: so long that only a command that hangs takes it,
-/// on the slowest host and with a hundred guests.
+/// Time limit of one command: so long that only a hanging command reaches it, on the slowest host and with a
+/// hundred guests.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Where kernels made by [`kernel`] are loaded, and begin.
@@ -69,7 +70,7 @@ pub fn skip(reason: &str) -> ! {
     std::process::exit(0);
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Outcome {
     /// Its exit status; `None` if a signal killed it.
@@ -262,7 +263,8 @@ pub fn scenario(name: &str) -> PathBuf {
     }
 }
 
-/// A daemon for the watchdog, and clients with those who serve them: the programs that most scenarios of tests begin with.
+/// A daemon for the watchdog, and clients with their servers: the programs that most scenarios of tests start
+/// with.
 pub const SERVED: &str = r#"[[program]]
 program = "watchdogd"
 uid = 0
@@ -286,7 +288,7 @@ priority = 3
 ports = [2000, 2001]
 "#;
 
-/// A scenario of a test's own, in a scratch folder in which there is room for more.
+/// A scenario of a test's own, in a scratch folder that can hold more files.
 pub fn written(scenario: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let path = folder.path().join("scenario.toml");
@@ -294,7 +296,7 @@ pub fn written(scenario: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What a run of a scenario has left.
+/// The results of a run.
 pub struct Told {
     /// What became of the command.
     pub outcome: Outcome,
@@ -316,7 +318,7 @@ pub fn run_text(scenario: &str, arguments: &[&str]) -> Told {
     Told { outcome, verdict, events: events(&out), console }
 }
 
-/// Runs a scenario file with `--json` and further arguments: what became of the command, and the document.
+/// Runs a scenario file with `--json` and further arguments; returns the command's result and the document.
 pub fn run_json(scenario: &Path, arguments: &[&str]) -> (Outcome, serde_json::Value) {
     let outcome = run(architect().arg("run").arg(scenario).arg("--json").args(arguments));
     let document =
@@ -347,8 +349,8 @@ pub fn check_readme(scenario: &str, verdict: &serde_json::Value) {
     assert_eq!(shown, trace, "README.md shows another run of {scenario}");
 }
 
-/// A trace hash must be the same on every host: the first host writes it to the file that `ARCHITECT_HASH_FILE` names,
-/// the next one finds it in `ARCHITECT_HASH_EXPECT`.
+/// A trace hash must be the same on every host: the first host writes it to the file that
+/// `ARCHITECT_HASH_FILE` names, the next one finds it in `ARCHITECT_HASH_EXPECT`.
 pub fn check_hash(name: &str, hash: &str) {
     if let Some(path) = std::env::var_os("ARCHITECT_HASH_FILE") {
         let mut file =

@@ -13,7 +13,7 @@ const EXIT: u32 = 0xf4;
 const WATCHDOG_START: u32 = 0x443;
 /// Arms the watchdog for 2 seconds.
 const TWO_SECONDS: u32 = 14;
-/// What arms the watchdog for six seconds.
+/// Arms the watchdog for 6 seconds.
 const SIX_SECONDS: u32 = 12;
 
 /// Ends the guest with this status.
@@ -31,7 +31,7 @@ fn print(a: &mut CodeAssembler, text: &str) {
     }
 }
 
-/// Does nothing for ever, with or without rest.
+/// Loops for ever, with or without halting.
 fn hang(a: &mut CodeAssembler, halted: bool) {
     let mut forever = a.create_label();
     a.cli().unwrap();
@@ -115,7 +115,7 @@ fn the_report_counts_what_happened() {
     assert_eq!(report["serial_bytes"], 5);
     assert_eq!(report["stray"], serde_json::json!({"reads": 1, "writes": 1}));
     assert_eq!(report["watchdog"], serde_json::json!({"pets": 1, "expirations": 0}));
-    // A busy host may interrupt the guest besides.
+    // On a busy host, signals may interrupt the guest as well.
     assert!(report["exits"].as_u64().unwrap() > 5 + 2 + 1, "{report}");
     assert!(report["wall_ms"].as_f64().unwrap() > 0.0);
 }
@@ -243,7 +243,7 @@ fn a_triple_fault_ends_with_125() {
 
 #[test]
 fn what_kvm_cannot_carry_out_is_the_guests_crash() {
-    // There is nothing to execute where no memory is.
+    // There is no code to execute outside of memory.
     let kernel = kernel(|a| {
         a.mov(eax, 0xd000_1230_u32).unwrap();
         a.jmp(eax).unwrap();
@@ -361,7 +361,7 @@ fn actions_that_change_nothing_let_the_guest_go_on() {
 
 #[test]
 fn a_guest_that_pets_or_stops_its_watchdog_is_left_alone() {
-    // Six seconds: a busy host may leave a guest alone for some of them.
+    // Six seconds, because a busy host may not run the guest for some of them.
     let arm = |a: &mut CodeAssembler| {
         a.mov(edx, WATCHDOG_START).unwrap();
         a.mov(eax, SIX_SECONDS).unwrap();
@@ -389,7 +389,8 @@ fn a_guest_that_pets_or_stops_its_watchdog_is_left_alone() {
 
 #[test]
 fn nonsense_to_every_port_kills_nothing() {
-    // Every port once in double words; those where PCs have devices at every width. Exits are slow on some hosts.
+    // Every port once in double words; those where PCs have devices at every width. Exits are slow on some
+    // hosts.
     const DEVICES_END: u32 = 0x1000;
     let kernel = kernel(|a| {
         let (mut next, mut skip) = (a.create_label(), a.create_label());
@@ -425,7 +426,7 @@ fn nonsense_to_addresses_without_memory_kills_nothing() {
             a.mov(eax, dword_ptr(at)).unwrap();
             a.mov(cl, byte_ptr(at + 3)).unwrap();
         }
-        // What is not there reads as all ones.
+        // Reads of absent devices give all ones.
         a.inc(eax).unwrap();
         a.out(EXIT, eax).unwrap();
     });
@@ -455,7 +456,7 @@ fn an_unfinished_line_is_seen_while_the_guest_sleeps() {
 
 #[test]
 fn input_reaches_the_guest_however_long_it_is() {
-    // Gives back what it reads, until a full stop.
+    // Echoes its input, up to a full stop.
     let kernel = kernel(|a| {
         let mut next = a.create_label();
         a.set_label(&mut next).unwrap();
@@ -471,7 +472,7 @@ fn input_reaches_the_guest_however_long_it_is() {
         exit(a, 5);
     });
     let text = format!("{}.", "0123456789abcde\n".repeat(4400));
-    // Through a pipe, more than waits in the VMM at once; and from a file, which cannot be waited for.
+    // Through a pipe, more than the VMM buffers at once; and from a file, which epoll cannot wait for.
     let file = kernel.beside("input");
     let short = &text[text.len() - 5000..];
     std::fs::write(&file, short).unwrap();
@@ -508,7 +509,7 @@ fn without_being_asked_nothing_is_read_from_standard_input() {
     assert_eq!(rest, "for somebody else");
 }
 
-/// A guest that fills any pipe.
+/// A guest that writes more than any pipe holds.
 fn chatterbox() -> Kernel {
     kernel(|a| {
         let mut again = a.create_label();
@@ -591,6 +592,6 @@ fn the_core_file_holds_memory_and_registers() {
     assert_eq!(number(registers + 13 * 8), 0x5151_5151);
     let rip = number(registers + 16 * 8);
     assert!((BASE..BASE + 64).contains(&rip), "{rip:#x}");
-    // Nothing but kernel and core is left behind.
+    // The command leaves no files but kernel and core.
     assert_eq!(std::fs::read_dir(kernel.path().parent().unwrap()).unwrap().count(), 2);
 }

@@ -1,4 +1,5 @@
-//! `architect boot`: everything that is refused before a guest starts, with what, where and what to do about it.
+//! `architect boot`: everything that is refused before a guest starts, with a message that says what is
+//! wrong, where, and what to do.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -6,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use iced_x86::code_asm::*;
 use tests::{BASE, Elf, Kernel, Outcome, Segment, architect, architect_path, assemble, boot, run};
 
-/// Code that says "x" and ends with status 0: what is refused must not get so far.
+/// Code that prints "x" and ends with status 0. A refused kernel must not get that far.
 fn code() -> Vec<u8> {
     assemble(|a| {
         a.mov(edx, 0x3f8).unwrap();
@@ -21,7 +22,7 @@ fn good() -> Elf {
     Elf::new(&code())
 }
 
-/// Status 2, nothing printed by a guest, and a message with these words that says where and what to do.
+/// Asserts status 2, no output of a guest, and a message with these words that says where and what to do.
 fn assert_refused(outcome: &Outcome, words: &[&str]) {
     assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(2), ""), "{outcome:?}");
     for word in words.iter().chain(&["where:", "remedy:"]) {
@@ -37,24 +38,24 @@ fn refused(elf: &Elf, arguments: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn the_good_kernel_of_these_tests_is_good() {
+fn the_kernel_of_these_tests_boots_unless_it_is_spoilt() {
     let outcome = boot(&Kernel::from_bytes(&good().bytes()), &[]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(0), "x"), "{outcome:?}");
 }
 
 #[test]
-fn files_that_are_no_kernels() {
+fn files_that_are_no_kernels_are_refused() {
     assert_refused(&run(architect().args(["boot", "/nonexistent/kernel"])), &["/nonexistent/kernel"]);
     assert_refused(&run(architect().args(["boot", "/"])), &["directory"]);
     assert_refused(&boot(&Kernel::from_bytes(b""), &[]), &["empty"]);
     assert_refused(&boot(&Kernel::from_bytes(b"#!/bin/sh\n"), &[]), &["not an ELF file"]);
     assert_refused(&boot(&Kernel::from_bytes(&good().bytes()[..40]), &[]), &["truncated"]);
-    // A file that never ends is not read for ever.
+    // An endless file is not read for ever.
     assert_refused(&run(architect().args(["boot", "/dev/zero"])), &["larger than"]);
 }
 
 #[test]
-fn kernels_cut_anywhere() {
+fn truncated_kernels_are_refused() {
     let whole = good().bytes();
     for len in (1..whole.len()).step_by(7).chain([whole.len() - 1]) {
         let outcome = boot(&Kernel::from_bytes(&whole[..len]), &[]);
@@ -63,7 +64,7 @@ fn kernels_cut_anywhere() {
 }
 
 #[test]
-fn elf_files_of_the_wrong_kind() {
+fn elf_files_of_the_wrong_kind_are_refused() {
     refused(&Elf { class: 1, ..good() }, &[], &["32 bits"]);
     refused(&Elf { order: 2, ..good() }, &[], &["big-endian"]);
     refused(&Elf { machine: 183, ..good() }, &[], &["machine 183"]);
@@ -74,7 +75,7 @@ fn elf_files_of_the_wrong_kind() {
 }
 
 #[test]
-fn segments_in_wrong_places() {
+fn segments_in_wrong_places_are_refused() {
     let with = |at: u64, in_memory: u64| {
         let mut elf = good();
         elf.segments.push(Segment { at, bytes: vec![1; 16], in_memory });
@@ -113,7 +114,7 @@ fn too_little_memory_says_how_much_would_do() {
 }
 
 #[test]
-fn modules_and_command_lines_that_cannot_be_passed_on() {
+fn unusable_modules_and_command_lines_are_refused() {
     let kernel = Kernel::from_bytes(&good().bytes());
     assert_refused(&boot(&kernel, &["--module", "/nonexistent/module"]), &["/nonexistent/module"]);
     let empty = kernel.beside("empty");
@@ -123,7 +124,7 @@ fn modules_and_command_lines_that_cannot_be_passed_on() {
 }
 
 #[test]
-fn wrong_arguments() {
+fn wrong_arguments_are_refused() {
     let kernel = Kernel::from_bytes(&good().bytes());
     for arguments in [
         &["--mem", "0"][..],
@@ -146,7 +147,7 @@ fn wrong_arguments() {
 }
 
 #[test]
-fn files_that_cannot_be_written() {
+fn unwritable_output_files_are_refused() {
     let kernel = Kernel::from_bytes(&good().bytes());
     for option in ["--core", "--json", "--serial"] {
         for path in ["/nonexistent/folder/file", "/", "/proc/no-such-file"] {
@@ -157,22 +158,22 @@ fn files_that_cannot_be_written() {
 }
 
 #[test]
-fn a_host_that_lets_us_not_use_kvm_ends_with_3() {
+fn without_access_to_kvm_the_status_is_3() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can become somebody who may not use /dev/kvm");
+        eprintln!("skipped: only root can switch to a user without access to /dev/kvm");
         return;
     }
     let mode = std::fs::metadata("/dev/kvm").map(|about| about.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o006 != 0) {
-        eprintln!("skipped: everybody may use /dev/kvm here");
+        eprintln!("skipped: every user has access to /dev/kvm here");
         return;
     }
-    // Nobody must be able to reach the program and the kernel.
+    // The user `nobody` must be able to reach the program and the kernel.
     let folder =
         tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let (program, kernel) = (folder.path().join("architect"), folder.path().join("kernel"));
-    // Copied by another process: a test that starts a child meanwhile would lend it our open file, and a program that
-    // somebody can write to cannot be started.
+    // `cp` makes the copy: a child that another test starts meanwhile would inherit the open file, and Linux
+    // does not execute a file that is open for writing.
     assert!(std::process::Command::new("cp").arg(architect_path()).arg(&program).status().unwrap().success());
     std::fs::write(&kernel, good().bytes()).unwrap();
     std::fs::set_permissions(&kernel, std::fs::Permissions::from_mode(0o644)).unwrap();

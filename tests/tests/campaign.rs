@@ -1,7 +1,7 @@
 //! Campaigns: the same rows whatever the number of jobs, in shards, killed and resumed; and what is refused.
 //!
-//! `ARCHITECT_RUNS` and `ARCHITECT_KILLS` make more of it: `ARCHITECT_RUNS=500 ARCHITECT_KILLS=20 cargo test -p tests
-//! --release --test campaign killed -- --nocapture`.
+//! `ARCHITECT_RUNS` and `ARCHITECT_KILLS` enlarge it: `ARCHITECT_RUNS=500 ARCHITECT_KILLS=20 cargo test -p
+//! tests --release --test campaign killed -- --nocapture`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,7 +51,7 @@ fn rows(db: &Path) -> Vec<String> {
     rows.expect("rows").collect::<Result<_, _>>().expect("readable rows")
 }
 
-/// How many rows there are by now; none before there is a table.
+/// The number of rows so far; 0 before the table exists.
 fn count(db: &Path) -> u64 {
     let connection = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE);
     connection.and_then(|c| c.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))).unwrap_or(0)
@@ -100,7 +100,7 @@ fn a_campaign_that_is_killed_again_and_again_ends_with_the_rows_of_an_undisturbe
         let mut command = campaign(&killed, runs, &["--jobs", "2", "--resume"]);
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command starts");
-        // At any moment between two rows, or in the middle of one: so many rows first, then some time.
+        // Kills at any moment, between two rows or within one: waits for so many rows, then for some time.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let least = (runs - 2) * kill / (kills + 1);
         while count(&killed) < least && child.try_wait().expect("our child").is_none() {
@@ -118,7 +118,7 @@ fn a_campaign_that_is_killed_again_and_again_ends_with_the_rows_of_an_undisturbe
 }
 
 #[test]
-fn a_signal_ends_it_in_order_and_a_line_says_how_to_go_on() {
+fn a_signal_ends_a_campaign_cleanly_and_a_line_says_how_to_resume() {
     let folder = Folder::new();
     let db = folder.db("c.db");
     for signal in [Signal::INT, Signal::TERM] {
@@ -143,7 +143,7 @@ fn a_signal_ends_it_in_order_and_a_line_says_how_to_go_on() {
     assert_eq!(files, 1, "nothing but the database is left");
 }
 
-/// Ends with status 2 and says this.
+/// Asserts status 2 and a message with this text.
 fn refused(command: &mut Command, what: &str) {
     let outcome = run(command);
     assert!(outcome.status == Some(2) && outcome.stderr.contains(what), "{what}: {outcome:?}");
@@ -151,7 +151,7 @@ fn refused(command: &mut Command, what: &str) {
 }
 
 #[test]
-fn what_would_mix_or_overwrite_rows_is_refused_and_the_rows_stay() {
+fn a_database_of_another_campaign_is_refused_and_unchanged() {
     let folder = Folder::new();
     let db = folder.db("c.db");
     done(&run(&mut campaign(&db, 2, &[])));
@@ -169,17 +169,17 @@ fn what_would_mix_or_overwrite_rows_is_refused_and_the_rows_stay() {
     refused(architect().args(["stats"]).args([&db, &db]), "run 0 is in two databases");
     assert_eq!(rows(&db), before);
 
-    // A longer campaign begins with the runs of a shorter one.
+    // The first runs of a longer campaign are those of a shorter one.
     done(&run(&mut campaign(&db, 3, &["--resume"])));
     assert_eq!(rows(&db)[..2], before);
 }
 
 #[test]
-fn a_full_disk_ends_it_with_the_rows_that_fit_and_space_lets_it_go_on() {
+fn a_full_disk_keeps_the_rows_that_fit_and_space_lets_it_resume() {
     let folder = Folder::new();
     let db = folder.db("c.db");
-    // The limit on file sizes is what a full disk is to one file: room for the tables and a few rows. It is one on a
-    // booted guest's memory, too, which is kept in a file: so each boots by itself.
+    // A limit on file sizes acts on one file as a full disk does: it leaves room for the tables and a few
+    // rows. It also applies to a snapshot's memory, which is a file; so each guest boots by itself.
     let cold = ["--set", "vm.start=cold"];
     let limited = |further: &[&str]| {
         let mut command = campaign(&db, 24, further);

@@ -1,5 +1,5 @@
-//! The canonical fall (`scenarios/the-ending.toml`): no fault is injected, and every beat that it expects comes of the load,
-//! the same on each host.
+//! The canonical fall (`scenarios/the-ending.toml`): no fault is injected, and the load alone causes every
+//! beat that the scenario expects, the same on each host.
 
 use tests::{check_hash, check_readme, hash, run_json, scenario};
 

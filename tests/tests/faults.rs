@@ -1,5 +1,5 @@
-//! Faults whose outcome is known by construction, each in its class; the same trace run after run and on every host; and
-//! that who only waits for a moment leaves no trace.
+//! Faults whose outcome is known by construction, each in its class. The trace is the same run after run and
+//! on every host, and a fault that never acts leaves no trace.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::{SERVED, architect, check_hash, events, hash, run, run_json, scenario, written};
 
-/// Beside clients and their servers, everybody whom the faults below are meant for.
+/// The processes that the faults below act on, beside clients and their servers.
 const LOAD: &str = r#"
 [[program]]
 program = "batch"
@@ -37,7 +37,7 @@ struct Scenario {
 }
 
 impl Scenario {
-    /// With this watchdog and these faults.
+    /// Creates it with this watchdog and these faults.
     fn new(watchdog: &str, faults: &[[&str; 3]]) -> Self {
         let mut text = format!(
             "name = \"known\"\nseed = 3\n[vm]\nmax-ticks = 300\n[watchdog]\ntimeout-ticks = 60\n{watchdog}\n[load]\npeople = 3\n{SERVED}{LOAD}"
@@ -56,7 +56,7 @@ impl Scenario {
     }
 }
 
-/// A run with these faults ends in this class, is noticed by these and brought back by that.
+/// Asserts that a run with these faults ends in this class, is detected by these and recovered by that.
 fn check(name: &str, watchdog: &str, faults: &[[&str; 3]], class: &str, noticed: &[&str], by: Option<&str>) {
     let verdict = Scenario::new(watchdog, faults).run();
     let effect = &verdict["faults"];
@@ -66,7 +66,7 @@ fn check(name: &str, watchdog: &str, faults: &[[&str; 3]], class: &str, noticed:
     let expected = serde_json::json!(noticed);
     assert_eq!(effect["noticed_by"], expected, "{name}: {effect}");
     assert_eq!(effect["recovered_by"], serde_json::json!(by), "{name}: {effect}");
-    // Only where it was reset for it.
+    // Only where the fault caused a reset.
     let put_back = (class == "recovered" && verdict["incarnations"] != 1).then_some("snapshot");
     assert_eq!(effect["put_back_by"], serde_json::json!(put_back), "{name}: {effect}");
     if verdict["incarnations"] != 1 {
@@ -78,8 +78,8 @@ fn check(name: &str, watchdog: &str, faults: &[[&str; 3]], class: &str, noticed:
 const TABLE: &str = "virtual = 0x800008, process = \"batch\"";
 
 #[test]
-fn what_is_overwritten_or_put_right_before_anybody_looks_is_masked() {
-    // A process that sleeps gets its status in RAX when it wakes.
+fn a_fault_that_is_overwritten_before_it_is_read_is_masked() {
+    // A sleeping process gets its status in RAX when it wakes.
     let rax = ["tick = 50", "register = \"rax\", process = \"batch\"", "flip = 3"];
     check("overwritten", "", &[rax], "masked", &[], None);
     let flip = ["tick = 50", TABLE, "flip = 1, bit = 3"];
@@ -87,14 +87,14 @@ fn what_is_overwritten_or_put_right_before_anybody_looks_is_masked() {
 }
 
 #[test]
-fn what_nobody_ever_looks_at_is_latent() {
-    // How wrong predictions were is added up and never asked for.
+fn a_fault_that_is_never_read_is_latent() {
+    // The sum of prediction errors is written and never read.
     let field = ["tick = 50", "descriptor = \"misjudged\", process = \"batch\"", "flip = 1, bit = 31"];
     check("unread", "", &[field], "latent", &[], None);
 }
 
 #[test]
-fn a_jump_into_nothing_is_detected_by_the_processor() {
+fn a_jump_to_unmapped_memory_is_detected_by_the_processor() {
     let rip = ["tick = 50", "register = \"rip\", process = \"batch\"", "flip = 1, bit = 40"];
     check("jump", "", &[rip], "detected", &["processor", "monitor"], None);
     let user = ["tick = 50", "page-table = 0x800000, process = \"batch\"", "flip = 1, bit = 2"];
@@ -103,7 +103,8 @@ fn a_jump_into_nothing_is_detected_by_the_processor() {
 
 #[test]
 fn a_page_that_leads_to_the_kernels_frames_is_detected_by_the_audit() {
-    // The first processes' frames are in the second MiB; without bit 20 they are below the first, the firmware's.
+    // The first processes' frames are in the second MiB; without bit 20 they are in the first, the
+    // firmware's.
     let entry =
         ["tick = 50", "page-table = 0x5ff000, process = \"watchdogd\"", "stuck-at = 0, bit = 20, ticks = 1"];
     let verdict = Scenario::new("", &[entry]).run();
@@ -116,26 +117,26 @@ fn a_page_that_leads_to_the_kernels_frames_is_detected_by_the_audit() {
 
 #[test]
 fn data_that_only_its_owner_checks_are_corrupted() {
-    // The worker finds it by itself, which is too late; then it is started again.
+    // The worker finds the damage itself, too late; then it is restarted.
     check("table", "", &[["tick = 50", TABLE, "flip = 1"]], "corrupted", &["monitor"], None);
     let stuck = ["tick = 50", TABLE, "stuck-at = 1, bit = 40"];
     check("stuck", "", &[stuck], "corrupted", &["monitor"], None);
     let twice = ["tick = 50", "message = \"datagram\"", "duplicate = 1"];
     check("twice", "", &[twice], "corrupted", &["monitor"], None);
-    // Nobody reads what a program has printed but people.
+    // No process reads the console.
     let letter = ["tick = 50", "device = \"serial\"", "flip = 1"];
     check("letter", "", &[letter], "corrupted", &[], None);
 }
 
-/// Bit 40 of an address in the kernel leads to where nothing is.
+/// Bit 40 of a kernel address: flipped, it leads to unmapped memory.
 const KERNEL_JUMP: [&str; 3] =
     ["symbol = \"Kernel::tick\", nth = 50", "register = \"rip\"", "flip = 1, bit = 40"];
-/// Time goes on, but nobody is told.
+/// Time goes on, but no timer interrupt arrives.
 const NO_TIMER: [&str; 3] = ["tick = 50", "device = \"timer\"", "lost = 1000000"];
 
 #[test]
-fn a_kernel_that_jumps_into_nothing_crashes_and_is_brought_back_by_its_nmi_handler() {
-    // The monitor would take all who wait for wedged.
+fn a_kernel_that_jumps_to_unmapped_memory_crashes_and_is_recovered_by_its_nmi_handler() {
+    // The monitor would take all waiting processes for wedged.
     check(
         "crash",
         "first = \"none\"\nsecond = \"none\"\n[monitor]\nenabled = false",
@@ -155,7 +156,7 @@ fn a_kernel_that_jumps_into_nothing_crashes_and_is_brought_back_by_its_nmi_handl
 }
 
 #[test]
-fn without_a_timer_it_hangs_unless_somebody_brings_it_back() {
+fn without_a_timer_it_hangs_unless_nmi_or_reset_recovers_it() {
     let monitor_off = "[monitor]\nenabled = false";
     let with = |watchdog: &str| format!("{watchdog}\n{monitor_off}");
     check("hang", &with("first = \"pause\""), &[NO_TIMER], "hung", &["watchdog"], None);
@@ -170,7 +171,7 @@ fn without_a_timer_it_hangs_unless_somebody_brings_it_back() {
 }
 
 #[test]
-fn a_machine_that_stood_still_gets_a_stray_nmi_and_goes_on() {
+fn a_paused_machine_gets_a_stray_nmi_and_continues() {
     let pause = ["tick = 50", "", "pause = 59"];
     check("pause", "", &[pause], "recovered", &["watchdog"], Some("nmi-handler"));
     check("stray-nmi", "", &[["tick = 50", "", "nmi = true"]], "masked", &[], None);
@@ -189,7 +190,7 @@ fn a_service_that_is_ended_is_missed_by_the_monitor() {
 }
 
 #[test]
-fn interrupts_nobody_asked_for_and_memory_that_is_away_for_a_while_do_no_harm() {
+fn spurious_interrupts_and_withheld_memory_do_no_harm() {
     check("spurious", "", &[["tick = 50", "device = \"timer\"", "spurious = 20"]], "masked", &[], None);
     check("lost", "", &[["tick = 50", "device = \"timer\"", "lost = 3"]], "masked", &[], None);
     let away = ["tick = 50", "device = \"memory\"", "withhold = 100000, ticks = 20"];
@@ -232,7 +233,7 @@ fn a_fault_that_finds_nothing_to_act_on_says_so() {
 }
 
 #[test]
-fn whom_and_what_the_guest_does_not_have_is_refused_before_it_runs() {
+fn unknown_processes_and_places_are_refused_before_the_guest_runs() {
     for (fault, place, part) in [
         (
             ["tick = 1", "process = \"nobody\"", "kill = true"],

@@ -1,9 +1,9 @@
-//! The kernel, tested from where its users stand: the guest's programs `selftest` and `fuzz`, on this machine's KVM.
+//! The kernel, tested from user space: the guest's programs `selftest` and `fuzz`, on this machine's KVM.
 
 use serde_json::Value;
 use tests::{SERVED, Told, check_hash, hash, run_text};
 
-/// The tests that the guest makes, in their order.
+/// The tests that the guest runs, in order.
 const TESTS: &[&str] = &[
     "a call brings an answer",
     "a loan is answered in place",
@@ -94,11 +94,11 @@ const TESTS: &[&str] = &[
     "with a key the watchdog is petted",
 ];
 
-/// Where the service is that `selftest` has crash: its part in the upper half, its port in the lower.
+/// The service that `selftest` makes crash: its part in the upper half, its port in the lower.
 const SERVICE: u64 = 1 << 32 | 1500;
 
-/// The three Agents, the service, and the one that tests. Many processes crash on purpose, so nobody is there to pet the
-/// watchdog for a sound system: the tests start it when they are through, and it ends the run.
+/// The three Agents, the service, and the test program. Many processes crash on purpose, so no daemon pets
+/// the watchdog: the tests start it when they are done, and it ends the run.
 fn selftest() -> String {
     format!(
         r#"
@@ -128,7 +128,7 @@ fn selftest() -> String {
     )
 }
 
-/// Two that call the kernel with nonsense, in the midst of those who check what they get.
+/// Two processes that call the kernel with nonsense, among processes that check their own data.
 const FUZZED: &str = r#"
     [[program]]
     program = "echo"
@@ -149,7 +149,7 @@ const FUZZED: &str = r#"
     argument = 2000
 "#;
 
-/// All that the guest's own tests must have come to, on whatever clock.
+/// Checks the results of the guest's own tests, whatever the clock.
 fn check_selftest(arguments: &[&str]) -> Value {
     let Told { outcome, verdict, console, .. } = run_text(&selftest(), arguments);
     let lines: Vec<&str> = console.lines().filter_map(|line| line.strip_prefix("selftest: ")).collect();
@@ -169,10 +169,10 @@ fn check_selftest(arguments: &[&str]) -> Value {
     let agents = &verdict["agents"];
     assert_eq!((&agents["true_positives"], &agents["false_positives"]), (&3.into(), &0.into()));
     assert_eq!((&verdict["monitor"]["restarts"], &verdict["monitor"]["kills"]), (&1.into(), &0.into()));
-    // What no counter may miss: each of these is done by a test a known number of times.
+    // Tests do each of these a known number of times, so the counters must have them.
     let kernel = &verdict["subsystems"];
     for (counter, least) in [
-        // The text that is lent. A call that a signal interrupts lends as well, if it was received by then.
+        // The lent text. A call that a signal interrupts lends as well, if it was received before.
         ("loans", 1),
         ("gated", 2),
         ("datagrams", 30),
@@ -214,7 +214,7 @@ fn the_guest_passes_its_own_tests_with_all_that_is_mended() {
 }
 
 #[test]
-fn nonsense_from_two_processes_harms_nobody() {
+fn nonsense_from_two_processes_harms_no_other_process() {
     let fuzzed = format!("name = \"fuzzed\"\nvm = {{ memory-mib = 8, max-ticks = 800 }}\n{SERVED}{FUZZED}");
     let Told { outcome, verdict, console, .. } = run_text(&fuzzed, &[]);
     assert_eq!(outcome.status, Some(0));
@@ -223,7 +223,7 @@ fn nonsense_from_two_processes_harms_nobody() {
     assert_eq!((&verdict["leaks"]["detected"], &verdict["leaks"]["actual"]), (&0.into(), &0.into()));
     let refusals = verdict["subsystems"]["refusals"].as_u64().unwrap();
     assert!(refusals > 3000, "most of 4000 nonsensical calls are refused: {refusals}");
-    // Whoever is damaged says so, so nobody else has anything to say.
+    // Damaged processes print a line, so no other line may appear.
     let said: Vec<&str> = console.lines().filter(|line| !line.starts_with("matrix: ")).collect();
     assert_eq!(said, ["fuzz: all answers were in order"; 2], "{console}");
     check_hash("fuzzed", &hash(&verdict));

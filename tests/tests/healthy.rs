@@ -1,11 +1,11 @@
-//! The light load of `healthy.toml`: every subsystem does its daily work, and none has anything to complain of.
+//! The light load of `healthy.toml`: every subsystem works, and none reports trouble.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tests::{events, run_json, scenario};
 
-/// Counters that a light load moves.
+/// Counters that a light load must raise.
 const WORK: &[&str] = &[
     "syscalls",
     "refusals",
@@ -35,17 +35,17 @@ const WORK: &[&str] = &[
     "examined",
 ];
 
-/// Counters of what must not happen.
+/// Counters that must stay 0.
 const TROUBLE: &[&str] = &["crashes", "damaged", "early_reuses", "out_of_memory", "restarts"];
 
-/// Counters of what may happen or not.
+/// Counters that may be 0 or not.
 const EITHER: &[&str] = &["timeouts", "missed", "low_water"];
 
 #[test]
 fn under_a_light_load_every_subsystem_works_and_none_fails() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("run");
-    // The whole of it: it takes so long until somebody has waited at the gateway.
+    // The whole run: only late in it a process waits at the gateway.
     let arguments = ["--out", out.to_str().unwrap()];
     let (outcome, verdict) = run_json(&scenario("healthy.toml"), &arguments);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
@@ -83,7 +83,7 @@ fn under_a_light_load_every_subsystem_works_and_none_fails() {
         (&events.last().unwrap()["kind"], &events.last().unwrap()["tick"]),
         (&"end".into(), &verdict["ticks"])
     );
-    // The Agent for messages is a server as well; and at one of the people's servers several loans stand at once.
+    // The Agent for messages is a server as well, and one user server holds several loans at once.
     let agent = events.iter().find(|event| event["kind"] == "attached" && event["class"] == 0).unwrap();
     assert!(most_loans_at_once(&events, &agent["pid"]) > 0);
     let owner = |port: u64| {
@@ -92,7 +92,7 @@ fn under_a_light_load_every_subsystem_works_and_none_fails() {
     assert!(most_loans_at_once(&events, owner(2002)) > 1);
 }
 
-/// The most loans that a process has had at the same time.
+/// The largest number of loans that one process held at the same time.
 fn most_loans_at_once(events: &[Value], borrower: &Value) -> usize {
     let (mut open, mut most) = (BTreeSet::new(), 0);
     for event in events.iter().filter(|event| event["borrower"] == *borrower) {

@@ -1,4 +1,4 @@
-//! A process that takes itself out of the process table is found by its page tables, and runs on.
+//! A process that removes itself from the process table is found by its page tables, and runs on.
 
 use serde_json::Value;
 use tests::{check_hash, events, hash, run_json, scenario};
@@ -18,7 +18,7 @@ fn a_process_that_no_table_names_is_found_by_its_page_tables() {
     assert_eq!(verdict["hidden_spaces"]["found"], 1, "{}", verdict["hidden_spaces"]);
     let space = &verdict["hidden_spaces"]["spaces"][0];
 
-    // The trace says whose root it is, and when it had its phone call.
+    // The trace says which process has this root, and when its phone call ended.
     let events = events(&out);
     let owner = text(space, "owner");
     let of = |kind: &'static str| {
@@ -32,7 +32,7 @@ fn a_process_that_no_table_names_is_found_by_its_page_tables() {
     assert_eq!((found.len(), tick(space)), (1, tick(found[0])));
     assert!((0..=8).contains(&(tick(space) - tick(hung_up))), "found within a scan's time: {space}");
 
-    // It lived on: pages came when it first touched them, and it never ended.
+    // It lived on: it got pages at the first touch, and it never ended.
     let after = |event: &&&Value| event["seq"].as_u64() > hung_up["seq"].as_u64();
     assert!(of("given").iter().filter(after).count() >= 3);
     assert!(of("exit").is_empty() && of("fault").is_empty() && of("kill").is_empty());
@@ -44,7 +44,7 @@ fn a_process_that_no_table_names_is_found_by_its_page_tables() {
 }
 
 #[test]
-fn who_does_not_look_finds_nothing_and_the_guest_is_none_the_wiser() {
+fn without_scans_nothing_is_found_and_nothing_crashes() {
     let arguments = ["--set", "audit.roots-every=0", "--set", "expect.outcome=healthy"];
     let (outcome, verdict) = run_json(&scenario("hidden-space.toml"), &arguments);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");

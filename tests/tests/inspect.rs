@@ -1,5 +1,5 @@
-//! `architect inspect`: every subject on the core of a real run, for people and for programs, and everything that can be
-//! wrong with a dump.
+//! `architect inspect`: every subject on the core of a real run, as text and as JSON, and every way in which
+//! a dump can be wrong.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::{Outcome, architect, run, scenario};
 
-/// A run that ends while the first leaks stand, with its core.
+/// A run that ends while the first leaks exist, with its core.
 struct Run {
     folder: TempDir,
     verdict: Value,
@@ -33,7 +33,7 @@ fn inspect(source: &Path, arguments: &[&str]) -> Outcome {
     run(architect().arg("inspect").arg(source).args(arguments))
 }
 
-/// The text and the document on one subject; both must be there, and the same each time.
+/// The text and the JSON document on one subject; both must exist, and be the same each time.
 fn both(arguments: &[&str]) -> (String, Value) {
     let text = inspect(RUN.folder.path(), arguments);
     assert_eq!((text.status, text.stderr.as_str()), (Some(0), ""), "{arguments:?}: {text:?}");
@@ -95,7 +95,7 @@ fn processes_are_listed_with_the_rest_of_the_guests_figures() {
 }
 
 #[test]
-fn every_address_space_is_found_in_memory_and_none_hides() {
+fn every_address_space_is_found_in_memory_and_none_is_hidden() {
     let (text, document) = both(&["roots"]);
     let (_, ps) = both(&["ps"]);
     assert_eq!(document["hidden"], 0);
@@ -129,7 +129,7 @@ fn maps_translate_and_read_agree() {
     assert_eq!((&found["physical"], &found["entry"]["at"]), (&leak()["physical"], &owner["entry"]));
     assert_eq!(found["rights"], serde_json::json!({"write": true, "execute": false, "user": true}));
     assert!(text.contains(leak()["physical"].as_str().unwrap()), "{text}");
-    // The slot alone and the root say the same.
+    // A slot and a root give the same as the pid.
     let slot = pid.split('.').next().unwrap();
     let root = found["space"]["root"].as_str().unwrap();
     for who in [slot, root] {
@@ -146,7 +146,7 @@ fn maps_translate_and_read_agree() {
     assert_eq!(of(&["read", leak()["physical"].as_str().unwrap(), "4096"]), bytes);
     let direct = format!("{:#x}", 0xffff_8000_0000_0000 + number(&leak()["physical"]));
     assert_eq!(of(&["read", &direct, "4096"]), bytes, "the upper half is the kernel's");
-    // And across a page's end.
+    // Across a page boundary.
     assert_eq!(of(&["read", "0x400ff0", "0x20", "--pid", pid]).len(), 64);
 }
 
@@ -198,7 +198,7 @@ fn addresses_have_names() {
     let (text, found) = both(&["symbols", "nmi_entry"]);
     assert_eq!(list(&found, "places")[0]["place"]["offset"], 0);
     assert!(text.contains("nmi_entry+0x0"), "{text}");
-    // The same by the image's own file, where there is one beside the command.
+    // The same from the image's own file, where there is one beside the command.
     let image = tests::architect_path().with_file_name("matrix.elf");
     if image.exists() {
         let named = both(&["symbols", "nmi_entry", "--image", image.to_str().unwrap()]);
@@ -226,9 +226,9 @@ fn a_raw_dump_says_the_same_as_the_core() {
     }
 }
 
-/// A reset is a new machine: the folder has the memory of the one that fell, and of its successor.
+/// The folder has a core of the incarnation that was reset, and one of its successor.
 #[test]
-fn the_life_that_fell_and_the_next_one_have_a_core_each() {
+fn each_incarnation_has_a_core() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().to_str().unwrap();
     let arguments =
@@ -251,7 +251,7 @@ fn a_core_needs_a_folder() {
     assert!(outcome.stderr.contains("--out"), "{}", outcome.stderr);
 }
 
-/// One message: what is wrong, where, and what to do; status 2 and nothing on standard output.
+/// Asserts one message that says what is wrong, where, and what to do; status 2; nothing on standard output.
 fn refused(source: &Path, arguments: &[&str], parts: &[&str]) {
     let outcome = inspect(source, arguments);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(2), ""), "{arguments:?}: {outcome:?}");
@@ -316,7 +316,7 @@ fn wrong_files_are_refused() {
     refused(&write(&whole[..whole.len() - 1]), &["ps"], &["cut off", "copy"]);
     refused(&write(&whole[..90]), &["ps"], &["headers are damaged"]);
     refused(&write(&fs::read(tests::architect_path()).unwrap()), &["ps"], &["not a core"]);
-    // The info block of a guest that ran wild: its table of frames is said to be enormous.
+    // The info block of a broken guest: it claims an enormous frame table.
     let info = whole.chunks(4096).position(|page| page.starts_with(b"MATRIXKI")).unwrap() * 4096;
     let mut damaged = whole.clone();
     damaged[info + 0x4c..][..8].fill(0xff);
@@ -325,7 +325,7 @@ fn wrong_files_are_refused() {
     assert_eq!(maps.status, Some(0), "what needs no tables still works: {maps:?}");
 }
 
-/// A core that is not the Matrix's, made by `boot`: paging is off, and there is nothing to find.
+/// A core of a kernel other than the Matrix, made by `boot`: paging is off, so there are no tables.
 #[test]
 fn a_guest_without_page_tables_has_none() {
     let kernel = tests::kernel(|a| {

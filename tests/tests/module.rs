@@ -1,4 +1,4 @@
-//! Boot modules: names and places of programs are labels, and decide nothing.
+//! Boot modules: names and positions of programs are labels, and decide nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ fn scenario_with(home: &Path, label: &str, module: &Module, text: &str) -> PathB
     path
 }
 
-/// The scenario with all programs renamed as the modules are: where they are started, and where one is told of another.
+/// The scenario with all programs renamed as in the module: where they are started, and where arguments name
+/// them.
 fn renamed(text: &str, names: &[(String, String)]) -> String {
     let rename = |line: &str| {
         let (key, value) = line.split_once(" = ")?;
@@ -28,7 +29,8 @@ fn renamed(text: &str, names: &[(String, String)]) -> String {
     text.lines().map(|line| rename(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-/// Runs a shipped scenario as it is, and with all programs of the module in another order and under other names.
+/// Runs a shipped scenario unchanged, and with all programs of the module in another order and under other
+/// names.
 fn with_other_labels(name: &str, arguments: &[&str]) -> [Value; 2] {
     let text = fs::read_to_string(scenario(&format!("{name}.toml"))).unwrap();
     let home = tempfile::tempdir().unwrap();
@@ -61,7 +63,7 @@ fn with_other_labels(name: &str, arguments: &[&str]) -> [Value; 2] {
 
 #[test]
 fn other_names_in_another_order_change_nothing_but_the_labels() {
-    // Everybody in the story, until the Agents have found whom they look for.
+    // All roles of the story, until the Agents have found the violators.
     let [before, after] = with_other_labels("healthy", &["--set", "vm.max-ticks=600"]);
     assert_eq!((&before["outcome"], &after["outcome"]), (&"healthy".into(), &"healthy".into()));
     assert_eq!(before["agents"]["true_positives"], 3);

@@ -1,4 +1,4 @@
-//! The monitor: whom it has killed, what it has started again, and when it holds back.
+//! The monitor: which processes it has killed, which services it has restarted, and when it holds back.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ missed-before-restart = 6
 max-load = 1
 "#;
 
-/// And batch workers who never rest.
+/// Batch workers that never sleep, to be added to the above.
 const BUSY: &str = r#"
 [[program]]
 program = "batch"
@@ -51,20 +51,20 @@ fn number(value: &Value) -> u64 {
 }
 
 #[test]
-fn who_waits_for_a_wedged_server_is_killed_and_services_are_started_again() {
+fn processes_that_wait_for_a_wedged_server_are_killed_and_services_restarted() {
     let (home, path) = wedged();
     let out = home.path().join("run");
     let (outcome, verdict) = run_json(&path, &["--out", out.to_str().unwrap()]);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     assert_eq!(verdict["outcome"], "disturbed", "nothing was damaged, but it was not healthy either");
-    assert_eq!(verdict["crashes"], 0, "who is killed has not crashed");
+    assert_eq!(verdict["crashes"], 0, "a killed process has not crashed");
 
     let events = events(&out);
     let of = |kind: &str| events.iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>();
     let uids: BTreeMap<_, _> =
         of("spawn").iter().map(|event| (event["pid"].as_str(), number(&event["uid"]))).collect();
 
-    // Each order is carried out in its own tick.
+    // Each order is carried out in the tick in which it was given.
     let kills = of("monitor-kill");
     assert_eq!(number(&verdict["monitor"]["kills"]), kills.len() as u64);
     let done = of("kill");
@@ -81,7 +81,7 @@ fn who_waits_for_a_wedged_server_is_killed_and_services_are_started_again() {
     }
     let victims: Vec<_> = kills.iter().map(|order| uids[&order["pid"].as_str()]).collect();
     assert!(victims.contains(&100) && victims.contains(&1000), "servers and clients: {victims:?}");
-    assert!(!victims.contains(&0), "the daemons wait for nobody: {victims:?}");
+    assert!(!victims.contains(&0), "the daemons never wait for others: {victims:?}");
 
     let (orders, restarts) = (of("monitor-restart"), of("restarted"));
     assert!(!restarts.is_empty());
@@ -111,14 +111,14 @@ fn a_mended_monitor_holds_back_under_load() {
     assert_eq!((number(&monitor["kills"]), number(&monitor["restarts"])), (0, 0));
     assert!(number(&monitor["audits"]) < number(&verdict["ticks"]) / 4, "audits are rare: {monitor}");
 
-    // The same monitor where the load does not count as high.
+    // The same monitor, where the load does not count as high.
     let (_, verdict) = run_json(&path, &["--set", "fixes.monitor=true", "--set", "monitor.max-load=200"]);
     assert!(number(&verdict["monitor"]["kills"]) > 0);
-    assert_eq!(verdict["monitor"]["audits"], verdict["ticks"], "somebody always runs, so there is no jump");
+    assert_eq!(verdict["monitor"]["audits"], verdict["ticks"], "a process always runs, so time never jumps");
 }
 
 #[test]
-fn without_a_monitor_everybody_may_wait() {
+fn without_a_monitor_no_waiting_process_is_killed() {
     let (_home, path) = wedged();
     let (outcome, verdict) = run_json(&path, &["--set", "monitor.enabled=false"]);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");

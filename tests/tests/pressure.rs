@@ -1,12 +1,12 @@
-//! What the kernel does when there is too little of something: of memory, it ends who has the most; of the processor, it lends a
-//! priority to whom an urgent process waits for. Both are told from the trace alone.
+//! The kernel under shortage. Without memory it ends the process with the most. Without processor time, a
+//! process that an urgent one waits for inherits its priority. Both are checked by the trace alone.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tests::{Told, check_hash, hash, run_text};
 
-/// More hogs than there is memory for, and others who check theirs.
+/// More hogs than there is memory for, and processes that check their own memory.
 const PRESSED: &str = r#"
 name = "pressed"
 vm = { memory-mib = 5, max-ticks = 250 }
@@ -27,7 +27,8 @@ priority = 5
 argument = 500
 "#;
 
-/// A store that sleeps over each answer, less urgent than two who never sleep, and a front server more urgent than they are.
+/// A store that sleeps before each answer, less urgent than two processes that never sleep, and a front
+/// server that is more urgent than they are.
 const INVERTED: &str = r#"
 name = "inverted"
 vm = { max-ticks = 200 }
@@ -71,8 +72,8 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn without_memory_the_one_with_the_most_is_ended_and_nobody_else_is_harmed() {
-    // The frame kind of a descriptor, which does not count as its process's.
+fn without_memory_the_process_with_the_most_is_ended_and_no_other_is_harmed() {
+    // The frame kind of descriptors, which do not count as memory of their process.
     const DESCRIPTOR: u64 = 6;
     let Told { verdict, events, console, .. } = run(PRESSED, &[]);
     let mut people: BTreeMap<&str, u64> = BTreeMap::new();
@@ -95,7 +96,8 @@ fn without_memory_the_one_with_the_most_is_ended_and_nobody_else_is_harmed() {
                     "{event} {people:?}"
                 );
                 people.remove(pid);
-                // All that it had comes back before anything is given, and who had asked gets some of it.
+                // All that it had comes back before anything is given out, and the process that asked gets
+                // some of it.
                 let next = events[nth..].iter().position(|event| event["kind"] == "given").unwrap();
                 let back = events[nth..nth + next].iter().filter(|event| event["kind"] == "freed");
                 assert!(
@@ -111,19 +113,20 @@ fn without_memory_the_one_with_the_most_is_ended_and_nobody_else_is_harmed() {
     }
     assert!(!ended.is_empty(), "{console}");
     assert_eq!(verdict["subsystems"]["out_of_memory"], ended.len());
-    // Whoever finds its memory changed says so and exits with a status.
+    // A process that finds its memory changed prints a line and exits with a status.
     assert_eq!((&verdict["crashes"], &verdict["outcome"]), (&0.into(), &"healthy".into()), "{console}");
     check_hash("pressed", &hash(&verdict));
 }
 
 #[test]
-fn whom_an_urgent_process_waits_for_is_as_urgent_until_it_has_answered() {
+fn a_server_inherits_the_priority_of_its_client_until_it_has_answered() {
     let lookups = |events: &[Value]| {
         let sent =
             events.iter().enumerate().filter(|(_, event)| event["kind"] == "send" && event["port"] == 2100);
         sent.map(|(nth, _)| nth).collect::<Vec<_>>()
     };
-    // Two others are always ready, and more urgent than the store: as it is, the store never comes to open its port.
+    // Two other processes are always ready and more urgent. Without the fix, the store never gets to open its
+    // port.
     let Told { events, console, .. } = run(INVERTED, &[]);
     assert_eq!(lookups(&events), [0; 0], "{console}");
     assert!(!events.iter().any(|event| event["kind"] == "boosted"));
@@ -139,7 +142,7 @@ fn whom_an_urgent_process_waits_for_is_as_urgent_until_it_has_answered() {
         let rest = &events[sent..];
         let Some(reply) = rest.iter().position(|event| event["kind"] == "reply" && event["pid"] == store)
         else {
-            continue; // The run was over first.
+            continue; // The run ended before.
         };
         let (asked, answered) = (&rest[0]["tick"], &rest[reply]["tick"]);
         assert!(

@@ -1,4 +1,5 @@
-//! Runs that need not be made: each is made all the same here, and is what was told of it, to the last column.
+//! Pruned runs: each is made here all the same, and equals the row that was written without it, to the last
+//! column.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,21 +8,21 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use tests::{Outcome, architect, run, scenario};
 
-/// Faults of a campaign, and what its guest is.
+/// The faults of a campaign, and its guest.
 struct Case {
     name: &'static str,
     /// A shipped scenario, and values for its keys.
     scenario: &'static str,
     sets: &'static [&'static str],
-    /// Faults that it is given.
+    /// The faults.
     faults: &'static str,
     runs: u64,
-    /// How many of them need not be made: at least, at most.
+    /// How many runs are pruned: at least, at most.
     pruned: [u64; 2],
 }
 
-/// Memory that is nearly empty, faults of which some come after the end; memory that is nearly full, in which frames go from
-/// hand to hand through the quarantine, and the design's bug strikes on the way.
+/// Nearly empty memory, with some faults after the end; nearly full memory, in which frames change owners
+/// through the quarantine, and the design bug strikes on the way.
 const CASES: [Case; 3] = [
     Case {
         name: "soft-errors",
@@ -68,7 +69,7 @@ impl Case {
     }
 }
 
-/// Every row, every column but the one that says whether it was made; and that one.
+/// Every row: all columns but `pruned`; and that one.
 fn rows(db: &Path) -> (Vec<Vec<String>>, Vec<bool>) {
     let connection = Connection::open(db).expect("a database");
     let mut query = connection.prepare("SELECT pruned, * FROM runs ORDER BY run").expect("the table of runs");
@@ -83,7 +84,7 @@ fn rows(db: &Path) -> (Vec<Vec<String>>, Vec<bool>) {
 }
 
 #[test]
-fn a_run_that_need_not_be_made_is_what_was_told_of_it() {
+fn a_pruned_run_equals_the_row_that_was_written_without_it() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     for case in &CASES {
         let [made, told] =
@@ -105,7 +106,7 @@ fn a_run_that_need_not_be_made_is_what_was_told_of_it() {
 }
 
 #[test]
-fn a_pruned_campaign_is_the_same_in_parts_and_can_be_told_and_had_again() {
+fn a_pruned_campaign_is_the_same_in_shards_and_can_be_read_and_replayed() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let db = |name: &str| folder.path().join(name);
     let case = &CASES[2];
@@ -139,7 +140,7 @@ fn a_pruned_campaign_is_the_same_in_parts_and_can_be_told_and_had_again() {
     let again = run(architect().arg("replay").arg(format!("{}#{first}", db("whole.db").display())));
     assert!(again.status == Some(0) && again.stdout.contains("as was told of it"), "{again:?}");
 
-    // Rows that were told and rows that were made are not mixed, and there must be something to tell them by.
+    // Pruned and made rows cannot be mixed in one database, and `--prune` needs one golden run for all rows.
     let mixed = case.campaign(folder.path(), &db("whole.db"), &["--resume"]);
     assert!(mixed.status == Some(2) && mixed.stderr.contains("pruned `yes` there, `no` here"), "{mixed:?}");
     let seeds = case.campaign(folder.path(), &db("seeds.db"), &["--prune", "--vary", "seed"]);

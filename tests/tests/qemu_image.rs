@@ -1,4 +1,5 @@
-//! The guest image by itself: its instructions, and its life under QEMU's own devices, without our doorbell.
+//! The guest image by itself: its instructions, and its behaviour with QEMU's own devices, without a
+//! doorbell.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -68,7 +69,7 @@ impl Drop for Qemu {
 }
 
 #[test]
-fn the_image_lives_under_qemu_without_our_doorbell() {
+fn the_image_runs_under_qemu_without_a_doorbell() {
     let qemu = Qemu::start("32", &[]);
     qemu.until("matrix: up", Duration::from_secs(60)).expect("the kernel says that it is up");
     // Its watchdog is armed for two seconds of real time: without pets this would end in an NMI.
@@ -83,15 +84,16 @@ fn the_image_meets_the_nmi_of_qemus_own_watchdog() {
     let qemu = Qemu::start("5", &["-append", crowd]);
     let lines = qemu.until("resetting", Duration::from_secs(120)).unwrap_or_else(|seen| panic!("{seen:#?}"));
     let text = lines.join("\n");
-    // However the crowd brings it down: an unsound system, or a panic. Both end at the watchdog.
+    // The load ends it by crashed processes or a panic. Both expire the watchdog.
     assert!(text.contains("petting no more") || text.contains("panic:"), "{text}");
     assert!(text.contains("critical") && text.contains("rip "), "{text}");
 }
 
-/// Instructions that hosts which interpret ring 0 cannot carry out, or carry out as others.
+/// Instructions that hosts which interpret ring 0 cannot execute, or execute as other instructions.
 fn is_risky(instruction: &iced_x86::Instruction) -> bool {
     use Mnemonic::*;
-    // The compiler writes BSF with this prefix where the operand is not zero: either instruction gives the same.
+    // The compiler writes BSF with this prefix where the operand is not zero: either instruction gives the
+    // same.
     if instruction.mnemonic() == Tzcnt {
         return false;
     }
@@ -139,7 +141,7 @@ fn the_kernel_has_only_instructions_that_every_host_carries_out() {
     let mut count = 0;
     let mut risky = Vec::new();
     while decoder.can_decode() {
-        // The linker fills up to the next function's aligned start with breakpoints that nothing reaches.
+        // The linker pads to the next function's aligned start with breakpoints that are never reached.
         let padding = code[decoder.position()..].iter().take_while(|byte| **byte == 0xcc).count();
         if padding > 0 && (decoder.ip() + padding as u64).is_multiple_of(16) {
             decoder.set_position(decoder.position() + padding).unwrap();

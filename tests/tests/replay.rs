@@ -1,4 +1,4 @@
-//! Runs had again: the same, or told where they differ; and made as small as they can be.
+//! Replays: the same run again, or a message where it differs; and minimised runs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -43,7 +43,7 @@ fn a_replay_is_the_same_run_and_a_changed_event_is_named() {
 }
 
 #[test]
-fn a_row_of_a_database_can_be_had_again() {
+fn a_row_of_a_database_can_be_replayed() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let db = folder.path().join("c.db");
     let mut campaign = architect();
@@ -61,7 +61,7 @@ fn a_row_of_a_database_can_be_had_again() {
     assert!(wrong.status == Some(2) && wrong.stderr.contains("no run `9`"), "{wrong:?}");
     assert_eq!(replay(Path::new("/nonexistent"), &[]).status, Some(2));
 
-    // A row that this host's run is not: the database says so.
+    // A row that differs from this host's run, by a changed database.
     let connection = rusqlite::Connection::open(&db).expect("a database");
     connection.execute("UPDATE runs SET trace_hash = 'ab' WHERE run = 0", []).expect("a row");
     let other = replay(&row("0"), &[]);
@@ -69,14 +69,14 @@ fn a_row_of_a_database_can_be_had_again() {
 }
 
 #[test]
-fn where_a_row_is_another_run_the_marks_say_about_where() {
+fn marks_narrow_down_where_a_row_and_its_replay_differ() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let db = folder.path().join("c.db");
     let sets = ["--set", "vm.max-ticks=40", "--set", "expect.outcome=healthy", "--set", "expect.beats=[]"];
     let mut campaign = architect();
     campaign.arg("campaign").arg(scenario("demo-leak.toml")).args(["--runs", "1"]).args(sets);
     assert_eq!(run(campaign.arg("--db").arg(&db)).status, Some(0));
-    // The same up to a tick in its middle, as on a host that does something differently from there on.
+    // The same up to a tick in the middle, as on a host that behaves differently from there on.
     let [then, now] = ["then", "now"].map(|name| folder.path().join(name));
     let fault = "[[fault]]\nwhen.tick = 20\nwhere.process = \"client\"\nwhat.kill = true\n";
     let text = fs::read_to_string(scenario("demo-leak.toml")).expect("a shipped scenario") + fault;
@@ -106,10 +106,11 @@ fn where_a_row_is_another_run_the_marks_say_about_where() {
     assert!(range.contains(&format!("\"seq\":{from},")), "{range}");
 }
 
-/// Twenty faults, each of which stops the guest while time goes on: eighteen for one tick, which does no harm, and two of
-/// them, at one moment, for twenty-five. The watchdog waits forty: it takes both to expire it.
+/// Twenty faults, each of which stops the guest while time goes on: eighteen for one tick, which does no
+/// harm, and two of them, at one moment, for twenty-five. The watchdog waits forty: it takes both to expire
+/// it.
 #[test]
-fn two_faults_of_twenty_that_the_outcome_hangs_on_are_exactly_what_is_left() {
+fn minimise_leaves_exactly_the_two_faults_of_twenty_that_matter() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let mut text = String::from(
         "name = \"twenty\"\nseed = 3\n[vm]\nmax-ticks = 120\n[watchdog]\ntimeout-ticks = 40\nfirst = \"reset\"\n",
@@ -128,8 +129,8 @@ fn two_faults_of_twenty_that_the_outcome_hangs_on_are_exactly_what_is_left() {
     assert_eq!(minimised.status, Some(0), "{minimised:?}");
     let left = fs::read_to_string(&small).expect("the smallest scenario");
     assert_eq!((left.matches("pause = 25").count(), left.matches("[[fault]]").count()), (2, 2), "{left}");
-    assert!(left.contains("people = 0"), "nobody is needed for it: {left}");
-    // It expects the outcome that was to be kept.
+    assert!(left.contains("people = 0"), "no people are needed for it: {left}");
+    // The minimised scenario expects the outcome that was to be kept.
     let again = run(architect().arg("run").arg(&small));
     assert!(again.status == Some(0) && again.stdout.contains("recovered"), "{again:?}");
 }

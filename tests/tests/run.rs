@@ -30,7 +30,8 @@ fn the_leak_is_proved_and_the_collapse_survived() {
         assert!(verdict["beats"][beat]["evidence"].is_object(), "{beat}");
     }
 
-    // The evidence names the frame, both who map it and where, and the address of each page-table entry.
+    // The evidence names the frame, both processes that map it and where, and the address of each page-table
+    // entry.
     let leak = &verdict["beats"]["leak"]["evidence"];
     let mappings = leak["mappings"].as_array().unwrap();
     assert!(mappings.len() >= 2, "{leak:#}");
@@ -54,22 +55,26 @@ fn the_leak_is_proved_and_the_collapse_survived() {
 
     assert_eq!(verdict["hidden_spaces"]["found"], 0);
 
-    // The processor stood at a doorbell, in the kernel; its symbols say where, and the place is one in the source.
+    // The processor stood at a doorbell, in the kernel; the symbols give a line that exists in the source.
     let place = verdict["beats"]["nmi"]["evidence"]["at"].as_str().expect("the handler's place has a name");
     assert!(place.contains("+0x") && place.contains("(guest-kernel/src/"), "{place}");
-    // Found by the first audit that could, and written through later: the server answers in place.
+    // Found by the first possible audit, and written through later: the server answers in place.
     assert_eq!(leaks["detection_latency_ticks"], json!({"median": 0, "max": 0}));
     assert!(leaks["written"].as_u64().unwrap() > 0, "{leaks}");
     assert!(leaks["exposure_ticks"]["median"].as_u64().unwrap() > 0, "{leaks}");
 
-    // The post-mortem of the first life begins with the frame of the first leak, and its loan is one in the events.
+    // The first incarnation's post-mortem starts with the frame of the first leak, and its loan is in the
+    // events.
     let post_mortem = fs::read_to_string(folder.join("post-mortem.json")).unwrap();
     let post_mortem: Value = serde_json::from_str(&post_mortem).unwrap();
     let cause = &post_mortem["first_cause"];
     assert_eq!((&cause["frame"], &cause["given_to"]["pid"]), (&leak["frame"], &leak["owner"]));
     assert_eq!(cause["loan"]["borrower"]["pid"], mappings[1]["pid"]);
     assert_eq!(json!([cause["free_list_empty"], cause["freed"]["epoch_had_ended"]]), json!([true, false]));
-    assert_eq!(post_mortem["counts"]["findings"], leaks["detected"], "there is none in the second life");
+    assert_eq!(
+        post_mortem["counts"]["findings"], leaks["detected"],
+        "there is none in the second incarnation"
+    );
     assert_eq!(post_mortem["writes"].as_array().unwrap().len(), leaks["written"].as_u64().unwrap() as usize);
     let crashes = post_mortem["crashes"].as_array().unwrap();
     assert_eq!(verdict["crashes"], crashes.len());
@@ -79,9 +84,9 @@ fn the_leak_is_proved_and_the_collapse_survived() {
     assert_eq!(post_mortem["recommendations"][0]["due"], true);
     let text = fs::read_to_string(folder.join("post-mortem.txt")).unwrap();
     assert!(text.contains(&format!("lent frame {}", leak["frame"].as_str().unwrap())), "{text}");
-    assert!(!folder.join("post-mortem-2.json").exists(), "the second life was in order");
+    assert!(!folder.join("post-mortem-2.json").exists(), "the second incarnation was healthy");
 
-    // The story is in the events, in order, and the frame was given away before the leak was found.
+    // The events have the story in order: the frame was given away before the leak was found.
     let events = events(&folder);
     assert!(events.iter().enumerate().all(|(seq, event)| event["seq"] == seq));
     assert_eq!(verdict["events"], events.len());
@@ -94,7 +99,7 @@ fn the_leak_is_proved_and_the_collapse_survived() {
         at("watchdog-expired") < at("nmi-sent") && at("nmi-sent") < at("nmi") && at("verdict") < at("reset")
     );
     assert_eq!(events[at("nmi")]["at"], place);
-    // The run ends when the second life has been watched for as long as the verdict says.
+    // The run ends when the second incarnation was watched for as long as the verdict says.
     let end = events.last().unwrap();
     let watched = &verdict["beats"]["reset"]["evidence"]["ticks_watched"];
     assert_eq!((&end["kind"], &end["tick"], &end["incarnation"]), (&"end".into(), watched, &2.into()));
@@ -106,7 +111,7 @@ fn the_leak_is_proved_and_the_collapse_survived() {
 
     check_hash("demo-leak", &hash(&verdict));
     check_readme("demo-leak", &verdict);
-    // Not in the events, and yet the same everywhere.
+    // These are not in the events, and still the same on every host.
     let times = ["detection_latency_ticks", "exposure_ticks", "written", "written_before_detection"];
     check_hash("demo-leak-times", &times.map(|key| leaks[key].to_string()).concat());
 }
@@ -171,7 +176,7 @@ fn a_pager_that_honours_its_quarantine_leaks_nothing() {
 }
 
 #[test]
-fn linux_rules_take_windows_into_quarantine_for_leaks() {
+fn linux_rules_report_windows_on_quarantined_frames_as_leaks() {
     let arguments = ["--set", "vm.max-ticks=300", "--set", "audit.policy=page-table-check"];
     let (_, verdict) = run_json("demo-leak.toml", &arguments);
     assert_eq!(verdict["policy"], "page-table-check");
@@ -181,7 +186,7 @@ fn linux_rules_take_windows_into_quarantine_for_leaks() {
 }
 
 #[test]
-fn people_get_a_summary_of_the_same_run() {
+fn the_text_summary_is_of_the_same_run() {
     let outcome =
         run(architect().arg("run").arg(scenario("healthy.toml")).args(["--set", "vm.max-ticks=50"]));
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
@@ -242,7 +247,7 @@ fn a_folder_that_cannot_be_made_is_refused_before_the_guest_starts() {
     assert!(outcome.stderr.contains("--out") && outcome.stderr.contains("remedy:"), "{}", outcome.stderr);
 }
 
-/// What was written since the last audit only saves work: events and verdict are those of audits that read everything.
+/// Knowing what was written only saves work: events and verdict equal those of audits that read everything.
 #[test]
 fn audits_of_what_changed_find_what_audits_of_everything_find() {
     let run = |whole| {

@@ -1,8 +1,8 @@
-//! Many seeds: the leaks of `demo-leak.toml` are all found, and at once; in `healthy.toml` nothing is, though memory is
-//! shared there all the time. Runs are cut short, as soon as they have shown that.
+//! Many seeds: audits find all leaks of `demo-leak.toml`, and at once, and none in `healthy.toml`, although
+//! memory is shared there all the time. Runs end as soon as they have shown that.
 //!
-//! `ARCHITECT_SEEDS` seeds are tried (3), from `ARCHITECT_FIRST_SEED` on (1). `scripts/seeds` tries many. The first seed
-//! that fails is named.
+//! `ARCHITECT_SEEDS` seeds are tried (3), from `ARCHITECT_FIRST_SEED` on (1). `scripts/seeds` tries many. The
+//! first seed that fails is named.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,9 +10,9 @@ use std::sync::Mutex;
 use serde_json::Value;
 use tests::{run_json, scenario};
 
-/// By this tick most seeds have their first leaks; those that have none are given the longer time.
+/// By this tick most seeds have their first leaks; seeds without one get the longer time.
 const DEMO_TICKS: [u64; 2] = [250, 700];
-/// Long enough for every program of the healthy scenario to have had its turn.
+/// Long enough for every program of the healthy scenario to have run.
 const HEALTHY_TICKS: u64 = 200;
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -20,7 +20,7 @@ fn number(variable: &str, default: u64) -> u64 {
         .map_or(default, |text| text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
 }
 
-/// Tries each seed, on all processors, until one fails. Gives the results in the order of seeds.
+/// Tries each seed, on all processors, until one fails. Returns the results in the order of seeds.
 fn each_seed<T: Send>(try_seed: impl Fn(u64) -> Result<T, String> + Sync) -> Vec<T> {
     let first = number("ARCHITECT_FIRST_SEED", 1);
     let seeds = Mutex::new(first..first + number("ARCHITECT_SEEDS", 3));
@@ -47,7 +47,7 @@ fn each_seed<T: Send>(try_seed: impl Fn(u64) -> Result<T, String> + Sync) -> Vec
         .collect()
 }
 
-/// A verdict of a shortened run.
+/// The verdict of a shortened run.
 fn verdict(name: &str, seed: u64, ticks: u64, outcome: &str) -> Result<Value, String> {
     let (ticks, outcome) = (format!("vm.max-ticks={ticks}"), format!("expect.outcome={outcome}"));
     let seed = seed.to_string();
@@ -97,7 +97,7 @@ fn healthy(seed: u64) -> Result<u64, String> {
             return Err(format!("{key} is not 0: {:#}", verdict["leaks"]));
         }
     }
-    // What must not be flagged has to be there: loans, and pages that Agents share with the kernel.
+    // The run must contain what may not be flagged: loans, and pages that Agents share with the kernel.
     let kernel = &verdict["subsystems"];
     for key in ["loans", "taps", "granted"] {
         if kernel[key].as_u64().is_none_or(|count| count == 0) {

@@ -1,4 +1,4 @@
-//! Warm starts, and snapshots as files: whatever a guest goes on from, it tells the same story.
+//! Warm starts, and snapshots as files: whatever a guest starts from, its events are the same.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use tests::{Outcome, architect, hash, run, run_json, scenario};
 
-/// Runs a scenario into a folder, and gives all that it left there but for the time it took.
+/// Runs a scenario into a folder, and returns everything that it left there except the time it took.
 fn left(name: &str, arguments: &[&str]) -> (Value, String, String) {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("run");
@@ -28,7 +28,7 @@ fn a_warm_run_is_a_cold_run_to_the_last_byte_also_after_a_reset() {
 }
 
 #[test]
-fn sixty_four_guests_at_once_go_on_from_one_snapshot() {
+fn sixty_four_guests_at_once_start_from_one_snapshot() {
     let short = ["--set", "vm.max-ticks=20"];
     let (_, alone) = run_json(&scenario("healthy.toml"), &[&short[..], &["--set", "vm.start=cold"]].concat());
     let (outcome, document) = run_json(&scenario("healthy.toml"), &[&short[..], &["--vms", "64"]].concat());
@@ -65,7 +65,7 @@ fn a_snapshot_in_a_file_serves_any_seed_and_load() {
     assert_eq!(once, fs::read(&path).unwrap(), "guests write nothing there");
 }
 
-/// A snapshot that cannot be used is said so, with its path.
+/// Asserts that an unusable snapshot is refused with its path.
 fn refused(path: &Path, arguments: &[&str], part: &str) {
     let outcome = short(&[&["--from", path.to_str().unwrap()], arguments].concat());
     assert_eq!(outcome.status, Some(2), "{part}: {outcome:?}");
@@ -75,7 +75,7 @@ fn refused(path: &Path, arguments: &[&str], part: &str) {
 }
 
 #[test]
-fn a_snapshot_that_is_not_whole_or_not_ours_is_refused() {
+fn an_incomplete_or_foreign_snapshot_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("booted");
     hash_of(&short(&["--save-snapshot", path.to_str().unwrap()]));
@@ -107,7 +107,7 @@ fn a_snapshot_that_is_not_whole_or_not_ours_is_refused() {
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_written_costs_no_run() {
+fn an_unwritable_snapshot_is_refused_before_the_run() {
     let outcome = short(&["--save-snapshot", "/nowhere/at/all"]);
     assert_eq!(outcome.status, Some(2), "{outcome:?}");
     assert!(outcome.stderr.contains("--save-snapshot") && outcome.stdout.is_empty());

@@ -1,4 +1,4 @@
-//! Several guests at once, and guests by a clock of real time.
+//! Several guests at once, and guests with a clock of real time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tests::{architect, check_hash, events, hash, run, run_json, scenario, wait};
 const SHORT: [&str; 2] = ["--set", "vm.max-ticks=200"];
 
 #[test]
-fn guests_beside_each_other_tell_the_story_of_one_alone() {
+fn guests_side_by_side_have_the_events_of_one_alone() {
     let (_, alone) = run_json(&scenario("healthy.toml"), &SHORT);
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("run");
@@ -34,7 +34,7 @@ fn guests_beside_each_other_tell_the_story_of_one_alone() {
 }
 
 #[test]
-fn a_hundred_guests_of_one_seed_tell_one_story() {
+fn a_hundred_guests_of_one_seed_have_the_same_events() {
     let arguments = ["--vms", "100", "--set", "vm.max-ticks=40"];
     let (outcome, document) = run_json(&scenario("healthy.toml"), &arguments);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
@@ -90,7 +90,7 @@ fn guests_ended_by_a_signal_leave_nothing_behind() {
     let mut command = architect();
     command.arg("run").arg(scenario("healthy.toml")).args(arguments);
     let mut child = command.spawn().unwrap();
-    // Once a guest has written to its console, signals are looked after.
+    // Once a guest has written to its console, signals are handled.
     let written =
         |vm| std::fs::metadata(out.join(format!("vm-0{vm}/console.log"))).is_ok_and(|f| f.len() > 0);
     let running = || (0..2).all(written);

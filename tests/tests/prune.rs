@@ -100,7 +100,7 @@ fn a_pruned_run_equals_the_row_that_was_written_without_it() {
         assert_eq!((made.len() as u64, told.len() as u64), (case.runs, case.runs));
         let count = pruned.iter().filter(|pruned| **pruned).count() as u64;
         assert!((case.pruned[0]..=case.pruned[1]).contains(&count), "{}: {count} pruned", case.name);
-        assert!(!none.contains(&true), "{}: nobody asked for it", case.name);
+        assert!(!none.contains(&true), "{}: pruned without --prune", case.name);
         println!("{}: {count} of {} runs told, all as made", case.name, case.runs);
     }
 }

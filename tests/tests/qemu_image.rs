@@ -73,7 +73,7 @@ fn the_image_runs_under_qemu_without_a_doorbell() {
     let qemu = Qemu::start("32", &[]);
     qemu.until("matrix: up", Duration::from_secs(60)).expect("the kernel says that it is up");
     // Its watchdog is armed for two seconds of real time: without pets this would end in an NMI.
-    let silence = qemu.until("nmi:", Duration::from_secs(6)).expect_err("nobody stops petting");
+    let silence = qemu.until("nmi:", Duration::from_secs(6)).expect_err("the daemon keeps petting");
     assert!(silence.is_empty(), "{silence:?}");
 }
 

@@ -79,7 +79,7 @@ fn a_guest_by_real_time_is_healthy_and_has_no_hash() {
     assert!(verdict["monitor"]["audits"].as_u64().unwrap() > 0);
     let events = events(&out);
     assert!(events.iter().all(|event| event["real_time"] == true));
-    assert!(events.iter().any(|event| event["kind"] == "send"), "somebody lives");
+    assert!(events.iter().any(|event| event["kind"] == "send"), "processes send messages");
 }
 
 #[test]

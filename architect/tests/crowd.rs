@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use abi::info::Doorbell;
 use architect::analysis::observer::Observer;
-use architect::experiment::{Compare, Laboratory, Warm};
-use architect::guest::image::{Fingerprints, machine_config};
+use architect::experiment::{Compare, Laboratory, Warm, machine_config};
+use architect::guest::image::Fingerprints;
 use architect::scenario::Scenario;
 use iced_x86::code_asm::*;
 use vmm::machine::pool::Pool;

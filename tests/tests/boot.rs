@@ -1,8 +1,8 @@
 //! `architect boot`: foreign kernels, good and bad, on this machine's KVM.
 
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use iced_x86::code_asm::*;
 use rustix::process::{Pid, Signal, kill_process};
@@ -261,10 +261,6 @@ fn a_guest_that_spins_or_sleeps_with_interrupts_off_ends_at_the_timeout() {
         let (outcome, report) = json(&kernel, &["--timeout", "1"]);
         assert_eq!(outcome.status, Some(124), "{outcome:?}");
         assert!(outcome.stderr.contains("--timeout"), "{outcome:?}");
-        assert!(
-            outcome.took > Duration::from_secs(1) && outcome.took < Duration::from_secs(10),
-            "{outcome:?}"
-        );
         assert_eq!(report["end"], "timeout");
     }
 }
@@ -291,10 +287,6 @@ fn a_watchdog_that_expires_ends_the_guest_with_126() {
     for arguments in [&["--watchdog", "poweroff"][..], &["--watchdog", "reset"], &[]] {
         let (outcome, report) = json(&kernel, &[arguments, &["--timeout", "60"]].concat());
         assert_eq!(outcome.status, Some(126), "{outcome:?}");
-        assert!(
-            outcome.took > Duration::from_secs(2) && outcome.took < Duration::from_secs(20),
-            "{outcome:?}"
-        );
         assert!(outcome.stderr.contains("watchdog"), "{outcome:?}");
         assert_eq!(report["end"], "watchdog");
         assert_eq!(report["watchdog"], serde_json::json!({"pets": 1, "expirations": 1}));
@@ -330,7 +322,6 @@ fn a_guest_that_stays_silent_after_the_nmi_is_reset() {
     let (outcome, report) = json(&kernel, &["--watchdog", "nmi,reset", "--timeout", "60"]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(126), "nmi\n"), "{outcome:?}");
     assert_eq!(report["watchdog"]["expirations"], 2);
-    assert!(outcome.took > Duration::from_secs(4), "{outcome:?}");
 }
 
 #[test]
@@ -445,13 +436,12 @@ fn an_unfinished_line_is_seen_while_the_guest_sleeps() {
     let mut child = command.arg("boot").arg(kernel.path()).args(["--timeout", "60"]);
     child = child.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = child.spawn().unwrap();
-    let begin = Instant::now();
     let mut seen = [0; 13];
     child.stdout.as_mut().unwrap().read_exact(&mut seen).unwrap();
     assert_eq!(&seen, b"first\nlogin: ");
-    assert!(begin.elapsed() < Duration::from_secs(20));
     child.kill().unwrap();
-    child.wait().unwrap();
+    // Had the line come at the end only, the command would have ended by itself.
+    assert_eq!(child.wait().unwrap().signal(), Some(9), "the guest still sleeps");
 }
 
 #[test]
@@ -528,9 +518,8 @@ fn a_reader_that_does_not_read_cannot_outlast_the_timeout() {
     let mut command = architect();
     command.arg("boot").arg(kernel.path()).args(["--timeout", "1"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let begin = Instant::now();
+    // `wait` fails if it does not end.
     assert_eq!(wait(&mut child).code(), Some(124));
-    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -541,9 +530,8 @@ fn a_reader_that_goes_away_ends_the_guest() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut some = [0; 100];
     child.stdout.take().unwrap().read_exact(&mut some).unwrap();
-    let begin = Instant::now();
+    // 124 if the guest had gone on to its timeout.
     assert_eq!(wait(&mut child).code(), Some(4));
-    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

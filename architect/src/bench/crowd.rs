@@ -7,7 +7,7 @@ use abi::info::Doorbell;
 
 use crate::analysis::observer::Observer;
 use crate::error::{Error, VmmError};
-use crate::guest::image;
+use crate::experiment::machine_config;
 use crate::scenario::{AuditKeys, Scenario};
 use vmm::host::kvm::Kvm;
 use vmm::machine::{Event, Machine, Model};
@@ -30,7 +30,7 @@ impl Crowd {
     /// Boots it; that takes some seconds on a host that interprets ring 0.
     pub(super) fn gather(kvm: &Kvm) -> Result<Self, Error> {
         let scenario = Scenario::parse(include_str!("crowd.toml"), "crowd.toml", None, &[])?;
-        let config = image::machine_config(&scenario, None)?;
+        let config = machine_config(&scenario, None)?;
         let mut machine = Machine::new(kvm, &Model::of(kvm)?, &config, io::sink())?;
         let (wall, _events) = Wall::spawn(WallConfig { timeout: Some(LIMIT), ..WallConfig::default() })?;
         machine.attach(wall.kick());

@@ -10,8 +10,7 @@ use introspect::Changed;
 use super::measure::Row;
 use crate::analysis::observer::Observer;
 use crate::error::{Error, VmmError};
-use crate::experiment::Warm;
-use crate::guest::image;
+use crate::experiment::{Warm, machine_config};
 use crate::scenario::Scenario;
 use vmm::host::kvm::Kvm;
 use vmm::machine::pool::Pool;
@@ -27,7 +26,7 @@ pub(super) fn measure(kvm: &Kvm) -> Result<Vec<Row>, Error> {
     let model = Model::of(kvm)?;
     let text = include_str!("../../../scenarios/healthy.toml");
     let scenario = Scenario::parse(text, "healthy.toml", None, &[])?;
-    let config = image::machine_config(&scenario, None)?;
+    let config = machine_config(&scenario, None)?;
     let warm = Warm::boot(kvm, &model, &config, PATIENCE)?
         .ok_or_else(|| VmmError::Probe("the Matrix did not boot".into()))?;
     let pool = Pool::new();

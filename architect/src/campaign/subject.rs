@@ -13,9 +13,8 @@ use crate::campaign::plan::{Run, Vary};
 use crate::campaign::row::Row;
 use crate::campaign::shard::Shard;
 use crate::error::{Error, Report};
-use crate::experiment::{Compare, Laboratory, SILENCE, Warm};
-use crate::guest::image::{Fingerprints, machine_config, read_module};
-use crate::guest::programs;
+use crate::experiment::{Compare, Laboratory, SILENCE, Warm, check_code, check_programs, machine_config};
+use crate::guest::image::{Fingerprints, read_module};
 use crate::scenario::{Cell, Scenario, Start};
 use crate::verdict::Verdict;
 use vmm::host::kvm::Kvm;
@@ -61,8 +60,8 @@ impl Subject {
         let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
         let cells = scenario.cells();
         for cell in &cells {
-            programs::check(&cell.scenario, module.as_ref().map(|module| &*module.bytes), place)?;
-            programs::check_code(&cell.scenario, place)?;
+            check_programs(&cell.scenario, module.as_ref().map(|module| &*module.bytes), place)?;
+            check_code(&cell.scenario, place)?;
         }
         let kvm = Kvm::open()?;
         let model = Model::of(&kvm)?;

@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::error::{Error, Report, VmmError};
 use crate::files::output::{AtomicFile, Console};
-use crate::guest::core_file;
 use crate::trace::places::Places;
 use vmm::host::kvm::Kvm;
 use vmm::host::memory::{MAX_MIB, MIN_MIB};
 use vmm::machine::Crash;
+use vmm::machine::core_file;
 use vmm::machine::loader::{Blob, Image, ImageSource};
 use vmm::machine::{Event, Machine, MachineConfig, Model};
 use vmm::wall::{Signal, Wall, WallConfig, WallEvent};
@@ -338,7 +338,7 @@ impl Outputs {
     fn write(self, machine: &mut Machine<Console>, end: &End, places: &Places<'_>) -> Result<(), Error> {
         if let Some(core) = self.core {
             let registers = machine.registers()?;
-            core.finish(|file| core_file::write(file, machine.memory(), &registers, None))?;
+            core.finish(|file| core_file::write(file, machine.memory(), &registers))?;
         }
         if let Some((json, begin)) = self.json {
             let mut text = summary(machine, end, places, begin.elapsed()).to_string();

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 
 use super::values::assignment;
 use crate::error::{Error, Report};
-use crate::experiment::{Compare, Laboratory, SILENCE, Warm};
+use crate::experiment::{Compare, Laboratory, SILENCE, Warm, check_code, check_programs, machine_config};
 use crate::faults::digest::Digest;
 use crate::files::folder::Folder;
 use crate::files::output::{AtomicFile, print};
-use crate::guest::image::{Fingerprints, machine_config, read_module};
-use crate::guest::programs;
+use crate::guest::image::{Fingerprints, read_module};
 use crate::report::summary;
 use crate::scenario::{Scenario, Start};
 use crate::verdict::Verdict;
@@ -73,8 +72,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let scenario = Scenario::read(&args.scenario, args.seed, &sets)?;
     let module = scenario.vm.module.as_deref().map(read_module).transpose()?;
     let place = args.scenario.display().to_string();
-    programs::check(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
-    programs::check_code(&scenario, &place)?;
+    check_programs(&scenario, module.as_ref().map(|module| &*module.bytes), &place)?;
+    check_code(&scenario, &place)?;
     // Draw number 0 of the faults; sweeps are for campaigns.
     let scenario = scenario.resolve(0);
     let fingerprints = Fingerprints::of(module.as_ref());

@@ -11,9 +11,11 @@
 mod incarnation;
 mod laboratory;
 pub mod monitor;
+mod prepare;
 mod run;
 mod warm;
 mod watch;
 
 pub use laboratory::{Compare, Laboratory, SILENCE};
+pub use prepare::{check_code, check_programs, machine_config};
 pub use warm::Warm;

@@ -1,17 +1,14 @@
-//! The guest's image: the Matrix as built with this command, its boot module, and what a machine for it is built from.
+//! The guest's image: the Matrix as built with this command, and its boot module.
 
 use std::path::Path;
 
 use abi::module::{Header, MODULE_MAGIC};
-use devices::watchdog::Timeout;
 use sha2::{Digest as _, Sha256};
-use vmm::machine::MachineConfig;
-use vmm::machine::loader::{Blob, Image, ImageSource};
+use vmm::machine::loader::{Blob, ImageSource};
 use vmm::machine::snapshot::Origin;
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Report};
-use crate::scenario::Scenario;
 
 /// The image of the Matrix, an ELF file.
 pub static MATRIX: &[u8] = include_bytes!(env!("MATRIX_IMAGE"));
@@ -67,23 +64,4 @@ pub fn read_module(path: &Path) -> Result<Blob, Error> {
         format!("{}, given by vm.module", path.display()),
         "give a file that was packed for this version, or leave the key out",
     )))
-}
-
-/// What a machine for this scenario is built from: the Matrix, with this boot module in place of its own.
-///
-/// # Errors
-///
-/// The image, module and command line do not fit into the scenario's memory.
-pub fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<MachineConfig, Error> {
-    let image = Image::check(Blob { name: "the Matrix".into(), bytes: MATRIX.into() })?;
-    let cmdline = scenario.command_line();
-    image.fits(scenario.vm.memory_mib, &cmdline, module.as_ref())?;
-    Ok(MachineConfig {
-        memory_mib: scenario.vm.memory_mib,
-        image,
-        cmdline,
-        module,
-        timeout: Timeout::Ticks(scenario.watchdog.timeout_ticks),
-        stages: scenario.stages(),
-    })
 }

@@ -1,19 +1,13 @@
-//! The programs that a boot module has: a scenario that names another is refused, since the guest would only say so on
-//! its console.
+//! The programs that a boot module has.
 
 use abi::module::{Header, MODULE_PROGRAMS, Program};
 use zerocopy::FromBytes;
-
-use crate::error::Error;
-use crate::faults::code::Traps;
-use crate::guest::image::MATRIX;
-use crate::scenario::{Scenario, wrong_in};
 
 /// Names of the programs in the image's own boot module, separated by commas.
 const OWN: &str = env!("MATRIX_PROGRAMS");
 
 /// The names in a boot module; in the image's own where `module` is `None`.
-fn names(module: Option<&[u8]>) -> Vec<String> {
+pub fn names(module: Option<&[u8]>) -> Vec<String> {
     let Some((header, rest)) = module.and_then(|bytes| Header::read_from_prefix(bytes).ok()) else {
         return OWN.split(',').map(str::to_owned).collect();
     };
@@ -27,57 +21,11 @@ fn name(program: &Program) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Refuses a scenario that starts a program, or gives one as an argument, that the module does not have.
-pub fn check(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<(), Error> {
-    let names = names(module);
-    for (at, entry) in scenario.program.iter().enumerate() {
-        let argument = entry.argument.as_str();
-        let words = [("program", entry.program.as_str()), ("argument", argument)];
-        let is_name = |word: &str| !word.is_empty() && word.parse::<u64>().is_err();
-        if let Some((key, word)) =
-            words.iter().find(|(_, word)| is_name(word) && !names.iter().any(|n| n == word))
-        {
-            let what = format!("the boot module has no program `{word}`");
-            let key = format!("program[{at}].{key}");
-            return Err(wrong_in(place, &key, what, &format!("it has {}", names.join(", "))));
-        }
-    }
-    for (at, fault) in scenario.fault.iter().enumerate() {
-        let (key, unknown) = match fault.labels().find(|(_, label)| !has_label(&names, label)) {
-            Some((key, label)) => (key, label),
-            None => continue,
-        };
-        let what = format!("no process is ever called `{unknown}`");
-        let programs = names.join(", ");
-        let remedy = format!(
-            "give a program of the boot module ({programs}) or of the kernel's ({})",
-            KERNELS.join(", ")
-        );
-        return Err(wrong_in(place, &format!("fault[{at}].{key}"), what, &remedy));
-    }
-    Ok(())
-}
-
-/// Refuses a scenario whose faults wait for code that the kernel does not have, whichever they may draw.
-pub fn check_code(scenario: &Scenario, place: &str) -> Result<(), Error> {
-    for (at, keys) in scenario.fault.iter().enumerate() {
-        for fault in keys.codes() {
-            if let Err((_, mistake)) = Traps::of(&[fault], MATRIX) {
-                let key = format!("fault[{at}].{}", mistake.key);
-                return Err(wrong_in(place, &key, mistake.what, &mistake.remedy));
-            }
-        }
-    }
-    let all = scenario.resolve(0).faults();
-    Traps::of(&all, MATRIX)
-        .map(drop)
-        .map_err(|(_, mistake)| wrong_in(place, "fault", mistake.what, &mistake.remedy))
-}
-
 /// Labels of the kernel's own processes.
-const KERNELS: [&str; 2] = ["oracle", "keys"];
+pub const KERNELS: [&str; 2] = ["oracle", "keys"];
 
-fn has_label(names: &[String], label: &str) -> bool {
+/// Whether a process can have this label, with a boot module of these programs.
+pub fn has_label(names: &[String], label: &str) -> bool {
     names.iter().any(|name| name == label) || KERNELS.contains(&label)
 }
 

@@ -7,6 +7,7 @@
 //! ([`Machine::fork`]), or in one that has run another guest before ([`Machine::restore`], [`pool::Pool`]).
 
 pub mod board;
+pub mod core_file;
 pub mod event;
 pub mod loader;
 mod model;

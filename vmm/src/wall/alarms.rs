@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+/// How long a kick may stay unanswered before the signal is sent again.
+pub(super) const RETRY: Duration = Duration::from_millis(1);
 /// How often a guest's silence is looked at, in parts of the time that it may be silent.
 const SILENCE_PARTS: u32 = 4;
 
@@ -90,9 +92,15 @@ impl Alarms {
         [self.timeout, watchdog, self.flush, self.retry, silence].into_iter().flatten().min()
     }
 
-    /// Takes out one thing that has come due by `now`; `heard` counts how often the guest was heard, and `doing`
-    /// tells what its thread has been doing, if that is known.
-    pub(crate) fn due(&mut self, now: Instant, heard: u64, doing: impl Fn() -> Option<Doing>) -> Option<Due> {
+    /// Takes out one thing that has come due by `now`. `heard` counts how often the guest was heard, `kicked` says
+    /// whether a kick is unanswered, and `doing` tells what the guest's thread has been doing, if that is known.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        heard: u64,
+        kicked: bool,
+        doing: impl Fn() -> Option<Doing>,
+    ) -> Option<Due> {
         let reached = |at: &mut Instant| *at <= now;
         if self.timeout.take_if(reached).is_some() {
             return Some(Due::Timeout);
@@ -103,7 +111,8 @@ impl Alarms {
         if self.flush.take_if(reached).is_some() {
             return Some(Due::Flush);
         }
-        if self.retry.take_if(reached).is_some() {
+        if self.retry.take_if(reached).is_some() && kicked {
+            self.retry = Some(now + RETRY);
             return Some(Due::Retry);
         }
         let silence = self.silence.as_mut().filter(|silence| silence.next <= now)?;
@@ -131,13 +140,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(alarms.next(), Some(start + SECOND));
-        assert_eq!(alarms.due(start, 0, unknown), None);
-        assert_eq!(alarms.due(start + SECOND, 0, unknown), Some(Due::Flush));
-        assert_eq!(alarms.due(start + SECOND, 0, unknown), None);
+        assert_eq!(alarms.due(start, 0, false, unknown), None);
+        assert_eq!(alarms.due(start + SECOND, 0, false, unknown), Some(Due::Flush));
+        assert_eq!(alarms.due(start + SECOND, 0, false, unknown), None);
         let late = start + 9 * SECOND;
-        assert_eq!(alarms.due(late, 0, unknown), Some(Due::Timeout));
-        assert_eq!(alarms.due(late, 0, unknown), Some(Due::Watchdog(7)));
-        assert_eq!(alarms.due(late, 0, unknown), None);
+        assert_eq!(alarms.due(late, 0, false, unknown), Some(Due::Timeout));
+        assert_eq!(alarms.due(late, 0, false, unknown), Some(Due::Watchdog(7)));
+        assert_eq!(alarms.due(late, 0, false, unknown), None);
         assert_eq!(alarms.next(), None);
     }
 
@@ -149,11 +158,11 @@ mod tests {
         let mut heard = 0;
         for second in 1..100 {
             heard += u64::from(second % 3 == 0);
-            assert_eq!(alarms.due(start + second * SECOND, heard, unknown), None);
+            assert_eq!(alarms.due(start + second * SECOND, heard, false, unknown), None);
         }
         let mut silent_at = None;
         for second in 100..110 {
-            if alarms.due(start + second * SECOND, heard, unknown) == Some(Due::Silence) {
+            if alarms.due(start + second * SECOND, heard, false, unknown) == Some(Due::Silence) {
                 silent_at = silent_at.or(Some(second));
             }
         }
@@ -167,7 +176,7 @@ mod tests {
             let start = Instant::now();
             let mut alarms = Alarms { silence: Some(Silence::new(4 * SECOND, start)), ..Default::default() };
             (1..100).find(|second| {
-                let due = alarms.due(start + *second * SECOND, 0, || Some(doing(*second)));
+                let due = alarms.due(start + *second * SECOND, 0, false, || Some(doing(*second)));
                 due == Some(Due::Silence)
             })
         };
@@ -177,5 +186,30 @@ mod tests {
         assert_eq!(silent_at(|_| Doing { ran: SECOND, asleep: false }), None, "it waits for others");
         let at_times = |second| Doing { ran: SECOND, asleep: second % 2 == 0 };
         assert_eq!(silent_at(at_times), None, "it waits for locks");
+    }
+
+    #[test]
+    fn a_kick_is_repeated_until_it_is_answered() {
+        let start = Instant::now();
+        let mut alarms = Alarms { retry: Some(start + RETRY), ..Default::default() };
+        for nth in 1..10 {
+            let now = start + nth * RETRY;
+            assert_eq!(alarms.due(now, 0, true, unknown), Some(Due::Retry));
+            assert_eq!(alarms.due(now, 0, true, unknown), None, "not twice at one moment");
+        }
+        assert_eq!(alarms.due(start + SECOND, 0, false, unknown), None, "it was answered");
+        assert_eq!(alarms.next(), None);
+    }
+
+    #[test]
+    fn a_countdown_that_begins_anew_replaces_the_last_one() {
+        let start = Instant::now();
+        let mut alarms = Alarms::default();
+        for generation in 1..=3 {
+            alarms.watchdog = Some((start + generation as u32 * SECOND, generation));
+        }
+        let late = start + 9 * SECOND;
+        assert_eq!(alarms.due(late, 0, false, unknown), Some(Due::Watchdog(3)));
+        assert_eq!(alarms.due(late, 0, false, unknown), None);
     }
 }

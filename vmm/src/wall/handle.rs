@@ -12,12 +12,12 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vmm_sys_util::timerfd::TimerFd;
 
 use crate::error::VmmError;
-use crate::wall::alarms::{Alarms, Silence};
+use crate::wall::alarms::{Alarms, RETRY, Silence};
 use crate::wall::event::WallEvent;
 use crate::wall::kick::Kick;
 use crate::wall::shared::{Shared, Timing};
 use crate::wall::signals::end_signals;
-use crate::wall::watcher::{RETRY, Watcher, open_stdin};
+use crate::wall::watcher::{Watcher, open_stdin};
 
 /// How long output may wait for the end of its line.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
@@ -158,6 +158,26 @@ pub struct Patience(Arc<Shared>);
 impl Patience {
     /// Whether to give up.
     pub fn is_over(&self) -> bool {
-        self.0.ended.get().is_some_and(|ended| ended.elapsed() > LAST_OUTPUT)
+        self.is_over_at(Instant::now())
+    }
+
+    fn is_over_at(&self, now: Instant) -> bool {
+        self.0.ended.get().is_some_and(|ended| now.saturating_duration_since(*ended) > LAST_OUTPUT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_runs_out_a_while_after_the_run_has_ended_and_not_before() {
+        let (wall, _events) = Wall::spawn(WallConfig::default()).unwrap();
+        let patience = wall.patience();
+        assert!(!patience.is_over_at(Instant::now() + 100 * LAST_OUTPUT), "the run goes on");
+        wall.finish_output();
+        let ended = *patience.0.ended.get().unwrap();
+        assert!(!patience.is_over_at(ended + LAST_OUTPUT));
+        assert!(patience.is_over_at(ended + LAST_OUTPUT + Duration::from_nanos(1)));
     }
 }

@@ -12,14 +12,12 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::VmmError;
-use crate::wall::alarms::{Doing, Due};
+use crate::wall::alarms::{Doing, Due, RETRY};
 use crate::wall::event::WallEvent;
 use crate::wall::kick::Kick;
 use crate::wall::shared::Shared;
 use crate::wall::signals;
 
-/// How long a kick may stay unanswered before the signal is sent again.
-pub(super) const RETRY: Duration = Duration::from_millis(1);
 /// Most bytes of input in one event.
 const INPUT_BYTES: usize = 4096;
 
@@ -71,7 +69,7 @@ impl Watcher {
             let due = {
                 let mut timing = self.shared.timing();
                 let heard = self.shared.heard.load(Ordering::Relaxed);
-                match timing.alarms.due(Instant::now(), heard, || self.doing()) {
+                match timing.alarms.due(Instant::now(), heard, self.kick.is_open(), || self.doing()) {
                     Some(due) => due,
                     None => return timing.rearm(),
                 }
@@ -81,11 +79,7 @@ impl Watcher {
                 Due::Watchdog(generation) => self.tell(WallEvent::Watchdog(generation)),
                 Due::Flush => self.tell(WallEvent::Flush),
                 Due::Silence => self.tell(WallEvent::Silence),
-                Due::Retry if self.kick.is_open() => {
-                    self.kick.ask();
-                    self.shared.timing().alarms.retry = Some(Instant::now() + RETRY);
-                }
-                Due::Retry => {}
+                Due::Retry => self.kick.ask(),
             }
         }
     }

@@ -1,12 +1,12 @@
-//! A KVM virtual machine monitor as a library: boots an x86-64 kernel, runs it from event to event, snapshots,
-//! restores and forks it.
+//! A KVM virtual machine monitor as a library: boots an x86-64 kernel, runs it from event to event,
+//! snapshots, restores and forks it.
 //!
 //! # Booting a kernel
 //!
-//! A kernel is an ELF file with a PVH entry point. The host's KVM and the model of the processor that guests see are
-//! opened once; each machine is built from a [`MachineConfig`](machine::MachineConfig) and a writer for its serial
-//! port. [`Machine::step`](machine::Machine::step) runs the guest until something happens that the caller must know or
-//! decide on.
+//! A kernel is an ELF file with a PVH entry point. The host's KVM and the model of the processor that guests
+//! see are opened once; each machine is built from a [`MachineConfig`](machine::MachineConfig) and a writer
+//! for its serial port. [`Machine::step`](machine::Machine::step) runs the guest until something happens that
+//! the caller must know or decide on.
 //!
 //! ```no_run
 //! use devices::watchdog::{Stages, Timeout};
@@ -40,9 +40,9 @@
 //!
 //! # Snapshots
 //!
-//! [`Machine::snapshot`](machine::Machine::snapshot) keeps a guest as it is. [`Machine::fork`](machine::Machine::fork)
-//! starts another guest from there, whose memory costs only what it writes;
-//! [`Machine::restore`](machine::Machine::restore) brings a running guest back.
+//! [`Machine::snapshot`](machine::Machine::snapshot) keeps a guest as it is.
+//! [`Machine::fork`](machine::Machine::fork) starts another guest from there, whose memory costs only what it
+//! writes; [`Machine::restore`](machine::Machine::restore) brings a running guest back.
 //!
 //! ```no_run
 //! # use std::sync::Arc;

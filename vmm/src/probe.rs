@@ -1,4 +1,5 @@
-//! The host: which KVM it has, and what is peculiar about it. Found out by looking, and by booting a tiny guest.
+//! Probes the host: which KVM it has, and its quirks. Owns what is known only by booting a small guest; uses
+//! `machine` and `wall`, and is called by users of the library.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -10,17 +11,18 @@ use crate::machine::tiny;
 use crate::machine::{Event, Machine, Model};
 use crate::wall::{Wall, WallConfig, WallEvent};
 
-/// Quirk: KVM carries out the guest's ring 0 by its instruction emulator, which is slow and knows fewer instructions.
+/// Quirk: KVM runs the guest's ring 0 in its instruction emulator, which is slow and knows fewer
+/// instructions.
 pub const RING_0_INTERPRETED: &str = "ring-0-interpreted";
 
-/// How the processor gets into a guest.
+/// How the processor enters a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Virtualisation {
     /// Hardware virtualisation of this machine.
     Hardware,
-    /// Hardware virtualisation that a hypervisor below us passes on.
+    /// Hardware virtualisation that an outer hypervisor passes on.
     Nested,
-    /// None: KVM does without.
+    /// None: KVM works without it.
     Software,
 }
 
@@ -35,7 +37,7 @@ impl Virtualisation {
     }
 }
 
-/// The name of KVM's part for this processor: `kvm-intel`, `kvm-amd`, `kvm-pvm`; `kvm` if it does not say.
+/// The name of KVM's module for this processor: `kvm-intel`, `kvm-amd`, `kvm-pvm`; `kvm` if there is none.
 pub fn backend() -> String {
     let Ok(modules) = fs::read_dir("/sys/module") else { return "kvm".into() };
     let mut names: Vec<_> = modules
@@ -59,7 +61,7 @@ pub fn virtualisation() -> Virtualisation {
     }
 }
 
-/// What a tiny guest told about the host.
+/// What a small guest has shown about the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Whether KVM interprets ring 0; `None` where it has no counters to tell.
@@ -67,7 +69,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The host's peculiarities, by name.
+    /// The host's quirks, by name.
     pub fn quirks(self) -> Vec<&'static str> {
         let interpreted =
             self.ring_0_interpreted.unwrap_or_else(|| virtualisation() == Virtualisation::Software);
@@ -77,7 +79,7 @@ impl Probe {
 
 /// Turns of the probe's loop, two instructions each.
 const TURNS: u16 = 2000;
-/// How long the probe may take: on the slowest known hosts it takes 10 ms.
+/// The longest time that the probe may take; on the slowest known hosts it takes 10 ms.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The probe's code, 32-bit.
@@ -95,7 +97,11 @@ pub const PROBE: [u8; 22] = [
     0xeb, 0xfd,                                           // jmp halt
 ];
 
-/// Boots a guest that says one byte, counts a little and ends with status 42.
+/// Boots a guest that writes one byte, counts for a while and ends with status 42.
+///
+/// # Errors
+///
+/// The host cannot run it, or it did something else.
 pub fn probe(kvm: &Kvm) -> Result<Probe, Error> {
     let config = tiny::config("the probe", &PROBE, 2)?;
     let (wall, events) = Wall::spawn(WallConfig { timeout: Some(PROBE_LIMIT), ..Default::default() })?;

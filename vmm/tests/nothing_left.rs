@@ -1,5 +1,5 @@
-//! Walls and machines leave nothing behind: no descriptor, no thread, no mapping. One test, so that nothing else in
-//! this process opens anything meanwhile.
+//! Walls and machines leave nothing behind: no descriptor, no thread, no mapping. One test, so that nothing
+//! else in this process opens anything meanwhile.
 
 use std::fs;
 

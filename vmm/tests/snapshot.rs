@@ -18,8 +18,8 @@ const MEMORY_MIB: u32 = 3;
 const WATCHDOG: (Timeout, Stages) =
     (Timeout::Ticks(100), Stages::one(devices::watchdog::WatchdogAction::Reset));
 
-/// A guest that rings, then writes all over its memory, its registers and its devices, and rings again, for ever. Each
-/// round is another one, by a count that it keeps in a register.
+/// A guest that rings, then writes all over its memory, its registers and its devices, and rings again, for
+/// ever. Each round is another one, by a count that it keeps in a register.
 fn scribbler() -> Vec<u8> {
     let mut a = CodeAssembler::new(32).unwrap();
     let (mut again, mut page) = (a.create_label(), a.create_label());
@@ -39,7 +39,8 @@ fn scribbler() -> Vec<u8> {
     a.add(edi, 0x1000).unwrap();
     a.cmp(edi, (MEMORY_MIB << 20) as i32).unwrap();
     a.jb(page).unwrap();
-    // Processor: memory that looks like entries of page tables, XMM, a debug register, LSTAR, CR2, the local APIC.
+    // Processor: memory that looks like entries of page tables, XMM, a debug register, LSTAR, CR2, the local
+    // APIC.
     a.mov(dword_ptr(0x10_1004), 0x21).unwrap();
     a.mov(eax, cr4).unwrap();
     a.or(eax, 0x200).unwrap();
@@ -53,7 +54,8 @@ fn scribbler() -> Vec<u8> {
     a.wrmsr().unwrap();
     a.and(eax, 0xf0).unwrap();
     a.mov(dword_ptr(0xfee0_0080_u32), eax).unwrap();
-    // Devices: the serial port's scratch register, the watchdog, a port where nothing is, a page where nothing is.
+    // Devices: the serial port's scratch register, the watchdog, a port where nothing is, a page where
+    // nothing is.
     a.mov(edx, 0x3ff).unwrap();
     a.mov(eax, esi).unwrap();
     a.out(dx, al).unwrap();
@@ -93,8 +95,9 @@ fn assert_same(machine: &mut Machine<Vec<u8>>, snapshot: &Snapshot, memory: blak
     assert_eq!(hash(machine.memory()), memory);
 }
 
-/// A kernel in 64-bit mode that stops at accesses of every kind, one after the other, for ever: two doorbells, and those
-/// where nothing is, by port and by address. Between them it writes over memory and registers.
+/// A kernel in 64-bit mode that stops at accesses of every kind, one after the other, for ever: two
+/// doorbells, and those where nothing is, by port and by address. Between them it writes over memory and
+/// registers.
 fn stopper() -> Vec<u8> {
     let mut a = CodeAssembler::new(64).unwrap();
     let (mut again, mut page, mut text) = (a.create_label(), a.create_label(), a.create_label());
@@ -151,8 +154,9 @@ fn possessions() -> (u64, usize) {
     (kib, std::fs::read_dir("/proc/self/fd").unwrap().count())
 }
 
-/// How many resets the longest tests make: a hundred, or as many as `ARCHITECT_RESETS` says. Then they are best alone:
-/// `ARCHITECT_RESETS=10000 cargo test -p vmm --release --target-dir target --test snapshot back -- --test-threads 1 --nocapture`.
+/// How many resets the longest tests make: a hundred, or as many as `ARCHITECT_RESETS` says. Then they are
+/// best alone: `ARCHITECT_RESETS=10000 cargo test -p vmm --release --target-dir target --test snapshot back
+/// -- --test-threads 1 --nocapture`.
 fn resets() -> u32 {
     std::env::var("ARCHITECT_RESETS").map_or(100, |text| text.parse().expect("a number"))
 }

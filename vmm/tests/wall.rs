@@ -1,5 +1,5 @@
-//! The wall's thread: kicks, and the order of its events. What depends on moments of time is tested with moments that
-//! are given (`src/wall`), so nothing here fails on a slow host.
+//! The wall's thread: kicks, and the order of its events. What depends on moments of time is tested with
+//! moments that are given (`src/wall`), so nothing here fails on a slow host.
 
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;

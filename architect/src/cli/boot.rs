@@ -1,7 +1,8 @@
 //! `architect boot`: one guest from its first instruction to its end, as a command.
 //!
-//! Everything that can be wrong with the arguments is found before the guest starts. Then there is one loop: run the
-//! guest to the next event, and decide. The end gives the exit status, and whatever was asked for is written.
+//! Everything that can be wrong with the arguments is found before the guest starts. Then there is one loop:
+//! run the guest to the next event, and decide. The end gives the exit status, and whatever was asked for is
+//! written.
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -46,14 +47,15 @@ pub struct BootArgs {
     #[arg(long, value_name = "MIB", default_value_t = 128, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_MIB)..=i64::from(MAX_MIB)))]
     pub mem: u32,
-    /// What the watchdog does when the guest has armed it and stops petting it: none, reset, nmi, pause, poweroff or
-    /// debug; two of them make two stages
+    /// What the watchdog does when the guest has armed it and stops petting it: none, reset, nmi, pause,
+    /// poweroff or debug; two of them make two stages
     #[arg(long, value_name = "ACTION[,ACTION]", default_value = "reset")]
     pub watchdog: Stages,
     /// End the guest after this many seconds
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
-    /// Where the serial port goes: a file, or `stdio` for standard input and output [default: standard output]
+    /// Where the serial port goes: a file, or `stdio` for standard input and output [default: standard
+    /// output]
     #[arg(long, value_name = "stdio|FILE")]
     pub serial: Option<PathBuf>,
     /// Write the guest's memory and registers to this file when it ends, as an ELF core
@@ -165,8 +167,9 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
         stages: args.watchdog,
     };
     let mut machine = Machine::new(&kvm, &model, &config, console)?;
-    // Who watches real time is a thread, made last of all: a process without threads makes its VM faster. Where there is
-    // nothing to watch yet and nothing to be written at the end, the guest is a moment ahead of it.
+    // Who watches real time is a thread, made last of all: a process without threads makes its VM faster.
+    // Where there is nothing to watch yet and nothing to be written at the end, the guest is a moment ahead
+    // of it.
     let watched = args.timeout.is_some() || stdio || args.core.is_some() || args.json.is_some();
     let first = if watched { None } else { machine.step_within(UNWATCHED)? };
     let (wall, events) =
@@ -267,8 +270,8 @@ impl Boot<'_> {
                 WallEvent::Signal(signal) => Some(End::Interrupted(signal)),
                 WallEvent::Watchdog(generation) => self.watchdog(generation)?,
                 WallEvent::Flush => {
-                    // Output that fails because the run was ended from outside is no reason of its own: that event
-                    // comes behind this one.
+                    // Output that fails because the run was ended from outside is no reason of its own: that
+                    // event comes behind this one.
                     if let Err(error) = self.machine.flush_console() {
                         failed = Err(error);
                     }

@@ -1,7 +1,7 @@
 //! `architect run`: a scenario from its file to the verdict; one guest, or several at once.
 //!
-//! Guests of one run share nothing but the image that they are made from: each has a thread, devices, a watchdog and a
-//! folder of its own. They start from the same seed, so all must give the same events.
+//! Guests of one run share nothing but the image that they are made from: each has a thread, devices, a
+//! watchdog and a folder of its own. They start from the same seed, so all must give the same events.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,8 +41,8 @@ pub struct RunArgs {
     /// Write the run's files into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Also write memory and registers into the folder when an incarnation ends: core.elf, and core-2.elf for a second
-    /// incarnation
+    /// Also write memory and registers into the folder when an incarnation ends: core.elf, and core-2.elf for
+    /// a second incarnation
     #[arg(long, requires = "out")]
     pub core: bool,
     /// Save the booted guest to this file, for --from

@@ -13,8 +13,8 @@ use crate::faults::reset::PutBack;
 use crate::guest::image::Fingerprints;
 use crate::scenario::Scenario;
 
-/// How long a guest may run without ringing before real time takes over, not counting the time it waits for the host.
-/// The slowest known host rings some twenty times a second under full load.
+/// How long a guest may run without ringing before real time takes over, not counting the time it waits for
+/// the host. The slowest known host rings some twenty times a second under full load.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// What all guests of a run have in common.
@@ -60,8 +60,8 @@ impl Compare<'_> {
 }
 
 impl Laboratory<'_> {
-    /// Boots a guest from which all others start. Without it each guest boots by itself, with the same outcome. A
-    /// laboratory of the same image, module and memory can have a clone of [`Laboratory::warm`].
+    /// Boots a guest from which all others start. Without it each guest boots by itself, with the same
+    /// outcome. A laboratory of the same image, module and memory can have a clone of [`Laboratory::warm`].
     ///
     /// # Errors
     ///

@@ -1,15 +1,16 @@
-//! The monitor: pings processes and services, has the wedged killed and the crashed started again (the Architect's
-//! helping hand).
+//! The monitor: pings processes and services, has the wedged killed and the crashed started again (the
+//! Architect's helping hand).
 //!
-//! A ping is a look into guest memory: a descriptor says since when its process has been waiting for others. One that
-//! has made no progress for some looks in a row is taken for wedged, and a service that is no more is started again.
-//! Both are what supervisors do everywhere, and for a good reason: most of what hangs never comes back by itself, and a
-//! service that is gone helps nobody. So the monitor looks often and waits briefly.
+//! A ping is a look into guest memory: a descriptor says since when its process has been waiting for others.
+//! One that has made no progress for some looks in a row is taken for wedged, and a service that is no more
+//! is started again. Both are what supervisors do everywhere, and for a good reason: most of what hangs never
+//! comes back by itself, and a service that is gone helps nobody. So the monitor looks often and waits
+//! briefly.
 //!
-//! What it cannot see is whether somebody is wedged or only waits his turn. Under load everybody waits, and then it
-//! kills those whose answer was on its way, and its restarts ask for memory where there is none. The fix `monitor`
-//! teaches it to measure the load first: above a threshold it orders nothing, audits rarely and comes back later and
-//! later.
+//! What it cannot see is whether somebody is wedged or only waits his turn. Under load everybody waits, and
+//! then it kills those whose answer was on its way, and its restarts ask for memory where there is none. The
+//! fix `monitor` teaches it to measure the load first: above a threshold it orders nothing, audits rarely and
+//! comes back later and later.
 
 use std::collections::BTreeSet;
 
@@ -90,8 +91,8 @@ impl Monitor {
         !self.busy || tick >= self.next_audit
     }
 
-    /// Looks at what an audit has just read, if it is time to. Gives at most `room` orders; the others can wait, for
-    /// whoever is wedged will be so at the next look.
+    /// Looks at what an audit has just read, if it is time to. Gives at most `room` orders; the others can
+    /// wait, for whoever is wedged will be so at the next look.
     pub fn look(&mut self, guest: &Guest, room: usize) -> Vec<Order> {
         if !self.keys.enabled {
             return Vec::new();
@@ -136,7 +137,8 @@ fn descriptors(guest: &Guest) -> impl Iterator<Item = &Descriptor> {
     guest.processes.iter().map(|process| &process.descriptor)
 }
 
-/// Whether it is others who keep the process from going on. Who sleeps, or serves and has no customer, is well.
+/// Whether it is others who keep the process from going on. Who sleeps, or serves and has no customer, is
+/// well.
 fn waits_for_others(descriptor: &Descriptor) -> bool {
     matches!(
         State::from_raw(descriptor.state),

@@ -1,8 +1,9 @@
-//! The warm start: a guest is booted once, up to where it first rings, and every incarnation goes on from there.
+//! The warm start: a guest is booted once, up to where it first rings, and every incarnation goes on from
+//! there.
 //!
-//! When the Matrix rings for the first time it has not yet read its command line. So one snapshot serves all seeds, loads and
-//! fixes: each guest finds its own command line there. Whoever goes on from the snapshot is told what was told before, so
-//! that a warm run is the same as a cold one, event by event.
+//! When the Matrix rings for the first time it has not yet read its command line. So one snapshot serves all
+//! seeds, loads and fixes: each guest finds its own command line there. Whoever goes on from the snapshot is
+//! told what was told before, so that a warm run is the same as a cold one, event by event.
 
 use std::io;
 use std::path::Path;
@@ -31,7 +32,8 @@ pub struct Warm {
 }
 
 impl Warm {
-    /// Boots a guest up to where it first rings; `None` if it does anything else before, or says nothing for so long.
+    /// Boots a guest up to where it first rings; `None` if it does anything else before, or says nothing for
+    /// so long.
     pub fn boot(
         kvm: &Kvm,
         model: &Model,

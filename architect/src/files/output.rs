@@ -1,5 +1,5 @@
-//! Files that we write: they are opened before a guest starts, so that a wrong path costs no run, and appear under
-//! their name only when they are whole.
+//! Files that we write: they are opened before a guest starts, so that a wrong path costs no run, and appear
+//! under their name only when they are whole.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -78,8 +78,8 @@ impl Drop for AtomicFile {
     }
 }
 
-/// Where a guest's console goes. A reader that does not read holds the guest up, but not for longer than the run
-/// lasts.
+/// Where a guest's console goes. A reader that does not read holds the guest up, but not for longer than the
+/// run lasts.
 pub struct Console {
     file: File,
     patience: Option<Patience>,

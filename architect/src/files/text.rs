@@ -1,6 +1,7 @@
 //! Plain text: paragraphs broken into lines.
 
-/// Breaks a paragraph into lines of at most `width` characters; every line but the first begins with `indent`.
+/// Breaks a paragraph into lines of at most `width` characters; every line but the first begins with
+/// `indent`.
 pub fn wrap(text: &str, width: usize, indent: &str) -> String {
     let mut lines = String::new();
     let mut column = 0;

@@ -1,4 +1,5 @@
-//! Core files of the Matrix: what [`vmm::machine::core_file`] writes, and where the kernel has its memory and its tables.
+//! Core files of the Matrix: what [`vmm::machine::core_file`] writes, and where the kernel has its memory and
+//! its tables.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +11,8 @@ use vmm::host::memory::{GuestMemory, Region};
 use vmm::machine::Registers;
 use vmm::machine::core_file::{self, Description};
 
-/// Memory that is reached through the kernel's image mapping, from address 0 on: the mapping takes the top 2 GiB.
+/// Memory that is reached through the kernel's image mapping, from address 0 on: the mapping takes the top 2
+/// GiB.
 const IMAGE_MAPPING: u64 = 0u64.wrapping_sub(KERNEL_BASE);
 
 /// What a guest has published about itself.
@@ -24,8 +26,8 @@ pub struct Published<'a> {
     pub image_sha256: &'a str,
 }
 
-/// Writes a core file of this memory and these registers. Debuggers find memory where the kernel's image mapping has
-/// it; in a guest that has not yet published anything, virtual addresses are the physical ones.
+/// Writes a core file of this memory and these registers. Debuggers find memory where the kernel's image
+/// mapping has it; in a guest that has not yet published anything, virtual addresses are the physical ones.
 ///
 /// # Errors
 ///

@@ -43,7 +43,8 @@ pub fn sha256(bytes: &[u8]) -> String {
 ///
 /// # Errors
 ///
-/// The file cannot be read, or is no boot module of this version; the guest itself would silently use its own.
+/// The file cannot be read, or is no boot module of this version; the guest itself would silently use its
+/// own.
 pub fn read_module(path: &Path) -> Result<Blob, Error> {
     let blob = Blob::read(&ImageSource::File(path.to_owned()))?;
     let what = match Header::read_from_prefix(&blob.bytes) {

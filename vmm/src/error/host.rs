@@ -12,13 +12,13 @@ pub const DEVICE: &str = "/dev/kvm";
 /// Why this host cannot run guests.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// There is no such device.
+    /// The device does not exist.
     #[error("there is no {}", .0.display())]
     Missing(PathBuf),
-    /// We may not open it.
+    /// The device may not be opened.
     #[error("no permission to use {}", .0.display())]
     Permission(PathBuf),
-    /// It cannot be opened for another reason.
+    /// The device cannot be opened for another reason.
     #[error("cannot open {}: {error}", .path.display())]
     Open {
         /// The device.
@@ -26,13 +26,13 @@ pub enum HostError {
         /// Why.
         error: errno::Error,
     },
-    /// It is not KVM, or one of another version.
+    /// The device is not KVM, or KVM of another version.
     #[error("KVM has API version {0}, not 12")]
     ApiVersion(i32),
     /// A capability is missing.
     #[error("this host's KVM lacks {0}")]
     Capability(&'static str),
-    /// KVM will not make a VM.
+    /// KVM cannot create a VM.
     #[error("KVM cannot create a VM: {0}")]
     CreateVm(errno::Error),
     /// The host has not enough memory, or address space.
@@ -56,13 +56,13 @@ impl HostError {
             Self::Permission(_) => {
                 "become a member of the device's group (`sudo usermod -aG kvm $USER`, then log in again), or run as root"
             }
-            Self::Open { .. } => "look at the host's kernel log (`dmesg | grep -i kvm`)",
-            Self::ApiVersion(_) => "use a Linux kernel of this decade, and check that the device is KVM's",
+            Self::Open { .. } => "read the host's kernel log (`dmesg | grep -i kvm`)",
+            Self::ApiVersion(_) => "check that the device is KVM's",
             Self::Capability(_) => "use a newer Linux kernel: 4.12 is the oldest that has everything",
             Self::CreateVm(_) => {
-                "end other hypervisors that hold the processor's virtualisation, and look at the host's kernel log"
+                "stop other hypervisors that use the processor's virtualisation, and read the host's kernel log"
             }
-            Self::Memory { .. } => "give the guest less memory (--mem, or vm.memory-mib in a scenario)",
+            Self::Memory { .. } => "give the guest less memory",
         };
         let place = match self {
             Self::Missing(path) | Self::Permission(path) | Self::Open { path, .. } => {

@@ -20,7 +20,8 @@ impl Report {
         Self { what: what.into(), place: place.into(), remedy: remedy.into() }
     }
 
-    /// A file that could not be used: `doing` is the attempt ("read", "write"), `option` the option that named it.
+    /// A file that could not be used: `doing` is the attempt ("read", "write"), `option` the option that
+    /// named it.
     pub fn file(doing: &str, option: &str, path: &Path, error: &std::io::Error) -> Self {
         Self::new(
             format!("cannot {doing} the file: {error}"),

@@ -5,7 +5,7 @@ use vmm_sys_util::errno;
 use crate::error::host::HostError;
 use crate::error::report::Report;
 
-/// Why a machine could not be built, run, kept or restored.
+/// Why a machine could not be built, run, saved or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file, a kernel image or a module that cannot be used.
@@ -27,33 +27,33 @@ pub enum VmmError {
     Ioctl {
         /// The name of the call in `linux/kvm.h`.
         call: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         error: errno::Error,
     },
-    /// KVM handed out an exit that nobody asked for.
-    #[error("KVM gave an exit that is not handled: number {0}")]
+    /// KVM reported an exit that the VMM does not handle.
+    #[error("KVM reported an exit that is not handled: number {0}")]
     UnknownExit(u32),
     /// KVM's own description of an exit contradicts itself.
-    #[error("KVM described an exit with data outside of the shared page")]
+    #[error("KVM described an exit with data outside the shared page")]
     BadExit,
-    /// KVM reports an event of the whole system, of which there is none on x86 that we ask for.
-    #[error("KVM reports a system event that is not handled: type {0}")]
+    /// KVM reported a system event; none that the VMM enables exists on x86.
+    #[error("KVM reported a system event that is not handled: type {0}")]
     SystemEvent(u32),
     /// The processor refused to enter the guest.
     #[error("the processor refused to enter the guest: hardware reason {0:#x}")]
     FailEntry(u64),
-    /// A thread, timer, event or file of the VMM's own could not be had.
+    /// A thread, timer, event or file that the VMM needs could not be created.
     #[error("{what}: {error}")]
     Resource {
-        /// What could not be had.
+        /// What could not be created.
         what: &'static str,
         /// Why.
         error: std::io::Error,
     },
-    /// The guest that tells whether guests run does not run.
+    /// The probe of this host failed.
     #[error("the probe of this host ended in an unexpected way: {0}")]
     Probe(String),
-    /// The guest's output cannot be written any more.
+    /// The guest's output can no longer be written.
     #[error("the guest's console cannot be written: {0}")]
     Console(std::io::Error),
 }
@@ -74,11 +74,11 @@ impl VmmError {
         let (place, remedy) = match self {
             Self::Ioctl { call, .. } => (
                 format!("{call} on this host's KVM"),
-                "run `architect doctor`; if it finds nothing, this is a bug of the VMM or of the host's KVM",
+                "look for KVM's messages in the host's kernel log; without any, this is a bug of the VMM or of the host's KVM",
             ),
             Self::UnknownExit(_) | Self::SystemEvent(_) | Self::BadExit | Self::Probe(_) => (
                 "KVM_RUN on this host's KVM".into(),
-                "run `architect doctor`; if it finds nothing, this is a bug of the VMM",
+                "look for KVM's messages in the host's kernel log; without any, this is a bug of the VMM",
             ),
             Self::FailEntry(_) => (
                 "KVM_RUN on this host's KVM".into(),

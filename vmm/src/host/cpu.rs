@@ -1,4 +1,4 @@
-//! The processor that a guest finds: its registers at the first instruction, and what CPUID tells.
+//! The processor that a guest sees: its registers at the first instruction, and CPUID.
 
 use abi::GuestPhys;
 use kvm_bindings::{kvm_cpuid_entry2, kvm_regs, kvm_segment, kvm_sregs};
@@ -22,8 +22,8 @@ pub fn pvh_regs(entry: GuestPhys, start_info: GuestPhys) -> kvm_regs {
     kvm_regs { rip: entry.0, rbx: start_info.0, rflags: RFLAGS_FIXED, ..Default::default() }
 }
 
-/// Puts the system registers into the state that PVH demands: 32-bit protected mode without paging, flat segments, a
-/// 32-bit task segment. The rest stays as KVM has it after reset.
+/// Puts the system registers into the state that PVH demands: 32-bit protected mode without paging, flat
+/// segments, a 32-bit task segment. The rest stays as KVM has it after reset.
 pub fn set_pvh_sregs(sregs: &mut kvm_sregs) {
     let flat = |type_, selector| kvm_segment {
         base: 0,
@@ -40,7 +40,8 @@ pub fn set_pvh_sregs(sregs: &mut kvm_sregs) {
         unusable: 0,
         padding: 0,
     };
-    // Types: Intel SDM vol. 3, 3.4.5.1 and 3.5. Accessed bits are set, or the processor would want to set them.
+    // Types: Intel SDM vol. 3, 3.4.5.1 and 3.5. Accessed bits are set, or the processor would want to set
+    // them.
     let (code, data, busy_tss) = (0b1011, 0b0011, 0b1011);
     sregs.cs = flat(code, 0x8);
     for segment in [&mut sregs.ds, &mut sregs.es, &mut sregs.ss, &mut sregs.fs, &mut sregs.gs] {
@@ -60,15 +61,16 @@ pub fn set_long_mode(sregs: &mut kvm_sregs, root: GuestPhys) {
     (sregs.cs.l, sregs.cs.db) = (1, 0);
 }
 
-/// What CPUID tells, on every host the same but for three values: the vendor and the version of the processor, which
-/// say what its machine-specific registers are, and the width of physical addresses.
+/// What CPUID returns. It is the same on every host but for three values: the vendor and the version of the
+/// processor, which say what its machine-specific registers are, and the width of physical addresses.
 ///
-/// It is the first x86-64 processor that there was, and CMPXCHG16B, LAHF, x2APIC and KVM's clock. So no run can depend
-/// on the host's processor, and no guest has more state than SSE has. It also spares the slowest call of the start:
-/// asking KVM what it supports executes every CPUID leaf that there is, which traps where we are virtual ourselves.
+/// It is the first x86-64 processor that there was, and CMPXCHG16B, LAHF, x2APIC and KVM's clock. So no run
+/// can depend on the host's processor, and no guest has more state than SSE has. It also spares the slowest
+/// call of the start: asking KVM what it supports executes every CPUID leaf that there is, which traps where
+/// the host is a virtual machine itself.
 mod shown {
-    /// Leaf 1 EDX: FPU, DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, MTRR, PGE, MCA, CMOV, PAT, PSE36, CLFLUSH, MMX,
-    /// FXSR, SSE, SSE2.
+    /// Leaf 1 EDX: FPU, DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, MTRR, PGE, MCA, CMOV, PAT, PSE36,
+    /// CLFLUSH, MMX, FXSR, SSE, SSE2.
     pub(super) const LEAF_1_EDX: u32 = 0x078b_fbfd;
     /// Leaf 1 ECX: CMPXCHG16B, x2APIC, a hypervisor is present.
     pub(super) const LEAF_1_ECX: u32 = 1 << 13 | 1 << 21 | HYPERVISOR;
@@ -80,7 +82,8 @@ mod shown {
     pub(super) const LEAF_E1_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 29;
     /// Leaf 0x8000_0001 ECX: LAHF in long mode.
     pub(super) const LEAF_E1_ECX: u32 = 1;
-    /// Features of KVM: its clock (old and new registers, and that it is stable), no delay after port accesses.
+    /// Features of KVM: its clock (old and new registers, and that it is stable), no delay after port
+    /// accesses.
     pub(super) const KVM_FEATURES: u32 = 1 | 1 << 1 | 1 << 3 | 1 << 24;
 }
 
@@ -89,7 +92,7 @@ const LINEAR_BITS: u32 = 48;
 /// KVM's signature, "KVMKVMKVM".
 const KVM_SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
 
-/// The values of a host's own that the guest is told.
+/// The host's own values that the guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostProcessor {
     /// EBX, EDX and ECX of leaf 0: "GenuineIntel" and the like.
@@ -100,7 +103,7 @@ pub struct HostProcessor {
     pub physical_bits: u32,
 }
 
-/// What CPUID tells a guest on this host.
+/// The CPUID leaves of a guest on this host.
 pub fn cpuid(host: HostProcessor) -> Vec<kvm_cpuid_entry2> {
     let leaf = |function, eax, ebx, ecx, edx| kvm_cpuid_entry2 {
         function,
@@ -124,7 +127,7 @@ pub fn cpuid(host: HostProcessor) -> Vec<kvm_cpuid_entry2> {
     ]
 }
 
-/// Whether a host's KVM supports all that guests are told; `supported` is its own list.
+/// Whether a host's KVM supports all features that guests see; `supported` is KVM's list.
 pub fn is_supported(supported: &[kvm_cpuid_entry2]) -> bool {
     let all = |function: u32, ecx: u32, edx: u32| {
         supported

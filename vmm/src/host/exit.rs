@@ -1,8 +1,8 @@
-//! Exits: why the processor of the guest stopped, in our own words.
+//! Exits: why the processor of the guest stopped.
 //!
-//! The raw exit is read once, in [`crate::host::kvm`], into an [`Exit`]; everybody else handles that. An exit is an argument
-//! of the handler ([`crate::machine::board::Board::handle`]), so tests can hand it any exit they like. Answers to reads are
-//! written into the slice that the exit carries: for a real exit that is the page that KVM shares with us.
+//! The raw exit is parsed once, in [`crate::host::kvm`]; all other code uses [`Exit`]. An exit is an argument
+//! of its handler, so tests can pass any exit. Answers to reads are written into the slice that the exit
+//! carries: for a real exit this is the page that KVM shares with the VMM.
 
 use abi::GuestPhys;
 
@@ -45,22 +45,22 @@ pub enum Exit<'a> {
     Halt,
     /// Triple fault.
     Shutdown,
-    /// KVM could not go on: an instruction that it cannot emulate, mostly.
+    /// KVM could not continue: mostly an instruction that it cannot emulate.
     InternalError(InternalError),
     /// The processor refused to enter the guest.
     FailEntry {
         /// The hardware's reason.
         reason: u64,
     },
-    /// KVM reports an event of the whole system.
+    /// KVM reports a system event.
     SystemEvent(u32),
     /// A signal, or `immediate_exit`: nothing happened in the guest.
     Interrupted,
-    /// An exit that no code of ours asked for, by its number in `linux/kvm.h`.
+    /// An unexpected exit, by its number in `linux/kvm.h`.
     Unknown(u32),
 }
 
-/// What KVM says about an internal error.
+/// KVM's description of an internal error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InternalError {
     /// `KVM_INTERNAL_ERROR_*`; 1 is an instruction that it cannot emulate.

@@ -1,8 +1,8 @@
 //! The vCPU loop's decisions: what each exit of the guest does, and what of it the caller must decide on.
 //!
-//! [`Board::handle`] takes an exit as an argument, lets the devices act on it, and applies their actions where that
-//! needs no decision: frames are filled, accesses to nothing are counted. Everything else comes back as an [`Event`].
-//! It knows no KVM, so tests hand it any exit they like. The loop itself is `Machine::step`.
+//! [`Board::handle`] takes an exit as an argument, lets the devices act on it, and applies their actions
+//! where that needs no decision: frames are filled, stray accesses are counted. Everything else is returned
+//! as an [`Event`]. It knows no KVM, so tests can pass it any exit. The loop itself is `Machine::step`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -18,7 +18,7 @@ use crate::host::exit::Exit;
 use crate::host::memory::GuestMemory;
 use crate::machine::event::{Crash, Event};
 
-/// Most pages without memory that are remembered as reported; further ones are only counted.
+/// Most stray pages that are reported, each once; accesses to further ones are only counted.
 const STRAY_PAGES: usize = 1024;
 
 /// What happened, counted since the machine was made.
@@ -26,9 +26,9 @@ const STRAY_PAGES: usize = 1024;
 pub struct Counts {
     /// Exits to us.
     pub exits: u64,
-    /// Reads of addresses where nothing is.
+    /// Reads of addresses with neither device nor memory.
     pub stray_reads: u64,
-    /// Writes to addresses where nothing is.
+    /// Writes to such addresses.
     pub stray_writes: u64,
     /// Frames that the fill port zeroed.
     pub fills: u64,
@@ -36,23 +36,23 @@ pub struct Counts {
     pub refused_fills: u64,
 }
 
-/// What a board knows beside its memory, and what it has counted: for snapshots.
+/// The state and the counters of a board, without its memory: for snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardState {
     /// The devices.
     pub bus: BusState,
     /// What the devices have counted.
     pub counters: Counters,
-    /// What happened so far.
+    /// The counters since the machine was created.
     pub counts: Counts,
-    /// Events that the caller has not seen yet. They are not written down with the rest.
+    /// Events that the caller has not seen yet. They are not serialised with the rest.
     #[serde(skip)]
     pub queue: VecDeque<Event>,
     stray_pages: BTreeSet<u64>,
     output_told: bool,
 }
 
-/// Everything of a machine but its processor: memory and devices.
+/// The memory and devices of a machine: everything but its processor.
 pub struct Board<W> {
     /// The devices.
     pub bus: Bus<W>,
@@ -82,12 +82,16 @@ impl<W: io::Write> Board<W> {
         &self.memory
     }
 
-    /// What happened so far.
+    /// The counters since the machine was created.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Hands over console output that waits for the end of its line, and says whether output works.
+    /// Passes on console output that waits for the end of its line.
+    ///
+    /// # Errors
+    ///
+    /// The console could not be written.
     pub fn flush_console(&mut self) -> Result<(), VmmError> {
         self.output_told = false;
         self.bus.serial.finish().map_err(|error| VmmError::Console(error.first))
@@ -105,7 +109,7 @@ impl<W: io::Write> Board<W> {
         }
     }
 
-    /// Puts back what [`Board::state`] gave, of this board or of another.
+    /// Restores the state that [`Board::state`] returned, of this board or of another.
     pub fn restore(&mut self, state: &BoardState) {
         self.bus.restore(&state.bus);
         self.bus.count_from(state.counters);
@@ -120,12 +124,16 @@ impl<W: io::Write> Board<W> {
         self.queue.pop_front()
     }
 
-    /// Keeps an event for later.
+    /// Queues an event for the next call.
     pub(crate) fn queue(&mut self, event: Event) {
         self.queue.push_back(event);
     }
 
-    /// Does what the exit asks for. Answers to reads go into the exit's own slice.
+    /// Handles an exit. Answers to reads are written into the exit's own slice.
+    ///
+    /// # Errors
+    ///
+    /// The exit is not one that a guest can cause.
     pub fn handle(&mut self, exit: Exit<'_>) -> Result<Option<Event>, VmmError> {
         self.counts.exits += 1;
         match exit {
@@ -181,7 +189,7 @@ impl<W: io::Write> Board<W> {
             Action::None | Action::UnknownDoorbell(_) => return,
             Action::Serial { first_output, interrupt: _ } => {
                 if first_output {
-                    // Whoever waits for a sign of life sees it at once.
+                    // The first output is passed on at once: it shows that the guest runs.
                     self.bus.serial.flush();
                 }
                 return;

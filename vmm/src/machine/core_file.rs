@@ -22,8 +22,8 @@ pub struct Description<'a> {
     pub vmcoreinfo: &'a VmCoreInfo,
 }
 
-/// Writes a core file of a guest about which nothing is known: virtual addresses are the physical ones, and the page
-/// tables are those that CR3 names.
+/// Writes a core file of a guest about which nothing is known: virtual addresses are the physical ones, and
+/// the page tables are those that CR3 names.
 ///
 /// # Errors
 ///
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_layout_decides_the_virtual_addresses_of_the_segments() {
         let memory = GuestMemory::new(2).unwrap();
-        let vmcoreinfo = VmCoreInfo::describe(GuestPhys(0x5000), GuestPhys(0x5000), false, None, None);
+        let vmcoreinfo = VmCoreInfo::describe("mine", GuestPhys(0x5000), GuestPhys(0x5000), false);
         let description = Description {
             virtual_address: &|region| 0xffff_8000_0000_0000 + region.start.0,
             vmcoreinfo: &vmcoreinfo,

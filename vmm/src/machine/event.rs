@@ -1,22 +1,22 @@
-//! What the caller of the vCPU loop is told.
+//! The events that the vCPU loop returns to its caller.
 
 use abi::GuestPhys;
 use abi::info::Doorbell;
 
 use crate::host::exit::InternalError;
 
-/// Something that the caller of the vCPU loop must know or decide on. The guest stands still meanwhile.
+/// Something that the caller of the vCPU loop must know or decide on. The guest is stopped meanwhile.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The guest rang. The page is whatever the guest says.
+    /// The guest wrote to the doorbell port. The page is unchecked guest input.
     Doorbell {
         /// Why.
         reason: Doorbell,
         /// The page given with it.
         page: GuestPhys,
     },
-    /// The guest has come to a trap, or says so.
+    /// The guest wrote to the trap port.
     Trap,
     /// The guest ended itself with this status, 0 to 127.
     Exit(u8),
@@ -24,13 +24,13 @@ pub enum Event {
     Reset,
     /// Triple fault.
     TripleFault,
-    /// KVM cannot go on with this guest.
+    /// KVM cannot continue this guest.
     Crash(Crash),
     /// The guest halted, and nothing will wake it (hosts without a local APIC in the kernel only).
     Halted,
-    /// The watchdog's countdown began anew or ended: ask [`devices::watchdog::Watchdog::deadline`].
+    /// The watchdog's countdown was restarted or stopped: see [`devices::watchdog::Watchdog::deadline`].
     WatchdogChanged,
-    /// The first access to a port or page where nothing is.
+    /// The first access to a port or page with neither device nor memory.
     Stray {
         /// The port, or the address.
         at: u64,
@@ -41,13 +41,14 @@ pub enum Event {
         /// Whether `at` is a port.
         port: bool,
     },
-    /// The guest has written to the console since the last [`Board::flush_console`]; part of it may wait there.
+    /// The guest has written to the console since the last
+    /// [`Machine::flush_console`](super::Machine::flush_console); part of the output may still be buffered.
     OutputWaits,
-    /// Somebody kicked the vCPU: read the channel.
+    /// The vCPU was kicked: read the wall's channel.
     Kicked,
 }
 
-/// The end of a guest that KVM could not go on with.
+/// The end of a guest that KVM could not continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
     /// What KVM says.

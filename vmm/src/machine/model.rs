@@ -9,12 +9,13 @@ use crate::host::cpu;
 use crate::host::kvm::{CpuState, Kvm, Vcpu, Vm, host_processor};
 use crate::machine::tables;
 
-/// What is the same for every machine on a host. What takes a guest to find out is found out when it is first needed.
+/// What is the same for every machine on a host. Facts that only a guest can reveal are probed when first
+/// needed.
 pub struct Model {
     cpuid: CpuId,
-    /// The state of a processor that was just made.
+    /// The state of a newly created processor.
     new: OnceLock<CpuState>,
-    /// Whether KVM overlooks that we write a guest's page tables.
+    /// Whether KVM misses it when the VMM writes a guest's page tables.
     overlooks_tables: OnceLock<bool>,
 }
 
@@ -41,12 +42,12 @@ impl Model {
         while vcpu.sync_state()?.is_some() {}
         let new = vcpu.state()?;
         vcpu.restore(state, at_access)?;
-        // Another thread may have been first, with the same.
+        // Another thread may have been first, with the same value.
         let _ = self.new.set(new);
         Ok(vcpu)
     }
 
-    /// Whether this host's KVM must be told when we write a guest's page tables.
+    /// Whether translations must be flushed after the VMM has written a guest's page tables.
     pub fn overlooks_tables(&self, kvm: &Kvm) -> Result<bool, Error> {
         if let Some(known) = self.overlooks_tables.get() {
             return Ok(*known);

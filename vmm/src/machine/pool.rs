@@ -12,14 +12,14 @@ use crate::machine::model::Model;
 use crate::machine::snapshot::Snapshot;
 use crate::machine::vm::{Machine, PooledVm};
 
-/// VMs that wait for their next guest. Threads can share it; each is given those first that it has used before, as
-/// KVM likes best.
+/// Idle VMs, each waiting for its next guest. Threads can share a pool; a thread gets VMs that it has used
+/// before first, because KVM is fastest with those.
 #[derive(Default)]
 pub struct Pool {
     waiting: Mutex<Vec<(ThreadId, PooledVm)>>,
 }
 
-/// VMs that wait at most: what is more is dropped.
+/// Most VMs that are kept; further ones are closed.
 const MOST_WAITING: usize = 64;
 
 impl Pool {
@@ -28,7 +28,7 @@ impl Pool {
         Self::default()
     }
 
-    /// A machine that goes on where `snapshot` was taken, with a watchdog of these properties.
+    /// Starts a guest from `snapshot`, with a watchdog of these properties, in an idle VM if there is one.
     pub fn fork<W: io::Write>(
         &self,
         (kvm, model): (&Kvm, &Model),
@@ -42,7 +42,7 @@ impl Pool {
         }
     }
 
-    /// Keeps the VM of a machine that is not needed any more.
+    /// Keeps the VM of a machine that is no longer needed.
     pub fn keep<W: io::Write>(&self, machine: Machine<W>) {
         let Some(pooled) = machine.into_pooled_vm() else { return };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,17 +51,18 @@ impl Pool {
         }
     }
 
-    /// VMs that wait.
+    /// The number of idle VMs.
     pub fn len(&self) -> usize {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether none waits.
+    /// Whether there is no idle VM.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The VM that costs least to bring there: of this thread, and from the same snapshot.
+    /// Takes the VM that is cheapest to restore: one that was started from the same snapshot, then one of
+    /// this thread.
     fn take(&self, snapshot: &Arc<Snapshot>) -> Option<PooledVm> {
         let thread = std::thread::current().id();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

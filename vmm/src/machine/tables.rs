@@ -1,6 +1,6 @@
-//! A quirk of hosts that keep shadow page tables: KVM sees when the *guest* writes its page tables, and overlooks it when
-//! we do. Whether this host is one of them is found out by a guest of a few instructions that looks through a mapping,
-//! which is then changed under it in the way in which a reset changes memory.
+//! A quirk of hosts with shadow page tables: KVM notices when the *guest* writes its page tables, and misses
+//! it when the VMM does. To probe for it, a guest of a few instructions reads through a mapping, which is
+//! then changed in the way in which a restore changes memory.
 
 use abi::GuestPhys;
 use abi::layout::PAGE_SIZE;
@@ -12,18 +12,18 @@ use crate::host::exit::Exit;
 use crate::host::kvm::{Kvm, Vcpu};
 use crate::host::memory::{GuestMemory, MIN_MIB};
 
-/// Where everything is: code; page tables from the root down; two frames, one of which is looked at.
+/// The layout of the probe: code; page tables from the root down; two frames, one of which is mapped.
 const CODE: u64 = 0x1000;
 const TABLES: [u64; 4] = [0x2000, 0x3000, 0x4000, 0x5000];
 const FRAMES: [u64; 2] = [0x6000, 0x7000];
-/// The page that is looked through.
+/// The page through which the guest reads.
 const PAGE: u64 = 0x8000;
 /// `again: mov eax, [PAGE]; out 0x80, al; jmp again`, 64-bit.
 const PROGRAM: [u8; 11] = [0x8b, 0x04, 0x25, 0x00, 0x80, 0x00, 0x00, 0xe6, 0x80, 0xeb, 0xf5];
 /// Entries of page tables: present, writable (Intel SDM vol. 3, 5.5).
 const ENTRY: u64 = 3;
 
-/// Whether KVM overlooks it when we write a guest's page tables.
+/// Whether KVM misses it when the VMM writes a guest's page tables.
 pub(crate) fn overlooked(kvm: &Kvm, cpuid: &CpuId) -> Result<bool, Error> {
     let memory = GuestMemory::new(MIN_MIB)?;
     let write = |at: u64, bytes: &[u8]| {
@@ -57,11 +57,11 @@ pub(crate) fn overlooked(kvm: &Kvm, cpuid: &CpuId) -> Result<bool, Error> {
     match (before, after) {
         (1, 2) => Ok(false),
         (1, 1) => Ok(true),
-        other => Err(VmmError::Probe(format!("it looked through a mapping and saw {other:?}")).into()),
+        other => Err(VmmError::Probe(format!("it read through a mapping and found {other:?}")).into()),
     }
 }
 
-/// What the guest sees.
+/// The value that the guest reads.
 fn look(vcpu: &mut Vcpu) -> Result<u8, VmmError> {
     for _ in 0..16 {
         match vcpu.run()? {

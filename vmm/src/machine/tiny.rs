@@ -1,4 +1,5 @@
-//! Kernels of a few instructions: for probes, measurements and tests, which want a guest that does one thing.
+//! Kernels of a few instructions: for probes, measurements, tests and examples that need a guest with one
+//! purpose.
 
 use std::io;
 
@@ -22,8 +23,8 @@ const TABLES: [u64; 3] = [0x8_0000, 0x8_1000, 0x8_2000];
 const TABLE: u64 = 0x23;
 const LARGE_PAGE: u64 = 0xe3;
 
-/// Has a machine that stands before its first instruction stand there in 64-bit mode, at an address of [`KERNEL`]: in the
-/// state in which kernels are.
+/// Switches a machine at power-on to 64-bit mode, with its code at an address of [`KERNEL`]: the state in
+/// which kernels run.
 pub fn enter_kernel<W: io::Write>(machine: &mut Machine<W>) -> Result<(), Error> {
     let write = |at: u64, entry: u64| {
         let written = machine.memory().write(GuestPhys(at), &entry.to_le_bytes());
@@ -42,7 +43,8 @@ pub fn enter_kernel<W: io::Write>(machine: &mut Machine<W>) -> Result<(), Error>
     Ok(())
 }
 
-/// What a guest of this 32-bit code is built from, with so much memory, MiB, a watchdog that does nothing, and no module.
+/// The configuration of a guest of this 32-bit code, with so many MiB of memory, a watchdog that does
+/// nothing, and no module.
 pub fn config(name: &str, code: &[u8], memory_mib: u32) -> Result<MachineConfig, Error> {
     Ok(MachineConfig {
         memory_mib,

@@ -9,8 +9,8 @@ const NOTE_BYTES: u64 = 20;
 /// Where the code is, from [`BASE`] on.
 pub const CODE_AT: u64 = NOTE_AT + NOTE_BYTES;
 
-/// This 32-bit code as a PVH kernel: an ELF file with its header, one segment to load, one PVH note, and the code behind
-/// them, which is its entry.
+/// This 32-bit code as a PVH kernel: an ELF file with its header, one segment to load, one PVH note, and the
+/// code behind them, which is its entry.
 pub fn elf(code: &[u8]) -> Vec<u8> {
     let bytes = CODE_AT + code.len() as u64;
     let mut elf = Vec::new();
@@ -22,7 +22,8 @@ pub fn elf(code: &[u8]) -> Vec<u8> {
     for half in [0_u16, 0, 64, 56, 2, 0, 0, 0] {
         elf.extend(half.to_le_bytes());
     }
-    // Program headers: type and flags; offset, virtual and physical address, bytes in file and memory, alignment.
+    // Program headers: type and flags; offset, virtual and physical address, bytes in file and memory,
+    // alignment.
     for (kind, offset, bytes, align) in
         [(1_u64 | 7 << 32, 0, bytes, 4096), (4 | 4 << 32, NOTE_AT, NOTE_BYTES, 4)]
     {

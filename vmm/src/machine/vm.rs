@@ -23,7 +23,7 @@ use crate::machine::model::Model;
 use crate::machine::snapshot::Snapshot;
 use crate::wall::Kick;
 
-/// What a machine is built from. It can be used again.
+/// What a machine is built from. Any number of machines can be built from one.
 #[derive(Clone, Debug)]
 pub struct MachineConfig {
     /// Memory, MiB.
@@ -40,18 +40,18 @@ pub struct MachineConfig {
     pub stages: Stages,
 }
 
-/// A guest with everything that belongs to it. `W` is where its console goes.
+/// A guest with its memory, processor and devices. `W` takes its console output.
 pub struct Machine<W> {
     // Dropped in this order: processor, guest, memory.
     vcpu: Vcpu,
     vm: Vm,
     board: Board<W>,
     kick: Option<Kick>,
-    /// Where its memory came from, as far as it was not written since.
+    /// The snapshot that its memory started from, apart from the frames that were written since.
     origin: Option<Arc<Snapshot>>,
 }
 
-/// What is left of a machine without its board and console: a VM that can serve again.
+/// A machine without its board and console: a VM that another guest can use.
 pub struct PooledVm {
     vcpu: Vcpu,
     vm: Vm,
@@ -59,7 +59,7 @@ pub struct PooledVm {
 }
 
 impl PooledVm {
-    /// Where its memory came from.
+    /// The snapshot that its memory started from.
     pub fn origin(&self) -> &Arc<Snapshot> {
         &self.origin
     }
@@ -75,14 +75,18 @@ pub struct Registers {
 }
 
 impl<W: io::Write> Machine<W> {
-    /// Builds a machine that stands before its first instruction.
+    /// Builds a machine at power-on, before its first instruction.
+    ///
+    /// # Errors
+    ///
+    /// The image does not fit the memory, or the host cannot provide memory or a VM.
     pub fn new(kvm: &Kvm, model: &Model, config: &MachineConfig, console: W) -> Result<Self, Error> {
         let memory = GuestMemory::new(config.memory_mib)?;
         let vm = kvm.create_vm(&memory)?;
         Self::at_power_on((memory, vm), model, config, console)
     }
 
-    /// The same with memory of which a snapshot is cheap.
+    /// The same, with memory in a file, so that a snapshot of it costs no copy.
     pub fn new_for_snapshots(
         kvm: &Kvm,
         model: &Model,
@@ -110,7 +114,7 @@ impl<W: io::Write> Machine<W> {
         Ok(Self { vcpu, vm, board: Board::new(bus, memory), kick: None, origin: None })
     }
 
-    /// A new VM that goes on where `snapshot` was taken. Its memory costs what it writes.
+    /// Creates a VM that starts from `snapshot`. Its memory costs only the pages that the guest writes.
     pub fn fork(
         kvm: &Kvm,
         model: &Model,
@@ -126,7 +130,7 @@ impl<W: io::Write> Machine<W> {
         Ok(Self { vcpu, vm, board, kick: None, origin: Some(snapshot.clone()) })
     }
 
-    /// The same in a VM that has served already, for guests of as much memory.
+    /// Starts a guest from `snapshot` in a VM that another guest has used, of the same memory size.
     pub fn fork_into(
         pooled: PooledVm,
         (kvm, model): (&Kvm, &Model),
@@ -141,23 +145,28 @@ impl<W: io::Write> Machine<W> {
         Ok(machine)
     }
 
-    /// Goes back to where `snapshot` was taken, of whatever guest of as much memory. What is not as it was then is put
-    /// back, and only that where this machine came from there.
+    /// Restores the state of `snapshot`, of any guest with the same memory size. A machine that was started
+    /// from this very snapshot has only the frames restored that were written since.
+    ///
+    /// # Errors
+    ///
+    /// KVM failed, or the guest stands at an access that does not end. The machine has no defined state then.
     pub fn restore(&mut self, kvm: &Kvm, model: &Model, snapshot: &Arc<Snapshot>) -> Result<(), Error> {
         let at_access = self.vcpu.io_pending();
-        // What the guest still had to say is of no interest; one that goes on saying it cannot serve again.
-        let mut patience = 4096;
+        // The rest of a string instruction is discarded; a guest whose access never ends cannot be used
+        // again.
+        let mut attempts = 4096;
         while self.vcpu.complete_io_before(snapshot.cpu())?.is_some() {
-            patience -= 1;
-            if patience == 0 {
-                return Err(VmmError::Probe("a guest would not stop writing".into()).into());
+            attempts -= 1;
+            if attempts == 0 {
+                return Err(VmmError::Probe("the access that a guest stopped at does not end".into()).into());
             }
         }
         let overlooks = model.overlooks_tables(kvm)?;
-        let at_home = self.origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, snapshot));
-        // Until it is there it is nowhere.
+        let is_origin = self.origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, snapshot));
+        // If this fails half-way, the memory belongs to no snapshot.
         self.origin = None;
-        if self.vm.restore_memory(snapshot.memory(), at_home, overlooks)? {
+        if self.vm.restore_memory(snapshot.memory(), is_origin, overlooks)? {
             self.vm.flush_translations()?;
         }
         self.vcpu.restore(snapshot.cpu(), at_access)?;
@@ -166,7 +175,11 @@ impl<W: io::Write> Machine<W> {
         Ok(())
     }
 
-    /// Keeps the machine as it is, after the access that it stopped at.
+    /// Takes a snapshot, after completing the access that the guest stopped at.
+    ///
+    /// # Errors
+    ///
+    /// KVM failed, or the host has no memory for the snapshot.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
         while let Some(exit) = self.vcpu.sync_state()? {
             if let Some(event) = self.board.handle(exit)? {
@@ -178,18 +191,19 @@ impl<W: io::Write> Machine<W> {
         Ok(Snapshot::new(cpu, self.board.state(), memory))
     }
 
-    /// The machine goes on from where this was taken of it, and can go back there by what it writes from now on.
+    /// Declares that `snapshot` has just been taken of this machine, so that [`Machine::restore`] need
+    /// restore only the frames that are written from now on.
     pub fn set_origin(&mut self, snapshot: &Arc<Snapshot>) {
         self.vm.forget_written();
         self.origin = Some(snapshot.clone());
     }
 
-    /// What is left without the board; nothing, if the machine came from power-on.
+    /// Gives up board and console and keeps the VM; `None` if the machine was started at power-on.
     pub fn into_pooled_vm(self) -> Option<PooledVm> {
         Some(PooledVm { origin: self.origin?, vcpu: self.vcpu, vm: self.vm })
     }
 
-    /// All that the processor knows, after completing what the guest stopped at.
+    /// The state of the processor, after completing the access that the guest stopped at.
     pub fn cpu_state(&mut self) -> Result<CpuState, VmmError> {
         while let Some(exit) = self.vcpu.sync_state()? {
             if let Some(event) = self.board.handle(exit)? {
@@ -204,7 +218,7 @@ impl<W: io::Write> Machine<W> {
         self.board.state()
     }
 
-    /// From now on this kick is looked at before each entry into the guest. It must be a kick of the thread that calls
+    /// Checks this kick before each entry into the guest. It must be a kick of the thread that calls
     /// [`Machine::step`].
     pub fn attach(&mut self, kick: Kick) {
         self.kick = Some(kick);
@@ -225,7 +239,7 @@ impl<W: io::Write> Machine<W> {
         }
     }
 
-    /// The same, but for no longer than this time, and without a kick that could end it; nothing if the time is over.
+    /// Runs the guest as [`Machine::step`] does, but ignores kicks; returns `None` when this time is over.
     pub fn step_within(&mut self, time: Duration) -> Result<Option<Event>, VmmError> {
         let alarm =
             KickTarget::this_thread().map_err(VmmError::resource("the kick signal"))?.signal_every(time);
@@ -241,7 +255,7 @@ impl<W: io::Write> Machine<W> {
         }
     }
 
-    /// A crash is told with the place where it happened.
+    /// Adds to a crash where it happened.
     fn complete_event(&mut self, event: Event) -> Result<Event, VmmError> {
         let Event::Crash(Crash { mut error, .. }) = event else { return Ok(event) };
         let regs = self.vcpu.regs()?;
@@ -260,18 +274,19 @@ impl<W: io::Write> Machine<W> {
         InstructionBytes::new(if found { &bytes[..len] } else { &[] })
     }
 
-    /// Adds the frames that were written since the last call, by whomever. [`Vm::log_writes`] must have been called.
+    /// Adds the frames that were written since the last call, by the guest or by the VMM. [`Vm::log_writes`]
+    /// must have been called.
     pub fn take_written(&mut self, changed: &mut Changed) {
         self.vm.take_written(changed);
     }
 
-    /// To be called after writing the guest's page tables.
+    /// Discards cached translations. Call it after writing the guest's page tables.
     pub fn flush_translations(&mut self) -> Result<(), Error> {
         self.vm.flush_translations()
     }
 
-    /// Finishes the access that the guest stopped at, so that its registers are true. What comes of it is given by
-    /// the next [`Machine::step`].
+    /// Completes the access that the guest stopped at, so that its registers are current. The next
+    /// [`Machine::step`] returns the events that this causes.
     pub fn complete(&mut self) -> Result<(), VmmError> {
         while let Some(exit) = self.vcpu.complete_io()? {
             if let Some(event) = self.board.handle(exit)? {
@@ -287,13 +302,13 @@ impl<W: io::Write> Machine<W> {
         self.vcpu.nmi()
     }
 
-    /// The registers, after completing what the guest stopped at.
+    /// The registers, after completing the access that the guest stopped at.
     pub fn registers(&mut self) -> Result<Registers, VmmError> {
         self.complete()?;
         Ok(Registers { general: self.vcpu.regs()?, system: self.vcpu.sregs()? })
     }
 
-    /// Where the guest's page tables lead from this address, as KVM sees it.
+    /// Translates an address by the guest's page tables, as KVM sees them.
     pub fn translate(&self, at: GuestVirt) -> Option<GuestPhys> {
         self.vcpu.translate(at)
     }
@@ -313,12 +328,16 @@ impl<W: io::Write> Machine<W> {
         &mut self.board.bus
     }
 
-    /// What happened so far.
+    /// The counters of this machine.
     pub fn counts(&self) -> Counts {
         self.board.counts()
     }
 
-    /// Hands over console output that waits for the end of its line, and says whether output works.
+    /// Passes on console output that waits for the end of its line.
+    ///
+    /// # Errors
+    ///
+    /// The console could not be written.
     pub fn flush_console(&mut self) -> Result<(), VmmError> {
         self.board.flush_console()
     }

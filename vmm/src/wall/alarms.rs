@@ -1,16 +1,16 @@
-//! Which moments of real time are being waited for: plain values, so that they can be tested without waiting.
+//! The moments of real time that the wall waits for, as plain values: tests need not wait.
 
 use std::time::{Duration, Instant};
 
 /// How long a kick may stay unanswered before the signal is sent again.
 pub(super) const RETRY: Duration = Duration::from_millis(1);
-/// How often a guest's silence is looked at, in parts of the time that it may be silent.
+/// How often a guest's silence is checked, as a fraction of the time that it may be silent.
 const SILENCE_PARTS: u32 = 4;
 
 /// What has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// The whole run has taken too long.
+    /// The time-out of the run is over.
     Timeout,
     /// The watchdog's countdown of this generation is over.
     Watchdog(u64),
@@ -22,7 +22,7 @@ pub(crate) enum Due {
     Retry,
 }
 
-/// The moments. Each of them is taken out when it comes due, except for silence, which is looked at again.
+/// The moments. Each is removed when it comes due, except for silence, which is checked again.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     pub(crate) timeout: Option<Instant>,
@@ -32,27 +32,28 @@ pub(crate) struct Alarms {
     pub(crate) silence: Option<Silence>,
 }
 
-/// What the thread that runs the guest has been doing.
+/// The state of the thread that runs the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Doing {
-    /// How long it has run, in all.
+    /// Its total running time.
     pub(crate) ran: Duration,
-    /// It sleeps: the guest has halted.
+    /// Whether it sleeps: the guest has halted.
     pub(crate) asleep: bool,
 }
 
-/// A budget of time in which the guest must be heard at least once: time in which it runs or sleeps. Time in which it waits
-/// for a processor or a lock does not count: beside many others a guest is slow, not silent. Who sleeps at two looks in a
-/// row is taken to have slept between them; at one of them it may only have waited for a lock whose holder waits.
+/// A budget of time in which the guest must be heard at least once. Only time in which its thread runs or
+/// sleeps counts, not time in which it waits for a processor or a lock: on a busy host a guest is slow, not
+/// silent. A thread that sleeps at two checks in a row counts as asleep between them; at a single check it
+/// may only have waited for a lock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
     budget: Duration,
     heard: u64,
-    /// Of the budget, since it was last known to have been heard.
+    /// The part of the budget spent since the guest was last heard.
     spent: Duration,
     looked: Instant,
     ran: Duration,
-    /// Whether it slept at the last look.
+    /// Whether the thread slept at the last check.
     slept: bool,
     next: Instant,
 }
@@ -63,7 +64,8 @@ impl Silence {
         Self { budget, heard: 0, spent, looked: now, ran, slept: true, next: now + budget / SILENCE_PARTS }
     }
 
-    /// Whether the budget is spent; then it begins anew. Who cannot tell what the thread does has it run all the time.
+    /// Whether the budget is spent; then it starts anew. Where the thread's state is unknown, all time
+    /// counts.
     fn is_spent(&mut self, now: Instant, heard: u64, doing: Option<Doing>) -> bool {
         let all = now.saturating_duration_since(self.looked);
         let mine = match doing {
@@ -85,15 +87,16 @@ impl Silence {
 }
 
 impl Alarms {
-    /// The next moment at which to look.
+    /// The next moment at which something may be due.
     pub(crate) fn next(&self) -> Option<Instant> {
         let watchdog = self.watchdog.map(|(at, _)| at);
         let silence = self.silence.map(|silence| silence.next);
         [self.timeout, watchdog, self.flush, self.retry, silence].into_iter().flatten().min()
     }
 
-    /// Takes out one thing that has come due by `now`. `heard` counts how often the guest was heard, `kicked` says
-    /// whether a kick is unanswered, and `doing` tells what the guest's thread has been doing, if that is known.
+    /// Removes and returns one thing that is due at `now`. `heard` counts how often the guest was heard,
+    /// `kicked` says whether a kick is unanswered, and `doing` tells what the guest's thread has been doing,
+    /// if that is known.
     pub(crate) fn due(
         &mut self,
         now: Instant,

@@ -1,8 +1,8 @@
-//! What the thread of the wall tells the thread that runs the guest.
+//! The events that the wall's thread sends to the thread that runs the guest.
 
 use crate::wall::signals::Signal;
 
-/// What happened outside of the guest.
+/// Something that happened outside of the guest.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WallEvent {
     /// [`WallConfig::timeout`] is over.
@@ -13,7 +13,7 @@ pub enum WallEvent {
     Watchdog(u64),
     /// Output has waited long enough for the end of its line; asked for by [`Wall::flush_later`].
     Flush,
-    /// Something was typed. No more comes until [`Wall::more_input`].
+    /// Input was read. No more is read until [`Wall::more_input`](super::Wall::more_input).
     Input(Vec<u8>),
     /// SIGINT or SIGTERM came.
     Signal(Signal),

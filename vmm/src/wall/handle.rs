@@ -21,7 +21,7 @@ use crate::wall::watcher::{Watcher, open_stdin};
 
 /// How long output may wait for the end of its line.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
-/// How long the last output may take once the run has been ended from outside.
+/// How long the last output may take after the run was ended from outside.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// What to watch.
@@ -89,7 +89,7 @@ impl Wall {
         Ok((Self { shared, kick, thread: Some(thread) }, receiver))
     }
 
-    /// What the vCPU loop looks at.
+    /// The kick that the vCPU loop checks.
     pub fn kick(&self) -> Kick {
         self.kick.clone()
     }
@@ -114,25 +114,25 @@ impl Wall {
         self.shared.heard.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// There is room for another [`WallEvent::Input`].
+    /// Asks for another [`WallEvent::Input`].
     pub fn more_input(&self) {
         self.shared.more_input.store(true, Ordering::Release);
         self.shared.wake();
     }
 
-    /// Limits how long output that nobody reads can hold up the end: see [`Patience`].
+    /// Limits how long unread output can delay the end: see [`Patience`].
     pub fn patience(&self) -> Patience {
         Patience(self.shared.clone())
     }
 
-    /// There is nothing more to watch: asks the thread to end, which it does while others clear up. Dropping waits for it.
+    /// Asks the thread to end, without waiting for it; dropping the wall waits.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.wake();
     }
 
-    /// The run is over, only output is still to be written: from now on a writer that waits is woken again and again,
-    /// so that [`Patience`] can run out. Kicks are not answered any more.
+    /// The run is over, only output remains to be written: from now on a blocked writer is interrupted at an
+    /// interval, so that [`Patience`] can run out. Kicks are no longer answered.
     pub fn finish_output(&self) {
         let _ = self.shared.ended.set(Instant::now());
         self.kick.ask();
@@ -146,13 +146,13 @@ impl Drop for Wall {
     fn drop(&mut self) {
         self.stop();
         if let Some(thread) = self.thread.take() {
-            // The thread does not panic; if it did, there is nothing left to do about it here.
+            // The thread does not panic; if it did, nothing could be done about it here.
             let _ = thread.join();
         }
     }
 }
 
-/// Tells a writer of output when to give up: the run has been ended from outside, and output has had its time.
+/// Tells a writer of output when to give up: some time after the run was ended from outside.
 pub struct Patience(Arc<Shared>);
 
 impl Patience {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::VmmError;
 use crate::host::kvm::KickTarget;
 
-/// Asks the thread that runs the guest to look up. Clones are the same kick.
+/// Interrupts the thread that runs the guest. Clones are the same kick.
 #[derive(Clone, Debug)]
 pub struct Kick(Arc<Kicked>);
 
@@ -22,7 +22,7 @@ impl Kick {
         Ok(Self(Arc::new(Kicked { asked: AtomicBool::new(false), target })))
     }
 
-    /// Whether there was a kick since the last call: this is what answers it.
+    /// Returns whether there was a kick since the last call, and so answers it.
     #[inline]
     pub fn take(&self) -> bool {
         self.0.asked.load(Ordering::Relaxed) && self.0.asked.swap(false, Ordering::AcqRel)

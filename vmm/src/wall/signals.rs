@@ -46,7 +46,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Readable from the first SIGINT or SIGTERM on, for all walls of this process.
+/// Becomes readable with the first SIGINT or SIGTERM, for all walls of this process.
 static END_SIGNALS: OnceLock<EventFd> = OnceLock::new();
 /// The last of these signals.
 static LAST_SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -70,7 +70,7 @@ pub(super) fn end_signals() -> Result<&'static EventFd, VmmError> {
         .ok_or(VmmError::Resource { what: "an event descriptor", error: std::io::ErrorKind::NotFound.into() })
 }
 
-/// Runs in the middle of anything: it stores a number and writes to a descriptor that never blocks, no more.
+/// Async-signal-safe: it only stores a number and writes to a descriptor that never blocks.
 extern "C" fn on_end_signal(signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     LAST_SIGNAL.store(signal, Ordering::Release);
     if let Some(events) = END_SIGNALS.get() {

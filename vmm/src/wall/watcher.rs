@@ -33,9 +33,9 @@ pub(super) struct Watcher {
 /// Standard input.
 pub(super) struct Stdin {
     file: File,
-    /// Files and the like cannot be waited for: they are always ready.
+    /// Whether it can be polled; regular files cannot, they are always ready.
     pollable: bool,
-    /// Being waited for.
+    /// Whether it is being polled.
     watched: bool,
 }
 
@@ -50,12 +50,12 @@ const SIGNALS: u32 = 2;
 const STDIN: u32 = 3;
 
 impl Watcher {
-    /// Sends, and kicks.
+    /// Sends an event and kicks the thread that runs the guest.
     fn tell(&self, event: WallEvent) {
         if matches!(event, WallEvent::Timeout | WallEvent::Signal(_)) {
             let _ = self.shared.ended.set(Instant::now());
         }
-        // Nobody listens any more when the run is over; then there is nothing to tell.
+        // The receiver is gone when the run is over; then the event no longer matters.
         if self.sender.send(event).is_ok() {
             self.kick.ask();
             let mut timing = self.shared.timing();
@@ -84,26 +84,27 @@ impl Watcher {
         }
     }
 
-    /// What the thread that runs the guest has been doing: how long it has run (Linux
-    /// `Documentation/scheduler/sched-stats.rst`), and whether it sleeps now (`Documentation/filesystems/proc.rst`).
+    /// The state of the thread that runs the guest: how long it has run (Linux
+    /// `Documentation/scheduler/sched-stats.rst`), and whether it sleeps now
+    /// (`Documentation/filesystems/proc.rst`).
     fn doing(&self) -> Option<Doing> {
         let read =
             |file| std::fs::read_to_string(format!("/proc/self/task/{}/{file}", self.kick.thread())).ok();
         let ran = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
-        // Behind the name, which may hold anything.
+        // After the name, which may contain any character.
         let state = read("stat")?.rsplit_once(')')?.1.trim_start().chars().next()?;
         Some(Doing { ran: Duration::from_nanos(ran), asleep: state == 'S' })
     }
 
     fn signal(&mut self, ops: &mut EventOps) {
         if let Some(events) = self.signals.take() {
-            // The descriptor stays readable for other walls; this one has been told.
+            // The descriptor stays readable for other walls; this one has sent its event.
             let _ = ops.remove(Events::with_data(events, SIGNALS, EventSet::IN));
             self.tell(WallEvent::Signal(signals::last()));
         }
     }
 
-    /// Waits for input, or reads it where it cannot be waited for.
+    /// Starts polling for input, or reads it at once where it cannot be polled.
     fn want_input(&mut self, ops: &mut EventOps) {
         let Some(stdin) = self.stdin.as_mut().filter(|stdin| !stdin.watched) else { return };
         if stdin.pollable {
@@ -128,7 +129,7 @@ impl Watcher {
                 self.tell(WallEvent::Input(bytes));
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.want_input(ops),
-            // The end of input, or one that cannot be read: the guest gets no more.
+            // The end of input, or an error: the guest gets no more.
             _ => self.stdin = None,
         }
     }
@@ -136,7 +137,8 @@ impl Watcher {
 
 impl MutEventSubscriber for Watcher {
     fn init(&mut self, ops: &mut EventOps) {
-        // These descriptors are new, so they can be added; without them the thread would only wait for its end.
+        // These descriptors are new, so they can be added; without them the thread would only wait for its
+        // end.
         let _ = ops.add(Events::with_data(&self.shared.timing().timer, TIMER, EventSet::IN));
         let _ = ops.add(Events::with_data(&self.shared.wake, WAKE, EventSet::IN));
         if let Some(signals) = self.signals {

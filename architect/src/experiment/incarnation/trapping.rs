@@ -1,4 +1,5 @@
-//! Traps in the guest's code while it runs: planted, met, stepped over ([`crate::faults::code`] says how and why).
+//! Traps in the guest's code while it runs: planted, met, stepped over ([`crate::faults::code`] says how and
+//! why).
 
 use abi::GuestVirt;
 use introspect::x86::memory::PhysicalMemory;
@@ -54,8 +55,8 @@ impl Trapping {
         self.stepping.filter(|_| self.traps.handler == Some(at))
     }
 
-    /// Plants the trap again that was stepped over, unless `rip` is still inside of it: a trap is two bytes, so after an
-    /// instruction of one byte it would stand in the next one. Returns whether the step is over.
+    /// Plants the trap again that was stepped over, unless `rip` is still inside of it: a trap is two bytes,
+    /// so after an instruction of one byte it would stand in the next one. Returns whether the step is over.
     pub(in crate::experiment) fn finish_step(
         &mut self,
         machine: &Machine<Console>,

@@ -14,7 +14,8 @@ use crate::terms::Outcome;
 use crate::verdict::Verdict;
 
 impl<'a> Laboratory<'a> {
-    /// Runs one guest in the calling thread. Its files go to the folder `out`, which exists only if there is a verdict.
+    /// Runs one guest in the calling thread. Its files go to the folder `out`, which exists only if there is
+    /// a verdict.
     ///
     /// # Errors
     ///

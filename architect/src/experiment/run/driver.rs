@@ -67,7 +67,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Runs all incarnations. Returns the outcome, and whether the last incarnation is healthy if there was a reset.
+    /// Runs all incarnations. Returns the outcome, and whether the last incarnation is healthy if there was a
+    /// reset.
     pub(super) fn all_incarnations(&mut self) -> Result<(Outcome, Option<bool>), Error> {
         loop {
             let ending = self.incarnate()?;
@@ -178,8 +179,9 @@ impl<'a> Run<'a> {
         Ok(settled.then(|| IncarnationEnd::Judged { healthy: self.judge(guest) }))
     }
 
-    /// Everything that is done to the guest from outside at a tick is done here: after the audit, and before the
-    /// watchdog counts. The guest stands still between two of its instructions, and sees the effects when it goes on.
+    /// Everything that is done to the guest from outside at a tick is done here: after the audit, and before
+    /// the watchdog counts. The guest stands still between two of its instructions, and sees the effects when
+    /// it goes on.
     fn act(&mut self, guest: &mut Incarnation, seen: bool) -> Result<Option<IncarnationEnd>, Error> {
         if seen {
             self.command(guest);
@@ -246,7 +248,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The clock has interrupted the guest. A silent guest's watchdog expires at once: no tick will count it down.
+    /// The clock has interrupted the guest. A silent guest's watchdog expires at once: no tick will count it
+    /// down.
     fn kicked(&mut self, guest: &mut Incarnation) -> Result<Option<IncarnationEnd>, Error> {
         while self.clock.is_silent()? {
             self.watchers.events.leave_repeatable_time();

@@ -1,4 +1,5 @@
-//! The guest comes to a trap in its code: faults act, and the trap is stepped over ([`crate::faults::code`] says how).
+//! The guest comes to a trap in its code: faults act, and the trap is stepped over ([`crate::faults::code`]
+//! says how).
 
 use abi::layout::PORT_TRAP;
 use abi::trace::Kind;

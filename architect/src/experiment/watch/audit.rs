@@ -13,8 +13,8 @@ use crate::experiment::incarnation::Incarnation;
 use crate::experiment::watch::Watchers;
 
 impl Watchers<'_> {
-    /// Reads the guest's tables and page tables and records what is new; `whole` reads all of them, not only what was
-    /// written since the last audit. Returns whether the tables could be read.
+    /// Reads the guest's tables and page tables and records what is new; `whole` reads all of them, not only
+    /// what was written since the last audit. Returns whether the tables could be read.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@ use crate::experiment::watch::Watchers;
 use crate::terms::Beat;
 
 impl Watchers<'_> {
-    /// Records what is new in a finding. A process that reaches the frame without a right to it shares it wrongly.
+    /// Records what is new in a finding. A process that reaches the frame without a right to it shares it
+    /// wrongly.
     pub(super) fn found(&mut self, guest: &mut Incarnation, observer: &mut Observer, finding: &Finding) {
         let (what, frame, owner) = (finding.what, finding.frame, finding.fact.owner());
         let new = |observer: &mut Observer, other| {

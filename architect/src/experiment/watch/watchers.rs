@@ -77,8 +77,8 @@ impl<'a> Watchers<'a> {
         self.incarnation
     }
 
-    /// Hands a record to every watcher, once. `descriptor` finds the process of a record in the guest's memory. Returns
-    /// whether a healthy guest does not have such a record.
+    /// Hands a record to every watcher, once. `descriptor` finds the process of a record in the guest's
+    /// memory. Returns whether a healthy guest does not have such a record.
     pub(in crate::experiment) fn record(
         &mut self,
         record: &Record,

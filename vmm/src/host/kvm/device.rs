@@ -32,11 +32,19 @@ pub struct Kvm {
 
 impl Kvm {
     /// Opens `/dev/kvm` and checks that it has what every guest needs.
+    ///
+    /// # Errors
+    ///
+    /// The device is missing, may not be opened, or lacks something.
     pub fn open() -> Result<Self, HostError> {
         Self::open_at(Path::new(DEVICE))
     }
 
-    /// The same for another path.
+    /// The same for a device at another path.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or lacks something.
     pub fn open_at(path: &Path) -> Result<Self, HostError> {
         let kvm = Self::open_unchecked(path)?;
         match NEEDED.iter().find(|(capability, _)| kvm.capability(*capability) <= 0) {
@@ -45,7 +53,11 @@ impl Kvm {
         }
     }
 
-    /// Opens the device and checks its version only: for `doctor`, which wants to see all that is missing.
+    /// Opens the device and checks only its version, for a caller that lists all missing capabilities.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or has another version.
     pub fn open_unchecked(path: &Path) -> Result<Self, HostError> {
         let text = CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|_| HostError::Missing(path.to_owned()))?;
@@ -75,12 +87,20 @@ impl Kvm {
         self.fd.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(VmmError::ioctl("KVM_GET_SUPPORTED_CPUID"))
     }
 
-    /// A new guest with this memory and a local APIC, but no other interrupt controller and no timer chips.
+    /// Creates a VM with this memory and a local APIC, but no other interrupt controller and no timer chips.
+    ///
+    /// # Errors
+    ///
+    /// KVM cannot create it.
     pub fn create_vm(&self, memory: &GuestMemory) -> Result<Vm, Error> {
         self.create_vm_with(memory, 0)
     }
 
-    /// The same, and KVM notes from the beginning which frames the guest writes.
+    /// The same, and KVM logs from the beginning which frames the guest writes.
+    ///
+    /// # Errors
+    ///
+    /// KVM cannot create it.
     pub fn create_logged_vm(&self, memory: &GuestMemory) -> Result<Vm, Error> {
         self.create_vm_with(memory, KVM_MEM_LOG_DIRTY_PAGES)
     }
@@ -91,7 +111,7 @@ impl Kvm {
     }
 }
 
-/// Tries again while a signal gets in the way, a few times.
+/// Repeats a call that a signal interrupts, a few times.
 fn retry<T>(mut call: impl FnMut() -> Result<T, errno::Error>) -> Result<T, errno::Error> {
     for _ in 0..16 {
         match call() {

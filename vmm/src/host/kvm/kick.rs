@@ -15,8 +15,8 @@ pub struct KickTarget {
 }
 
 impl KickTarget {
-    /// The calling thread. From here on the kick signal has a handler that does nothing, so that all that it does is
-    /// to make `KVM_RUN` return.
+    /// The calling thread. Installs a handler for the kick signal that does nothing, so that the signal's
+    /// only effect is that `KVM_RUN` returns.
     pub fn this_thread() -> Result<Self, errno::Error> {
         register_signal_handler(SIGRTMIN(), on_kick)?;
         let (process, thread) = (rustix::process::getpid(), rustix::thread::gettid());
@@ -28,22 +28,22 @@ impl KickTarget {
         self.thread
     }
 
-    /// Sends the signal after each such time, until what this gives is dropped: one that comes a moment before `KVM_RUN`
-    /// begins is lost.
+    /// Sends the signal at this interval until the alarm is dropped: a signal that arrives a moment before
+    /// `KVM_RUN` begins is lost.
     pub fn signal_every(&self, time: Duration) -> io::Result<Alarm> {
         Alarm::new(self, time)
     }
 
     /// Sends the signal. A thread that has ended gets none.
     pub fn signal(&self) {
-        // SAFETY: the call takes three numbers and touches no memory of ours. Its target is named by process *and*
-        // thread, so a number that was used again can at worst name another thread of this process, in which the
-        // signal does nothing either.
+        // SAFETY: the call takes three numbers and touches no memory of ours. Its target is named by process
+        // *and* thread, so a number that was used again can at worst name another thread of this process, in
+        // which the signal does nothing either.
         unsafe { libc::syscall(libc::SYS_tgkill, self.process, self.thread, SIGRTMIN()) };
     }
 }
 
-/// Kicks a thread again and again as long as it lives, for those who have no thread that could.
+/// Kicks a thread at an interval, without a second thread.
 #[derive(Debug)]
 pub struct Alarm(libc::timer_t);
 
@@ -75,7 +75,7 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        // SAFETY: nobody else has the timer. A signal that is under way does nothing when it comes.
+        // SAFETY: nothing else uses the timer. A signal that is under way does nothing when it comes.
         unsafe { libc::timer_delete(self.0) };
     }
 }

@@ -1,8 +1,8 @@
 //! KVM: every call to `/dev/kvm` of this library.
 //!
-//! Owns the device ([`Kvm`]), the VM ([`Vm`]) and its processor ([`Vcpu`]) as KVM knows them. A vCPU returns its exits
-//! as [`Exit`](crate::host::exit::Exit); what an exit means is decided by the caller. May use guest memory and the
-//! errors of this crate; called by `machine`, `wall` and `probe`.
+//! Owns the device ([`Kvm`]), the VM ([`Vm`]) and its processor ([`Vcpu`]) as KVM knows them. A vCPU returns
+//! its exits as [`Exit`](crate::host::exit::Exit); what an exit means is decided by the caller. May use guest
+//! memory and the errors of this crate; called by `machine`, `wall` and `probe`.
 
 mod device;
 mod kick;

@@ -11,12 +11,14 @@ use kvm_bindings::{
 use crate::error::VmmError;
 use crate::host::exit::{Exit, InstructionBytes, InternalError};
 
-/// Reads what KVM wrote about the last exit. `shared_bytes` is the length of the area that starts with `run`.
+/// Parses what KVM wrote about the last exit. `shared_bytes` is the length of the area that starts with
+/// `run`.
 pub(super) fn parse(run: &mut kvm_run, shared_bytes: usize) -> Result<Exit<'_>, VmmError> {
     Ok(match run.exit_reason {
         KVM_EXIT_IO => return parse_port(run, shared_bytes),
         KVM_EXIT_MMIO => {
-            // SAFETY: the exit reason says that `mmio` is the field that KVM wrote; all its bytes are plain data.
+            // SAFETY: the exit reason says that `mmio` is the field that KVM wrote; all its bytes are plain
+            // data.
             let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
             let len = (mmio.len as usize).min(mmio.data.len());
             let (at, data) = (GuestPhys(mmio.phys_addr), &mut mmio.data[..len]);
@@ -26,8 +28,8 @@ pub(super) fn parse(run: &mut kvm_run, shared_bytes: usize) -> Result<Exit<'_>, 
         KVM_EXIT_SHUTDOWN => Exit::Shutdown,
         KVM_EXIT_INTR => Exit::Interrupted,
         KVM_EXIT_INTERNAL_ERROR => {
-            // SAFETY: the exit reason says that `internal` is the field that KVM wrote, and `emulation_failure` is
-            // the same bytes with names; all of them are plain data.
+            // SAFETY: the exit reason says that `internal` is the field that KVM wrote, and
+            // `emulation_failure` is the same bytes with names; all of them are plain data.
             let (internal, failure) =
                 unsafe { (run.__bindgen_anon_1.internal, run.__bindgen_anon_1.emulation_failure) };
             // SAFETY: a union with one member.
@@ -62,9 +64,9 @@ fn parse_port(run: &mut kvm_run, shared_bytes: usize) -> Result<Exit<'_>, VmmErr
     if io.size == 0 || offset.checked_add(bytes).is_none_or(|end| end > shared_bytes) {
         return Err(VmmError::BadExit);
     }
-    // SAFETY: `run` is the start of a mapping of `shared_bytes` bytes, and the data lies inside of it, as was just
-    // checked. The slice borrows `run` mutably, so nobody else looks at the mapping while it lives, and KVM writes
-    // there only while it runs the guest, which needs the same borrow.
+    // SAFETY: `run` is the start of a mapping of `shared_bytes` bytes, and the data lies inside of it, as was
+    // just checked. The slice borrows `run` mutably, so nothing else accesses the mapping while it lives, and
+    // KVM writes there only while it runs the guest, which needs the same borrow.
     let data = unsafe {
         let start = std::ptr::from_mut(run).cast::<u8>().add(offset);
         std::slice::from_raw_parts_mut(start, bytes)

@@ -1,8 +1,9 @@
-//! All that a processor knows between two instructions, to be kept and to be put back.
+//! The state of a processor between two instructions: saving and restoring it.
 //!
-//! Every call to KVM about a processor costs as much as an exit, so state is put back by as few as possible: general
-//! registers, system registers and events travel in the area that is shared with KVM, and the rest is written only
-//! where it differs. The time-stamp counter is not part of it: not every host can turn it back.
+//! Every call to KVM about a processor costs as much as an exit, so state is restored by as few calls as
+//! possible: general registers, system registers and events travel in the area that is shared with KVM, and
+//! the rest is written only where it differs. The time-stamp counter is not part of it: not every host can
+//! set it back.
 #![allow(unsafe_code)]
 
 use kvm_bindings::{
@@ -19,9 +20,10 @@ use crate::host::exit::Exit;
 use crate::host::kvm::run_page::parse;
 use crate::host::kvm::vcpu::Vcpu;
 
-/// Machine-specific registers that a guest can have changed, with the processor that it is shown ([`crate::host::cpu`]):
-/// those of system calls, the memory types, KVM's own. (EFER, the bases of segments and the APIC's base are system
-/// registers to KVM.) Sources: Intel SDM vol. 4, AMD APM vol. 2 appendix A, Linux `Documentation/virt/kvm/x86/msr.rst`.
+/// Machine-specific registers that a guest can have changed, with the processor that it is shown
+/// ([`crate::host::cpu`]): those of system calls, the memory types, KVM's own. (EFER, the bases of segments
+/// and the APIC's base are system registers to KVM.) Sources: Intel SDM vol. 4, AMD APM vol. 2 appendix A,
+/// Linux `Documentation/virt/kvm/x86/msr.rst`.
 const MSRS: [u32; 45] = [
     0xc000_0081,
     0xc000_0082,
@@ -70,7 +72,7 @@ const MSRS: [u32; 45] = [
     0x4b56_4d04,
 ];
 
-/// All that a processor knows, after the access that it stopped at.
+/// The state of a processor, after the access that it stopped at.
 #[derive(Serialize, Deserialize)]
 pub struct CpuState {
     /// General registers.
@@ -86,7 +88,7 @@ pub struct CpuState {
 }
 
 impl CpuState {
-    /// Its parts as bytes, each with its name: for comparing, hashing and keeping.
+    /// Its parts as bytes, each with its name: for comparing and hashing.
     pub fn parts(&self) -> [(&'static str, &[u8]); 8] {
         [
             ("general registers", self.general.as_bytes()),
@@ -102,8 +104,8 @@ impl CpuState {
 }
 
 impl Vcpu {
-    /// Finishes the access that the guest stopped at as [`Vcpu::complete_io`] does, and has KVM tell its registers
-    /// meanwhile. To be called, and its exits handled, until there is none.
+    /// Completes the access that the guest stopped at as [`Vcpu::complete_io`] does, and makes KVM publish
+    /// the registers in the shared area. Call it, and handle its exits, until there is none.
     pub fn sync_state(&mut self) -> Result<Option<Exit<'_>>, VmmError> {
         for register in ON_REQUEST.into_iter().filter(|_| self.syncs) {
             self.fd.set_sync_valid_reg(register);
@@ -118,13 +120,13 @@ impl Vcpu {
         Ok(None)
     }
 
-    /// Finishes the access that the guest stopped at as [`Vcpu::complete_io`] does, unless nothing of it could be left in
-    /// a processor that is next given the state `to`.
+    /// Completes the access that the guest stopped at as [`Vcpu::complete_io`] does, unless it cannot affect
+    /// a processor whose state is set to `to` next.
     ///
-    /// To finish output is to go on to the next instruction, and KVM does that only where the processor still stands at
-    /// the same address: some guests reset themselves by a port, and their state is set by VMMs at once (Linux
-    /// `arch/x86/kvm/x86.c`, `complete_fast_pio_out`). The address is that of the instruction pointer for certain where
-    /// code has no base, in 64-bit mode, and where no other mode can reach, above 4 GiB.
+    /// To complete output, KVM advances to the next instruction, and only if the processor still is at the
+    /// same address: some guests reset themselves through a port, and VMMs set their state at once (Linux
+    /// `arch/x86/kvm/x86.c`, `complete_fast_pio_out`). That address is the instruction pointer only where
+    /// code segments have no base, in 64-bit mode, and where no other mode can reach, above 4 GiB.
     pub fn complete_io_before(&mut self, to: &CpuState) -> Result<Option<Exit<'_>>, VmmError> {
         let upper = to.system.cs.l != 0 && to.general.rip > u64::from(u32::MAX);
         match self.at_output()? {
@@ -133,7 +135,7 @@ impl Vcpu {
         }
     }
 
-    /// All of its state. [`Vcpu::sync_state`] has been called.
+    /// Saves its state. Call [`Vcpu::sync_state`] first.
     pub fn state(&mut self) -> Result<CpuState, VmmError> {
         let (general, system, events) = self.synced_registers()?;
         Ok(CpuState {
@@ -148,10 +150,11 @@ impl Vcpu {
         })
     }
 
-    /// Puts back what [`Vcpu::state`] gave, of this processor or of one like it. [`Vcpu::complete_io_before`] or [`Vcpu::sync_state`] has
-    /// been called, and `stopped_at_access` says whether there was an access to finish: then the processor was at work.
+    /// Restores a state that [`Vcpu::state`] returned, of this processor or of one like it. Call
+    /// [`Vcpu::complete_io_before`] or [`Vcpu::sync_state`] first; `stopped_at_access` says whether there was
+    /// an access to complete, because such a processor is runnable for certain.
     pub fn restore(&mut self, to: &CpuState, stopped_at_access: bool) -> Result<(), VmmError> {
-        // The state of the local APIC is read by its mode, which stands in the system registers.
+        // KVM interprets the local APIC's state by its mode, which is part of the system registers.
         if self.fd.get_kvm_run().apic_base != to.system.apic_base {
             self.set_sregs(&to.system)?;
         }
@@ -175,7 +178,7 @@ impl Vcpu {
         self.set_synced_registers(to)
     }
 
-    /// Sets a processor that was just made; `new` is the state of every processor that was just made.
+    /// Sets the state of a new processor; `new` is the state of every new processor.
     pub(super) fn set_initial_state(&mut self, new: &CpuState, to: &CpuState) -> Result<(), VmmError> {
         if new.system.apic_base != to.system.apic_base {
             self.set_sregs(&to.system)?;
@@ -186,7 +189,7 @@ impl Vcpu {
         if differ(&new.debug, &to.debug) {
             self.fd.set_debug_regs(&to.debug).map_err(VmmError::ioctl("KVM_SET_DEBUGREGS"))?;
         }
-        // Always: without it, an NMI is dropped without a word.
+        // Always: without this, KVM drops NMIs silently.
         self.fd.set_lapic(&to.apic).map_err(VmmError::ioctl("KVM_SET_LAPIC"))?;
         self.set_msrs(&new.msrs, &to.msrs)?;
         if new.activity != to.activity {
@@ -195,7 +198,7 @@ impl Vcpu {
         self.set_synced_registers(to)
     }
 
-    /// The registers as KVM has told them at the last [`Vcpu::sync_state`].
+    /// The registers as KVM has published them at the last [`Vcpu::sync_state`].
     fn synced_registers(&self) -> Result<(kvm_regs, kvm_sregs, kvm_vcpu_events), VmmError> {
         if self.syncs {
             let told = self.fd.sync_regs();
@@ -205,7 +208,7 @@ impl Vcpu {
         Ok((self.regs()?, self.sregs()?, events))
     }
 
-    /// Has KVM take these registers before it next runs the guest.
+    /// Makes KVM load these registers before it next runs the guest.
     fn set_synced_registers(&mut self, to: &CpuState) -> Result<(), VmmError> {
         if self.syncs {
             let area = self.fd.sync_regs_mut();
@@ -231,8 +234,8 @@ impl Vcpu {
     }
 
     fn set_extended(&self, extended: &kvm_xsave) -> Result<(), VmmError> {
-        // SAFETY: KVM reads no more than the structure unless a guest was given features that need more room, which
-        // takes a permission that this program never asks for.
+        // SAFETY: KVM reads no more than the structure unless a guest was given features that need more room,
+        // which takes a permission that this program never asks for.
         unsafe { self.fd.set_xsave(extended) }.map_err(VmmError::ioctl("KVM_SET_XSAVE"))
     }
 
@@ -249,7 +252,7 @@ impl Vcpu {
         Ok(())
     }
 
-    /// Sets those that are not yet what they are to be.
+    /// Sets the registers that differ.
     fn set_msrs(&self, now: &[kvm_msr_entry], to: &[kvm_msr_entry]) -> Result<(), VmmError> {
         if !differ(now, to) {
             return Ok(());
@@ -266,25 +269,25 @@ impl Vcpu {
     }
 }
 
-/// What travels in the shared area.
+/// The registers that are exchanged in the shared area.
 const SYNCED: [SyncReg; 3] = [SyncReg::Register, SyncReg::SystemRegister, SyncReg::VcpuEvents];
-/// What of it KVM is asked to tell only where it is wanted: it costs more.
+/// Those of them that KVM publishes only on request, because it costs more.
 const ON_REQUEST: [SyncReg; 2] = [SyncReg::SystemRegister, SyncReg::VcpuEvents];
 
 fn differ<T: IntoBytes + Immutable + ?Sized>(one: &T, other: &T) -> bool {
     let (one, rest) = one.as_bytes().as_chunks::<32>();
     let (other, other_rest) = other.as_bytes().as_chunks::<32>();
-    // Piece by piece: not every C library compares more than a byte at a time.
+    // In chunks: not every C library compares more than one byte at a time.
     one.len() != other.len() || one.iter().zip(other).any(|(one, other)| one != other) || rest != other_rest
 }
 
-/// Those of [`MSRS`] that this host has.
+/// The registers of [`MSRS`] that this host has.
 fn known_msrs(fd: &VcpuFd) -> Result<Vec<kvm_msr_entry>, VmmError> {
     let all = read_msrs(fd, MSRS.into_iter())?;
     if all.len() == MSRS.len() {
         return Ok(all);
     }
-    // KVM stops at the first that it does not know.
+    // KVM stops at the first one that it does not know.
     let each = MSRS.into_iter().map(|index| read_msrs(fd, std::iter::once(index)));
     each.collect::<Result<Vec<_>, _>>().map(|lists| lists.concat())
 }

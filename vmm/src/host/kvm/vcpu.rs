@@ -1,7 +1,7 @@
 //! The processor of a VM: running it, completing its accesses, its registers.
 //!
-//! Two rules come from measured hosts: a vCPU whose local APIC was never set loses its NMIs, and after a port or MMIO
-//! access the state is complete only when [`Vcpu::complete_io`] says so.
+//! Two rules come from measured hosts: a vCPU whose local APIC was never set loses its NMIs, and after a port
+//! or MMIO access the state is complete only when [`Vcpu::complete_io`] says so.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -29,13 +29,13 @@ pub struct Vcpu {
     pub(super) fd: VcpuFd,
     /// Length of the area that KVM shares with us.
     pub(super) shared_bytes: usize,
-    /// The last exit was an access whose effect on the registers is still to come.
+    /// The last exit was an access that has not changed the registers yet.
     io_pending: bool,
-    /// Registers wait in the shared area for KVM to take them when it next runs the guest.
+    /// The shared area has registers that KVM loads when it next runs the guest.
     pub(super) unsynced: bool,
-    /// KVM can give and take registers in the shared area. General registers it gives at each exit.
+    /// KVM can exchange registers in the shared area. It publishes general registers at each exit.
     pub(super) syncs: bool,
-    /// A list to be filled with machine-specific registers, kept for its memory.
+    /// A list for reading machine-specific registers, kept for its allocation.
     pub(super) msrs: Option<Msrs>,
 }
 
@@ -65,8 +65,9 @@ impl Vcpu {
         parse(self.fd.get_kvm_run(), self.shared_bytes)
     }
 
-    /// Lets KVM finish the access of the last exit without running the guest on. The rest of a string instruction
-    /// comes as another exit: handle it and call again, until there is none. After that the registers are true.
+    /// Makes KVM complete the access of the last exit without running the guest. The rest of a string
+    /// instruction is another exit: handle it and call again, until there is none. After that the registers
+    /// are current.
     pub fn complete_io(&mut self) -> Result<Option<Exit<'_>>, VmmError> {
         if !self.io_pending && !self.unsynced {
             return Ok(None);
@@ -74,7 +75,7 @@ impl Vcpu {
         self.enter_and_return()
     }
 
-    /// Lets KVM do what it does before and after it runs the guest, and only that.
+    /// Makes KVM do what it does before and after it runs the guest, and only that.
     pub(super) fn enter_and_return(&mut self) -> Result<Option<Exit<'_>>, VmmError> {
         self.fd.set_kvm_immediate_exit(1);
         let outcome = self.fd.run().map(|_| ());
@@ -95,7 +96,7 @@ impl Vcpu {
         self.io_pending
     }
 
-    /// Where the guest was, as KVM has told, if output is all that may still be finished.
+    /// The instruction pointer, if the only thing to complete is output.
     pub(super) fn at_output(&mut self) -> Result<Option<u64>, VmmError> {
         if !self.syncs || !self.io_pending || self.unsynced {
             return Ok(None);
@@ -127,7 +128,7 @@ impl Vcpu {
     /// Sets the system registers. Complete pending accesses first.
     pub fn set_sregs(&mut self, sregs: &kvm_sregs) -> Result<(), VmmError> {
         self.fd.set_sregs(sregs).map_err(VmmError::ioctl("KVM_SET_SREGS"))?;
-        // As KVM tells it at each exit, and not here.
+        // KVM updates this field at exits only.
         self.fd.get_kvm_run().apic_base = sregs.apic_base;
         Ok(())
     }
@@ -142,7 +143,7 @@ impl Vcpu {
     pub fn statistics(&self) -> Option<File> {
         // SAFETY: the call takes no argument and gives a new descriptor, or a negative number.
         let fd = unsafe { ioctl(&self.fd, calls::KVM_GET_STATS_FD()) };
-        // SAFETY: the descriptor is valid, and new, so nobody else owns it.
+        // SAFETY: the descriptor is valid, and new, so nothing else owns it.
         (fd >= 0).then(|| unsafe { File::from_raw_fd(fd) })
     }
 }

@@ -1,6 +1,7 @@
 //! A VM without its processor: memory slots, the interrupt controller, the log of written frames.
 //!
-//! The order of creation decides the start-up time: memory slots first, then the interrupt controller, then the vCPU.
+//! The order of creation decides the start-up time: memory slots first, then the interrupt controller, then
+//! the vCPU.
 #![allow(unsafe_code)]
 
 use abi::layout::PAGE_SIZE;
@@ -15,29 +16,30 @@ use crate::host::kvm::state::CpuState;
 use crate::host::kvm::vcpu::Vcpu;
 use crate::host::memory::{Backing, GuestMemory};
 
-/// Where a host without unrestricted guests keeps a page table of its own: below the last 64 KiB under 4 GiB, which
-/// no memory slot of ours uses (Linux `Documentation/virt/kvm/api.rst`, `KVM_SET_IDENTITY_MAP_ADDR`).
+/// Where a host without unrestricted guests keeps a page table of its own: below the last 64 KiB under 4 GiB,
+/// which no memory slot of ours uses (Linux `Documentation/virt/kvm/api.rst`, `KVM_SET_IDENTITY_MAP_ADDR`).
 const IDENTITY_MAP: u64 = 0xfffb_c000;
 /// Three pages right behind it, for the same hosts (`KVM_SET_TSS_ADDR`).
 const TASK_SEGMENT: usize = 0xfffb_d000;
 
-/// The slot that is only there to be moved; behind those of memory.
+/// A slot that exists only to be moved; its number is above those of memory.
 const SPARE_SLOT: u32 = 7;
-/// Where it is: behind the task segment, where no guest of ours is told of memory.
+/// Its address: after the task segment, where the memory map of no guest has memory.
 const SPARE_SLOT_AT: u64 = 0xfffc_2000;
 
-/// A guest without its processor. It keeps its memory mapped as long as it lives.
+/// A VM without its processor. It keeps its memory mapped as long as it lives.
 pub struct Vm {
     fd: VmFd,
     memory: GuestMemory,
-    /// What was written since [`Vm::forget_written`], as far as it was asked for.
+    /// The frames written since [`Vm::forget_written`], as far as they have been collected.
     written: Changed,
-    /// The slot that is moved to and fro, where it is now, and its page.
+    /// The spare slot: its present address, and its page.
     spare_slot: Option<(u64, GuestMemory)>,
 }
 
 impl Vm {
-    /// Registers the memory with KVM and creates the interrupt controller. `flags` are those of the memory slots.
+    /// Registers the memory with KVM and creates the interrupt controller. `flags` are those of the memory
+    /// slots.
     pub(super) fn new(fd: VmFd, memory: &GuestMemory, flags: u32) -> Result<Self, VmmError> {
         let vm = Self { fd, memory: memory.clone(), written: Changed::nothing(), spare_slot: None };
         vm.set_memory(memory, flags)?;
@@ -63,19 +65,19 @@ impl Vm {
         Ok(())
     }
 
-    /// From now on KVM notes which frames the guest writes, if it does not yet. To be called before it runs: afterwards
-    /// it takes KVM longer.
+    /// Makes KVM log which frames the guest writes, if it does not do so yet. Call it before the guest runs:
+    /// KVM takes longer afterwards.
     pub fn log_writes(&self) -> Result<(), VmmError> {
         self.set_memory(&self.memory, KVM_MEM_LOG_DIRTY_PAGES)
     }
 
-    /// Adds the frames that were written since the last call: by the guest, as KVM has logged them, and by ourselves.
-    /// Everything, where KVM keeps no log.
+    /// Adds the frames that were written since the last call: by the guest, from KVM's log, and by the VMM.
+    /// Adds everything where KVM keeps no log.
     pub fn take_written(&mut self, changed: &mut Changed) {
         self.collect_written(&mut [changed]);
     }
 
-    /// Brings `written` up to date, and those who also want to know.
+    /// Brings `written` up to date, and `others` with it.
     fn collect_written(&mut self, others: &mut [&mut Changed]) {
         let Self { fd, memory, written, .. } = self;
         let mut add = |first, words: &[u64]| {
@@ -96,7 +98,7 @@ impl Vm {
         }
     }
 
-    /// What was written so far is of no interest any more.
+    /// Forgets which frames were written so far.
     pub fn forget_written(&mut self) {
         self.collect_written(&mut []);
         self.written.clear();
@@ -107,15 +109,16 @@ impl Vm {
         &self.memory
     }
 
-    /// Puts memory back to what `backing` holds: the frames that were written if it began with that and `began` says so,
-    /// else all of it. With `tables` it also says whether page tables may be others now than KVM has seen.
+    /// Restores memory to what `backing` holds: only the written frames if memory started from this backing
+    /// (`began`), else all of it. With `tables`, returns whether page tables may now differ from those that
+    /// KVM has seen.
     pub fn restore_memory(&mut self, backing: &Backing, began: bool, tables: bool) -> Result<bool, Error> {
         self.collect_written(&mut []);
         let mut changed = tables;
         if began && !self.written.is_everything() {
             changed = false;
             for frame in self.written.frames() {
-                // The log has no frames but those of memory.
+                // The log has only frames that are memory, so there is no error here.
                 changed |= self.memory.restore_frame(frame, backing, tables && !changed).unwrap_or(tables);
             }
         } else {
@@ -125,10 +128,10 @@ impl Vm {
         Ok(changed)
     }
 
-    /// Has KVM and the processor forget every translation of the guest's, after somebody else than the guest has written
-    /// its page tables: where KVM shadows them it has not seen that, and where the processor walks them it may have old
-    /// entries in its TLB. A slot that moves does that (Linux `kvm_arch_flush_shadow_memslot`); one of a single page costs
-    /// least.
+    /// Makes KVM and the processor discard all translations of the guest, after the VMM has written its page
+    /// tables: where KVM shadows them it has not noticed, and where the processor walks them its TLB may hold
+    /// old entries. Moving a slot has this effect (Linux `kvm_arch_flush_shadow_memslot`); a slot of one page
+    /// is the cheapest.
     pub fn flush_translations(&mut self) -> Result<(), Error> {
         let (at, page) = match self.spare_slot.take() {
             Some(slot) => slot,
@@ -158,7 +161,8 @@ impl Vm {
             .map_err(VmmError::ioctl("KVM_SET_USER_MEMORY_REGION"))
     }
 
-    /// A local APIC in the kernel and nothing else, where KVM can do that; else the whole set of a PC.
+    /// Creates a local APIC in KVM and nothing else, where KVM can do that; else all interrupt controllers of
+    /// a PC.
     fn create_interrupt_controller(&self) -> Result<(), VmmError> {
         if self.fd.check_extension(Cap::SplitIrqchip) {
             let split = kvm_enable_cap { cap: KVM_CAP_SPLIT_IRQCHIP, ..Default::default() };
@@ -168,7 +172,7 @@ impl Vm {
         }
     }
 
-    /// Tells Intel processors without unrestricted guests where KVM may put its own pages. Others do not care.
+    /// Tells KVM where it may put its own pages; only Intel processors without unrestricted guests need them.
     fn reserve_host_pages(&self) -> Result<(), VmmError> {
         if self.fd.check_extension(Cap::SetIdentityMapAddr) {
             self.fd
@@ -181,17 +185,17 @@ impl Vm {
         Ok(())
     }
 
-    /// The guest's processor. There is one.
+    /// Creates the VM's only processor.
     pub fn create_vcpu(&self, cpuid: &CpuId) -> Result<Vcpu, VmmError> {
         let fd = self.fd.create_vcpu(0).map_err(VmmError::ioctl("KVM_CREATE_VCPU"))?;
         fd.set_cpuid2(cpuid).map_err(VmmError::ioctl("KVM_SET_CPUID2"))?;
-        // Without this, an NMI is dropped without a word.
+        // Without this, KVM drops NMIs silently.
         let lapic = fd.get_lapic().map_err(VmmError::ioctl("KVM_GET_LAPIC"))?;
         fd.set_lapic(&lapic).map_err(VmmError::ioctl("KVM_SET_LAPIC"))?;
         Ok(Vcpu::new(fd, &self.fd))
     }
 
-    /// The processor of a guest that begins in a state that was kept; `new` is that of every new processor.
+    /// Creates the processor in a saved state; `new` is the state of every new processor.
     pub fn create_vcpu_in(&self, cpuid: &CpuId, new: &CpuState, state: &CpuState) -> Result<Vcpu, VmmError> {
         let fd = self.fd.create_vcpu(0).map_err(VmmError::ioctl("KVM_CREATE_VCPU"))?;
         fd.set_cpuid2(cpuid).map_err(VmmError::ioctl("KVM_SET_CPUID2"))?;

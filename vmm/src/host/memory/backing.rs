@@ -1,5 +1,4 @@
-//! What memory holds at one moment, kept as a file that never changes any more; and memory, running or kept, from its
-//! first page to its last.
+//! The contents of memory at one moment, frozen in a file.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::error::HostError;
 use crate::host::memory::mapping::map_regions;
 use crate::host::memory::regions::regions;
 
-/// What the memory of a guest held at one moment. It does not change any more.
+/// The contents of a guest's memory at one moment. They never change again.
 #[derive(Clone)]
 pub struct Backing {
     file: Arc<File>,
@@ -24,7 +23,12 @@ pub struct Backing {
 }
 
 impl Backing {
-    /// What a file holds from `offset` on, a multiple of the page size. Nobody may change the file while this lives.
+    /// The contents of a file from `offset` on, a multiple of the page size. The file must not change while
+    /// this lives.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be mapped.
     pub fn of(file: Arc<File>, offset: u64, memory_mib: u32) -> Result<Self, HostError> {
         let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE;
         let map = Arc::new(map_regions(&regions(memory_mib), Some(&file), offset, flags)?);
@@ -61,9 +65,9 @@ impl PhysicalMemory for Backing {
     }
 }
 
-/// Memory that can be gone through from its first page to its last.
+/// Memory that can be iterated page by page.
 pub trait WholeMemory {
-    /// Hands out each page with its address.
+    /// Passes each page to `take`, with its address.
     fn each_page(&self, take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize]));
 }
 
@@ -73,7 +77,7 @@ impl WholeMemory for Backing {
     }
 }
 
-/// Hands out each page of this map with its address.
+/// Passes each page of this map to `take`, with its address.
 pub(super) fn each_page(
     map: &GuestMemoryMmap<()>,
     mut take: impl FnMut(GuestPhys, &[u8; PAGE_SIZE as usize]),

@@ -1,7 +1,8 @@
 //! The memory of one guest, and its ways to a [`Backing`] and back.
 //!
-//! What memory holds at one moment can be frozen as a [`Backing`]: a file that never changes again. Any number of
-//! guests can start from it: each maps it copy-on-write, so that it costs only the pages that the guest writes.
+//! What memory holds at one moment can be frozen as a [`Backing`]: a file that never changes again. Any
+//! number of guests can start from it: each maps it copy-on-write, so that it costs only the pages that the
+//! guest writes.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -29,41 +30,53 @@ use crate::host::memory::scan::{any_in_use, used_entries};
 #[derive(Clone)]
 pub struct GuestMemory {
     map: Arc<GuestMemoryMmap<()>>,
-    /// The file that it is in, until that is given away.
+    /// The file that backs it, until [`Self::freeze`] takes it.
     file: Arc<Mutex<Option<Arc<File>>>>,
     /// Bytes below the hole, and above it.
     low: u64,
     high: u64,
-    /// Frames that we have written ourselves since somebody last asked, a bit each: those below the hole, then those
-    /// above. What the guest writes KVM knows.
+    /// The frames that the VMM has written since the last [`Self::drain_written`], a bit each: those below
+    /// the hole, then those above. KVM logs what the guest writes.
     written: Arc<[AtomicU64]>,
 }
 
 impl GuestMemory {
-    /// Zeroed memory, of which the host gives only what is touched.
+    /// Zeroed memory, of which the host provides only the pages that are touched.
+    ///
+    /// # Errors
+    ///
+    /// The host has not enough memory or address space.
     pub fn new(memory_mib: u32) -> Result<Self, HostError> {
         let flags = libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_PRIVATE;
         Self::mapped(memory_mib, None, 0, flags)
     }
 
-    /// The same in a file without a name, so that [`Self::freeze`] costs nothing.
+    /// The same in an unnamed file, so that [`Self::freeze`] needs no copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
     pub fn in_file(memory_mib: u32) -> Result<Self, HostError> {
         let file = Arc::new(nameless_file(memory_mib)?);
         let memory = Self::mapped(memory_mib, Some(&file), 0, libc::MAP_NORESERVE | libc::MAP_SHARED)?;
         Ok(Self { file: Arc::new(Mutex::new(Some(file))), ..memory })
     }
 
-    /// What `backing` holds, and what is written to it stays here.
+    /// Memory that starts with the contents of `backing`; writes stay in this memory.
     ///
-    /// It is mapped over zeroed memory, which Linux puts where large pages could be, and files it does not: so fewer of the
-    /// host's page tables lead to it.
+    /// The file is mapped over anonymous memory: Linux aligns that for large pages, and files not, so fewer
+    /// of the host's page tables are needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
     pub fn copy_on_write(backing: &Backing) -> Result<Self, HostError> {
         let memory = Self::new(backing.memory_mib())?;
         memory.restore_all(backing)?;
         Ok(memory)
     }
 
-    /// A page that is nobody's memory.
+    /// One page, for a slot that is no guest's memory.
     pub(crate) fn one_page() -> Result<Self, HostError> {
         Self::mapped_regions(
             &[Region { start: GuestPhys(0), bytes: PAGE_SIZE }],
@@ -91,8 +104,12 @@ impl GuestMemory {
         Ok(Self { map: Arc::new(map), file: Arc::default(), low, high, written })
     }
 
-    /// Keeps what it holds now. Memory of its own file gives the file away, and goes on with a copy of what it writes;
-    /// any other is copied, as far as it is not zero.
+    /// Freezes the present contents. Memory in a file gives up the file and continues copy-on-write; other
+    /// memory is copied, apart from zero pages.
+    ///
+    /// # Errors
+    ///
+    /// The host has no memory for it.
     pub fn freeze(&self) -> Result<Backing, HostError> {
         let memory_mib = (self.bytes() >> 20) as u32;
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -113,7 +130,8 @@ impl GuestMemory {
                 return copy.freeze();
             }
         };
-        // Nobody writes there any more: from now on nobody can. Where that cannot be had nothing else changes.
+        // Sealed as a precaution: nothing writes to the file any more. A kernel without seals changes nothing
+        // else.
         let _ = rustix::fs::fcntl_add_seals(
             backing.file(),
             SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW,
@@ -121,15 +139,20 @@ impl GuestMemory {
         Ok(backing)
     }
 
-    /// Maps a backing of the same size over what is there: everything is as it was when that was made.
+    /// Restores all contents: maps a backing of the same size over the present mappings.
+    ///
+    /// # Errors
+    ///
+    /// The host refused the mapping.
     pub fn restore_all(&self, backing: &Backing) -> Result<(), HostError> {
         let mut offset = backing.offset();
         for (region, address) in self.mappings() {
             let rights = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
             let fd = backing.file().as_raw_fd();
-            // SAFETY: the range is exactly a mapping that `self.map` owns and unmaps, so nothing else is replaced. All
-            // access to guest memory is by volatile reads and writes through that map: no reference into it exists.
+            // SAFETY: the range is exactly a mapping that `self.map` owns and unmaps, so nothing else is
+            // replaced. All access to guest memory is by volatile reads and writes through that map: no
+            // reference into it exists.
             let mapped = unsafe {
                 libc::mmap(address as *mut _, region.bytes as usize, rights, flags, fd, offset as libc::off_t)
             };
@@ -142,9 +165,9 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Puts back a frame from the backing that this memory began with. With `tables` it also says whether the frame
-    /// may have been a page table with entries in use that are others now: a word with the bits "present" and
-    /// "accessed", of entries of 4 or of 8 bytes (Intel SDM vol. 3, 5.3 and 5.5).
+    /// Restores a frame from the backing that this memory started from. With `tables`, returns whether the
+    /// frame may have been a page table with entries in use that now change: a word with the bits "present"
+    /// and "accessed", in entries of 4 or of 8 bytes (Intel SDM vol. 3, 5.3 and 5.5).
     pub fn restore_frame(&self, frame: Frame, backing: &Backing, tables: bool) -> Result<bool, OutOfRange> {
         const USED: u64 = 0x21;
         let page = PAGE_SIZE as usize;
@@ -152,7 +175,7 @@ impl GuestMemory {
         let at = GuestAddress(outside.at.0);
         let now = self.map.get_slice(at, page).map_err(|_| outside)?;
         let then = backing.map().get_slice(at, page).map_err(|_| outside)?;
-        // Few pages have any such word.
+        // Few pages have such a word.
         let was_table = tables && any_in_use(&now) && {
             let now = now.get_array_ref::<u64>(0, page / 8).map_err(|_| outside)?;
             let then = then.get_array_ref::<u64>(0, page / 8).map_err(|_| outside)?;
@@ -175,7 +198,8 @@ impl GuestMemory {
         self.map.iter().map(|r| Region { start: GuestPhys(r.start_addr().0), bytes: r.len() })
     }
 
-    /// The regions with the addresses at which this process has them mapped: what a memory slot of KVM is made of.
+    /// The regions with the addresses at which this process has them mapped: what a memory slot of KVM is
+    /// made of.
     pub(crate) fn mappings(&self) -> impl Iterator<Item = (Region, u64)> {
         self.map
             .iter()
@@ -188,6 +212,10 @@ impl GuestMemory {
     }
 
     /// Writes all of `from` at `at`, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// Part of the range is no memory.
     pub fn write(&self, at: GuestPhys, from: &[u8]) -> Result<(), OutOfRange> {
         let outside = OutOfRange { at, len: from.len() as u64 };
         if !self.map.check_range(GuestAddress(at.0), from.len()) {
@@ -197,7 +225,7 @@ impl GuestMemory {
         self.map.write_slice(from, GuestAddress(at.0)).map_err(|_| outside)
     }
 
-    /// Notes that these bytes, which are memory, are being written.
+    /// Marks the frames of these bytes, which are memory, as written.
     fn mark(&self, at: GuestPhys, bytes: u64) {
         let hole = if at.0 < HOLE_START { 0 } else { (HOLE_END - self.low) / PAGE_SIZE };
         for frame in at.frame().0..at.0.saturating_add(bytes).div_ceil(PAGE_SIZE) {
@@ -208,11 +236,11 @@ impl GuestMemory {
         }
     }
 
-    /// Tells the frames that we have written since the last call, 64 at a time; the image as it was loaded is not among
-    /// them.
+    /// Passes the frames that the VMM has written since the last call to `tell`, 64 at a time. Loading an
+    /// image does not count.
     pub fn drain_written(&self, mut tell: impl FnMut(Frame, &[u64])) {
         for (word, nth) in self.written.iter().zip(0..) {
-            // Nearly all are zero, and reading is cheaper than exchanging.
+            // Nearly all are zero, and a load is cheaper than an exchange.
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
             }
@@ -237,7 +265,7 @@ impl GuestMemory {
 }
 
 impl GuestMemory {
-    /// These bytes, which are memory. Nearly all that is read is below the hole, where nothing needs to be looked up.
+    /// A slice of memory. Nearly all reads are below the hole, where no region need be searched.
     fn slice(&self, at: GuestPhys, len: usize) -> Result<VolatileSlice<'_>, OutOfRange> {
         let slice = match self.map.iter().next() {
             Some(low) if at.0 < self.low => low.get_slice(MemoryRegionAddress(at.0), len),
@@ -247,7 +275,7 @@ impl GuestMemory {
     }
 }
 
-/// A file that exists as long as somebody has it, all zeros.
+/// An unnamed file of zeros; it exists as long as it is open or mapped.
 fn nameless_file(memory_mib: u32) -> Result<File, HostError> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = rustix::fs::memfd_create("guest memory", flags).map(File::from).map_err(std::io::Error::from);
@@ -261,8 +289,8 @@ impl PhysicalMemory for GuestMemory {
         Ok(())
     }
 
-    /// Looks at the table where it is: first whether there is anything in a cache line, and only then at its entries. (A
-    /// reference to it cannot be had: the memory is also written through others.)
+    /// Scans the table in place: first whether a cache line has any entry, and only then its entries. (A
+    /// reference to it is impossible: the guest writes the memory too.)
     fn entries(
         &self,
         at: GuestPhys,

@@ -1,8 +1,8 @@
 //! Guest memory: the bytes behind guest-physical addresses.
 //!
-//! Owns the mappings of guest memory ([`GuestMemory`]), the regions where a guest has memory, and what memory held at
-//! one moment ([`Backing`]). Every access is checked against the regions; nothing that a guest says can touch anything
-//! else. May use the errors of this crate; called by `kvm` and `machine`.
+//! Owns the mappings of guest memory ([`GuestMemory`]), the regions where a guest has memory, and what memory
+//! held at one moment ([`Backing`]). Every access is checked against the regions; nothing that a guest says
+//! can touch anything else. May use the errors of this crate; called by `kvm` and `machine`.
 
 mod backing;
 mod guest;

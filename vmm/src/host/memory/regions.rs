@@ -1,11 +1,11 @@
-//! Where a guest has memory: one region from address 0; beyond 3 GiB, the rest starts at 4 GiB, so that the last GiB
-//! below it stays free for the local APIC and other devices, as on a PC.
+//! Where a guest has memory: one region from address 0; beyond 3 GiB, the rest starts at 4 GiB, so that the
+//! last GiB below it stays free for the local APIC and other devices, as on a PC.
 
 use abi::GuestPhys;
 
-/// Where memory stops and the hole for devices begins.
+/// Where low memory ends and the hole for devices starts.
 pub const HOLE_START: u64 = 3 << 30;
-/// Where the hole ends and memory goes on.
+/// Where the hole ends and high memory starts.
 pub const HOLE_END: u64 = 4 << 30;
 /// Least memory of a guest, MiB: below 1 MiB a PC has little that can be used.
 pub const MIN_MIB: u32 = 2;
@@ -21,7 +21,7 @@ pub struct Region {
     pub bytes: u64,
 }
 
-/// Where a guest with this much memory has it.
+/// The regions of a guest with this much memory.
 pub fn regions(memory_mib: u32) -> Vec<Region> {
     let bytes = u64::from(memory_mib) << 20;
     let low = Region { start: GuestPhys(0), bytes: bytes.min(HOLE_START) };

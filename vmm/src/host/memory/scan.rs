@@ -1,6 +1,7 @@
 //! Reads pages of page-table entries in place, by vectors of SSE2 or AVX2.
 //!
-//! The loads are volatile, because the guest may write there at the same time. No reference into guest memory is made.
+//! The loads are volatile, because the guest may write there at the same time. No reference into guest memory
+//! is made.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -19,8 +20,8 @@ use vm_memory::volatile_memory::PtrGuard;
 /// Appends the entries in this page that have all of `bits`. The page must be aligned.
 pub(super) fn used_entries(page: &VolatileSlice<'_>, bits: u64, into: &mut Vec<UsedEntry>) {
     let (_guard, halves) = halves(page);
-    // SAFETY: the page is memory, aligned, which the guard keeps mapped. Every x86-64 processor has SSE2; whether this
-    // one has AVX2, and the system keeps its registers, was asked.
+    // SAFETY: the page is memory, aligned, which the guard keeps mapped. Every x86-64 processor has SSE2;
+    // whether this one has AVX2, and the system keeps its registers, was asked.
     unsafe {
         if is_x86_feature_detected!("avx2") {
             used_entries_avx2(halves.cast(), bits, into);
@@ -30,7 +31,7 @@ pub(super) fn used_entries(page: &VolatileSlice<'_>, bits: u64, into: &mut Vec<U
     }
 }
 
-/// Of a page its 256 values of 16 bytes, aligned. They are memory as long as the guard is there.
+/// The 256 values of 16 bytes of a page, aligned. They are mapped as long as the guard lives.
 fn halves(page: &VolatileSlice<'_>) -> (PtrGuard, *const __m128i) {
     let guard = page.ptr_guard();
     let halves = guard.as_ptr().cast::<__m128i>();
@@ -45,8 +46,8 @@ const HIGH: i32 = 0b11_01_11_01;
 /// The entries in the page of these 256 values that have all of `bits`: see [`PhysicalMemory::entries`].
 ///
 /// # Safety
-/// The values are memory and aligned. The loads are volatile because a guest may write there at the same time; every bit
-/// pattern is a value.
+/// The values are memory and aligned. The loads are volatile because a guest may write there at the same
+/// time; every bit pattern is a value.
 unsafe fn used_entries_sse2(halves: *const __m128i, bits: u64, into: &mut Vec<UsedEntry>) {
     // SAFETY: the caller's.
     for nth in lines_of(unsafe { used_lines_sse2(halves) }) {
@@ -66,7 +67,7 @@ unsafe fn used_entries_avx2(values: *const __m256i, bits: u64, into: &mut Vec<Us
     let wanted = _mm256_set1_epi64x(bits as i64);
     // SAFETY: the caller's.
     for nth in lines_of(unsafe { used_lines_avx2(values) }) {
-        // Every entry is loaded once, so that what was looked at is what is told.
+        // Every entry is loaded once, so that the value tested is the value returned.
         let mut words = [0_u64; 8];
         let mut half = |half: usize| {
             // SAFETY: the caller's, and a line has two values.
@@ -85,7 +86,7 @@ unsafe fn used_entries_avx2(values: *const __m256i, bits: u64, into: &mut Vec<Us
     }
 }
 
-/// The numbers of the lines in such a mask.
+/// The numbers of the bits that are set.
 fn lines_of(mut mask: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let nth = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
@@ -94,8 +95,9 @@ fn lines_of(mut mask: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A page of entries: for each of its 64 cache lines, of eight entries, whether any of them is present. Most lines of most
-/// tables are empty, so this is where an audit spends its time: half the loads that looking at single entries would take.
+/// A page of entries: for each of its 64 cache lines, of eight entries, whether any of them is present. Most
+/// lines of most tables are empty, so this is where an audit spends its time: half the loads that looking at
+/// single entries would take.
 ///
 /// # Safety
 /// As [`used_entries_sse2`].
@@ -111,7 +113,8 @@ unsafe fn used_lines_sse2(halves: *const __m128i) -> u64 {
                 );
                 _mm_castsi128_ps(_mm_or_si128(a, b))
             };
-            // The low words of four lines, which have the present bit as bit 0, side by side; the mask takes bit 31 of each.
+            // The low words of four lines, which have the present bit as bit 0, side by side; the mask takes
+            // bit 31 of each.
             let (two, more) =
                 (_mm_shuffle_ps::<LOW>(line(0), line(1)), _mm_shuffle_ps::<LOW>(line(2), line(3)));
             let any = _mm_or_ps(_mm_shuffle_ps::<LOW>(two, more), _mm_shuffle_ps::<HIGH>(two, more));

@@ -64,8 +64,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
     if about.is_file() && about.len() > MAX_FILE {
         return Err(Problem::FileTooLarge { limit: MAX_FILE });
     }
-    // What is no file, as a pipe, has no length. Then there is room for the most, of which only what is filled becomes memory:
-    // to grow means to copy.
+    // A pipe has no length. Room for the maximum is reserved then, of which the host provides only what is
+    // filled: a vector that grows would be copied.
     let room = if about.is_file() { about.len() } else { MAX_FILE + 1 };
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(room as usize).map_err(|_| Problem::Unreadable(ErrorKind::OutOfMemory.into()))?;

@@ -1,11 +1,11 @@
 //! Where in guest memory a kernel finds what it is started with.
 //!
 //! ```text
-//! 0x0000_0000  first page: kept empty, so that null pointers of a kernel's own hit nothing of use
+//! 0x0000_0000  first page: kept empty, so that a kernel's null pointers hit nothing
 //! 0x0000_6000  start info, and the list of modules behind it    (EBX points here)
 //! 0x0000_7000  memory map
 //! 0x0000_8000  command line
-//! 0x0000_c000  end of what is ours
+//! 0x0000_c000  end of what the loader writes
 //! 0x0009_fc00  end of low memory; up to 1 MiB no memory is promised, as on a PC
 //! 0x0010_0000  the rest of memory: the kernel, and the module in the highest pages below 3 GiB
 //! ```
@@ -22,7 +22,7 @@ pub(super) const OURS_END: u64 = 0xc000;
 pub(super) const LOW_END: u64 = 0x9_fc00;
 pub(super) const HIGH_START: u64 = 0x10_0000;
 
-/// Why no guest can have a segment at these addresses, however much memory it has.
+/// Returns why a kernel cannot have a segment at these addresses, whatever the memory size.
 pub(super) fn forbidden(start: u64, end: u64) -> Option<&'static str> {
     let meets = |from: u64, to: u64| start < to && from < end;
     let top = HOLE_END + (u64::from(MAX_MIB) << 20) - HOLE_START;

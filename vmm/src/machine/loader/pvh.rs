@@ -64,7 +64,7 @@ fn memory_map(regions: &[Region]) -> Vec<hvm_memmap_table_entry> {
     map
 }
 
-/// Everything that a kernel is started with, placed and checked.
+/// Everything that a kernel is started with, with checked addresses.
 pub(crate) struct Plan<'a> {
     start: Start,
     map: Vec<hvm_memmap_table_entry>,
@@ -73,7 +73,7 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Finds a place for everything in memory with these regions, the first of which starts at 0.
+    /// Finds an address for everything in memory with these regions, the first of which starts at 0.
     pub(crate) fn new(
         image: &Image,
         regions: &[Region],
@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
         Ok(Self { start, map: memory_map(regions), cmdline, module })
     }
 
-    /// Writes it.
+    /// Writes it into memory.
     pub(crate) fn write(&self, memory: &GuestMemory) -> Result<Start, String> {
         let mut info = hvm_start_info {
             magic: START_MAGIC,
@@ -139,7 +139,7 @@ pub fn write_command_line(memory: &GuestMemory, cmdline: &str) {
     let _ = memory.write(GuestPhys(COMMAND_LINE), cmdline.as_bytes());
 }
 
-/// The highest pages below 3 GiB, above everything that the kernel has there.
+/// Finds the highest pages below 3 GiB for a module, above the kernel's segments.
 fn place_module<'a>(
     image: &Image,
     blob: &'a Blob,
@@ -161,12 +161,20 @@ fn place_module<'a>(
 }
 
 impl Image {
-    /// Whether a guest with this much memory can hold the kernel and the module.
+    /// Checks that a guest with this much memory can hold the kernel and the module.
+    ///
+    /// # Errors
+    ///
+    /// They do not fit.
     pub fn fits(&self, memory_mib: u32, cmdline: &str, module: Option<&Blob>) -> Result<(), ImageError> {
         Plan::new(self, &regions(memory_mib), cmdline, module).map(|_| ())
     }
 
-    /// Loads the kernel and everything that it is started with into memory that was never used.
+    /// Loads the kernel and everything that it is started with into zeroed memory.
+    ///
+    /// # Errors
+    ///
+    /// Kernel, command line and module do not fit into the memory.
     pub fn load(
         &self,
         memory: &GuestMemory,

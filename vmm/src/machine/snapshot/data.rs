@@ -7,12 +7,12 @@ use crate::host::memory::{Backing, WholeMemory};
 use crate::machine::board::{Board, BoardState};
 use crate::machine::event::Event;
 
-/// A guest at one moment: between two instructions, after the access that it had stopped at.
+/// The state of a guest between two instructions, after the access that it had stopped at.
 pub struct Snapshot {
     cpu: CpuState,
     board: BoardState,
     memory: Backing,
-    /// What its console had said.
+    /// The console output up to that moment.
     console: Vec<u8>,
 }
 
@@ -21,8 +21,8 @@ impl Snapshot {
         Self { cpu, board, memory, console: Vec::new() }
     }
 
-    /// Who goes on from here is told these events first, and that this was said on the console: so it looks as if the guest
-    /// had come here by itself.
+    /// Adds what came before: a machine that is started from here first returns these events and writes this
+    /// console output, as if the guest had come here by itself.
     pub fn with_history(mut self, events: impl IntoIterator<Item = Event>, console: Vec<u8>) -> Self {
         let waiting = std::mem::take(&mut self.board.queue);
         self.board.queue = events.into_iter().chain(waiting).collect();
@@ -30,37 +30,37 @@ impl Snapshot {
         self
     }
 
-    /// What its console had said.
+    /// The console output up to that moment.
     pub fn console(&self) -> &[u8] {
         &self.console
     }
 
-    /// Its memory.
+    /// The contents of its memory.
     pub fn memory(&self) -> &Backing {
         &self.memory
     }
 
-    /// Its processor.
+    /// The state of its processor.
     pub fn cpu(&self) -> &CpuState {
         &self.cpu
     }
 
-    /// Everything else.
+    /// The state of its devices.
     pub fn board(&self) -> &BoardState {
         &self.board
     }
 
-    /// Puts a board into the state that it had.
+    /// Restores the state of a board.
     pub(crate) fn apply_to<W: io::Write>(&self, board: &mut Board<W>) {
         board.restore(&self.board);
         if !self.console.is_empty() {
-            // An output that does not take it says so at the next flush of the console, as ever.
+            // An error of the output is reported at the next flush of the console, as always.
             let _ = board.bus.serial.output_mut().write_all(&self.console);
         }
     }
 }
 
-/// A fingerprint of all that a memory holds.
+/// The BLAKE3 hash of all pages of a memory.
 pub fn hash(memory: &impl WholeMemory) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     memory.each_page(|_, page| {

@@ -6,9 +6,9 @@
 //! 4096 * n  its memory, region after region; pages of zeros are holes in the file
 //! ```
 //!
-//! The file is mapped, not read: a guest that goes on from it has the pages that it does not write from the file itself. So
-//! the file must not be changed while a guest runs. The checksum (BLAKE3) covers header, state and memory; it is
-//! checked before anything is believed.
+//! The file is mapped, not read: a guest that is started from it reads unwritten pages from the file itself.
+//! So the file must not change while a guest runs. The checksum (BLAKE3) covers header, state and memory; it
+//! is checked before anything is believed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -28,7 +28,7 @@ use crate::machine::event::Event;
 use crate::machine::snapshot::data::Snapshot;
 
 const MAGIC: [u8; 8] = *b"ARCHSNAP";
-/// Version of the form; to be raised with each change of what is in it.
+/// Version of the format; raise it with each change.
 const VERSION: u32 = 1;
 /// Most bytes of state: far more than there can be.
 const MOST_STATE: u64 = 16 << 20;
@@ -67,7 +67,7 @@ struct State<B, C> {
     console: Vec<u8>,
 }
 
-/// An event, as it is written down. Those that end a guest are in no snapshot.
+/// An event in its serialised form. Events that end a guest are in no snapshot.
 #[derive(Serialize, Deserialize)]
 enum Told {
     Doorbell(u32),
@@ -103,7 +103,8 @@ impl Told {
 /// Writes a snapshot into an empty file.
 pub fn save(snapshot: &Snapshot, origin: &Origin, file: &mut File) -> io::Result<()> {
     let told: Option<Vec<_>> = snapshot.board().queue.iter().map(Told::of).collect();
-    let told = told.ok_or_else(|| io::Error::other("the guest has ended: nobody can go on from there"))?;
+    let told =
+        told.ok_or_else(|| io::Error::other("the guest has ended: no guest can be started from there"))?;
     let state = State {
         origin: origin.clone(),
         cpu: snapshot.cpu(),
@@ -182,7 +183,7 @@ pub fn load(option: &str, path: &Path) -> Result<(Snapshot, Origin), Error> {
         return Err(corrupted());
     }
     let state: State<BoardState, CpuState> = serde_json::from_slice(&text)
-        .map_err(|error| wrong(format!("the snapshot makes no sense: {error}")))?;
+        .map_err(|error| wrong(format!("the snapshot's state cannot be read: {error}")))?;
     let State { origin, cpu, board, told, console } = state;
     let told: Vec<_> = told.iter().filter_map(Told::event).collect();
     Ok((Snapshot::new(cpu, board, memory).with_history(told, console), origin))

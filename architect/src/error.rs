@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{0}")]
     Input(Report),
     /// The machine could not be built, run or restored.
-    #[error("{0}")]
+    #[error("{}{}", .0, doctor_hint(.0))]
     Machine(#[from] vmm::Error),
     /// A signal ended the command.
     #[error("ended by {0}")]
@@ -52,6 +52,14 @@ impl Error {
             Self::Interrupted(signal) => signal.exit_status(),
             Self::InRun { error, .. } => error.exit_status(),
         }
+    }
+}
+
+/// The line that points to `architect doctor`, for errors that it may explain.
+fn doctor_hint(error: &vmm::Error) -> &'static str {
+    match error {
+        vmm::Error::Vmm(_) => "\n  see:    `architect doctor` examines this host",
+        _ => "",
     }
 }
 

@@ -78,7 +78,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Input that waits in the serial port before more is read.
 const INPUT_WAITING: usize = 64 << 10;
 
-/// How long a guest may run before somebody watches real time and signals.
+/// How long a guest may run before the wall's thread is started.
 const UNWATCHED: Duration = Duration::from_millis(5);
 
 /// How the guest ended.
@@ -117,7 +117,7 @@ impl End {
         }
     }
 
-    /// What a person wants to know about it; nothing where the exit status says it all.
+    /// A remark for the user; none where the exit status says everything.
     fn remark(&self, places: &Places<'_>) -> Option<String> {
         Some(match self {
             Self::Exit(_) => return None,
@@ -125,7 +125,7 @@ impl End {
             Self::Timeout => "the guest was ended by --timeout".into(),
             Self::TripleFault => "the guest has ended in a triple fault".into(),
             Self::Crash(Crash { error, rip }) => format!(
-                "the guest did what KVM cannot carry out on this host (suberror {}), at {rip:#x}{}, instruction {}",
+                "the guest executed an instruction that KVM cannot emulate on this host (suberror {}), at {rip:#x}{}, instruction {}",
                 error.suberror,
                 places.at(*rip).map(|place| format!(", {place}")).unwrap_or_default(),
                 error.bytes
@@ -143,9 +143,9 @@ struct Outputs {
     json: Option<(AtomicFile, Instant)>,
 }
 
-/// Boots a guest; gives the exit status.
+/// Boots a guest; returns the exit status.
 pub fn boot(args: &BootArgs) -> Result<u8, Error> {
-    // Only for who is told: its code is mapped at the first look.
+    // Only where it is reported: the first call maps the code of the clock.
     let begin = args.json.is_some().then(Instant::now);
     let image = Image::read(&ImageSource::File(args.kernel.clone()))?;
     let module = args.module.clone().map(|path| Blob::read(&ImageSource::File(path))).transpose()?;
@@ -167,9 +167,8 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
         stages: args.watchdog,
     };
     let mut machine = Machine::new(&kvm, &model, &config, console)?;
-    // Who watches real time is a thread, made last of all: a process without threads makes its VM faster.
-    // Where there is nothing to watch yet and nothing to be written at the end, the guest is a moment ahead
-    // of it.
+    // The thread that watches real time is created last: a process without threads creates its VM faster.
+    // Where there is nothing to watch yet and nothing to write at the end, the guest gets a head start.
     let watched = args.timeout.is_some() || stdio || args.core.is_some() || args.json.is_some();
     let first = if watched { None } else { machine.step_within(UNWATCHED)? };
     let (wall, events) =
@@ -190,7 +189,7 @@ pub fn boot(args: &BootArgs) -> Result<u8, Error> {
     }
     outputs.write(&mut machine, &end, &places)?;
     match flushed {
-        // Who ends a guest from outside does not wait for output that nobody reads.
+        // A guest that was ended from outside need not get rid of its output.
         Err(error) if !matches!(end, End::Timeout | End::Interrupted(_)) => Err(error.into()),
         _ => Ok(end.status()),
     }
@@ -212,10 +211,10 @@ fn open_outputs(args: &BootArgs, begin: Option<Instant>) -> Result<Outputs, Erro
     Ok(Outputs { core, json: json.zip(begin) })
 }
 
-/// The guest and the world around it, while it runs.
+/// A guest and its surroundings while it runs.
 struct Boot<'a> {
     machine: Machine<Console>,
-    /// What it has told before anybody watched.
+    /// The first event, if the guest ran before the wall was started.
     first: Option<Event>,
     wall: &'a Wall,
     events: Receiver<WallEvent>,
@@ -250,8 +249,8 @@ impl Boot<'_> {
                     self.wall.flush_later();
                     None
                 }
-                Event::Kicked => self.look_outside()?,
-                // Nobody listens to doorbells here, and accesses to nothing are counted.
+                Event::Kicked => self.handle_wall_events()?,
+                // Doorbells have no meaning here, and stray accesses are only counted.
                 Event::Doorbell { .. } | Event::Trap | Event::Stray { .. } => None,
             };
             if let Some(end) = end {
@@ -260,8 +259,8 @@ impl Boot<'_> {
         }
     }
 
-    /// Deals with what happened outside of the guest; waits for it if the guest is paused.
-    fn look_outside(&mut self) -> Result<Option<End>, VmmError> {
+    /// Handles the events from outside of the guest; waits for one if the guest is paused.
+    fn handle_wall_events(&mut self) -> Result<Option<End>, VmmError> {
         let mut failed = Ok(None);
         let mut next = if self.paused { self.events.recv().ok() } else { self.events.try_recv().ok() };
         while let Some(event) = next {
@@ -270,8 +269,8 @@ impl Boot<'_> {
                 WallEvent::Signal(signal) => Some(End::Interrupted(signal)),
                 WallEvent::Watchdog(generation) => self.watchdog(generation)?,
                 WallEvent::Flush => {
-                    // Output that fails because the run was ended from outside is no reason of its own: that
-                    // event comes behind this one.
+                    // If output fails because the run was ended from outside, that event comes next and is
+                    // the reason.
                     if let Err(error) = self.machine.flush_console() {
                         failed = Err(error);
                     }
@@ -296,7 +295,7 @@ impl Boot<'_> {
     }
 
     fn watchdog(&mut self, generation: u64) -> Result<Option<End>, VmmError> {
-        // A countdown that the guest has begun anew meanwhile is over without a consequence.
+        // A countdown that the guest has restarted meanwhile has no effect.
         let Some(expired) = self.machine.bus_mut().watchdog.expire(generation) else { return Ok(None) };
         self.wall.set_watchdog(self.machine.bus().watchdog.deadline());
         match expired.action {
@@ -323,7 +322,7 @@ impl Boot<'_> {
         Ok(None)
     }
 
-    /// Reads more input if the guest has room for it; else looks again soon.
+    /// Asks for more input if the guest has room for it; else checks again soon.
     fn input_room(&mut self) {
         if !self.held_input {
             return;

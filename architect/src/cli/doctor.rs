@@ -91,7 +91,7 @@ const USEFUL: [(u32, &str, &str); 7] = [
     (KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD", "it can be told whether ring 0 is interpreted"),
 ];
 
-/// Examines the host; gives the exit status, 3 if nothing runs.
+/// Examines the host; returns the exit status, 3 if no guest can run.
 pub fn doctor(args: &DoctorArgs) -> Result<u8, Error> {
     let examination = examine();
     if args.json {

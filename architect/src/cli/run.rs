@@ -209,7 +209,7 @@ fn unmet_by_any(names: &[String], verdicts: Vec<Result<Verdict<'_>, Error>>) -> 
     for (name, verdict) in names.iter().zip(verdicts) {
         match verdict {
             Ok(verdict) => {
-                unmet.extend(verdict.unmet_expectations().iter().map(|what| format!("{name}: {what}")))
+                unmet.extend(verdict.unmet_expectations().iter().map(|what| format!("{name}: {what}")));
             }
             Err(error) if worst.as_ref().is_none_or(|worst| worst.exit_status() < error.exit_status()) => {
                 worst = Some(error);

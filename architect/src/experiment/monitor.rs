@@ -1,16 +1,15 @@
-//! The monitor: pings processes and services, has the wedged killed and the crashed started again (the
-//! Architect's helping hand).
+//! The monitor (the Architect): checks that processes and services make progress, and orders kills and
+//! restarts.
 //!
-//! A ping is a look into guest memory: a descriptor says since when its process has been waiting for others.
-//! One that has made no progress for some looks in a row is taken for wedged, and a service that is no more
-//! is started again. Both are what supervisors do everywhere, and for a good reason: most of what hangs never
-//! comes back by itself, and a service that is gone helps nobody. So the monitor looks often and waits
-//! briefly.
+//! It reads guest memory: a descriptor says since when its process has been waiting for others. A process
+//! without progress for several checks in a row is considered wedged and killed; a service that has ended is
+//! restarted. Supervisors everywhere do both, because most hung processes never recover by themselves. So the
+//! monitor checks often and waits briefly.
 //!
-//! What it cannot see is whether somebody is wedged or only waits his turn. Under load everybody waits, and
-//! then it kills those whose answer was on its way, and its restarts ask for memory where there is none. The
-//! fix `monitor` teaches it to measure the load first: above a threshold it orders nothing, audits rarely and
-//! comes back later and later.
+//! It cannot see whether a process is wedged or only waits its turn. Under load all processes wait, so it
+//! kills some whose answer was on its way, and its restarts need memory when there is none. With the fix
+//! `monitor` it measures the load first: above a threshold it orders nothing, audits rarely, and checks at
+//! growing intervals.
 
 use std::collections::BTreeSet;
 
@@ -22,22 +21,22 @@ use introspect::matrix::guest::Guest;
 
 use crate::scenario::MonitorKeys;
 
-/// While it holds back: ticks between two audits.
+/// Ticks between two audits while it holds back.
 const RARE_AUDITS: u64 = 8;
-/// While it holds back: the time between two looks doubles, up to so many periods.
+/// The longest interval between two checks while it holds back, in periods; the interval doubles up to this.
 const LONGEST_PERIODS: u64 = 64;
 
-/// What the monitor wants done.
+/// An order of the monitor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// End a process that has waited for so many ticks.
     Kill {
-        /// Who.
+        /// The process.
         pid: Pid,
-        /// How long.
+        /// How long it has waited.
         waited: u64,
     },
-    /// Start a service again.
+    /// Restart a service.
     Restart {
         /// Its place in the service table.
         service: u32,
@@ -65,9 +64,9 @@ pub struct Monitor {
     busy: bool,
     next_audit: u64,
     next_look: u64,
-    /// Ticks from one look to the next.
+    /// Ticks from one check to the next.
     interval: u64,
-    /// Whom it has had killed already and who is still in the process table.
+    /// Processes whose kill was ordered and that are still in the process table.
     killed: BTreeSet<Pid>,
 }
 
@@ -91,8 +90,8 @@ impl Monitor {
         !self.busy || tick >= self.next_audit
     }
 
-    /// Looks at what an audit has just read, if it is time to. Gives at most `room` orders; the others can
-    /// wait, for whoever is wedged will be so at the next look.
+    /// Checks the tables that an audit has just read, if a check is due. Returns at most `room` orders; the
+    /// others can wait, because a wedged process will still be wedged at the next check.
     pub fn look(&mut self, guest: &Guest, room: usize) -> Vec<Order> {
         if !self.keys.enabled {
             return Vec::new();
@@ -137,7 +136,7 @@ fn descriptors(guest: &Guest) -> impl Iterator<Item = &Descriptor> {
     guest.processes.iter().map(|process| &process.descriptor)
 }
 
-/// Whether it is others who keep the process from going on. Who sleeps, or serves and has no customer, is
+/// Whether the process waits for others. A process that sleeps, or a server without a request, is
 /// well.
 fn waits_for_others(descriptor: &Descriptor) -> bool {
     matches!(
@@ -268,7 +267,7 @@ mod tests {
             }
         }
         assert_eq!(looks, [10, 30, 70, 150, 310, 630]);
-        // 630 + 640: then the load is gone, and so is its patience.
+        // 630 + 640: then the load is gone, and the interval is short again.
         let mut calm = crowd(1270, 2);
         calm.services = services(&[SERVICE_DOWN]);
         assert_eq!(monitor.look(&calm, ROOM).len(), 1);

@@ -1,4 +1,4 @@
-//! Before a run: is the scenario one that its guest can run, and what is its machine built from.
+//! Before a run: checks the scenario against its guest, and builds the machine's configuration.
 
 use devices::watchdog::Timeout;
 use vmm::machine::MachineConfig;
@@ -10,7 +10,7 @@ use crate::guest::image::MATRIX;
 use crate::guest::programs::{KERNELS, has_label, names};
 use crate::scenario::{Scenario, wrong_in};
 
-/// What a machine for this scenario is built from: the Matrix, with this boot module in place of its own.
+/// The configuration of a machine for this scenario: the Matrix, with this boot module in place of its own.
 ///
 /// # Errors
 ///
@@ -29,7 +29,11 @@ pub fn machine_config(scenario: &Scenario, module: Option<Blob>) -> Result<Machi
     })
 }
 
-/// Refuses a scenario that starts a program, or gives one as an argument, that the module does not have.
+/// Checks that the boot module has every program that the scenario names.
+///
+/// # Errors
+///
+/// It lacks one; the guest would report that only on its console.
 pub fn check_programs(scenario: &Scenario, module: Option<&[u8]>, place: &str) -> Result<(), Error> {
     let names = names(module);
     for (at, entry) in scenario.program.iter().enumerate() {
@@ -60,7 +64,11 @@ pub fn check_programs(scenario: &Scenario, module: Option<&[u8]>, place: &str) -
     Ok(())
 }
 
-/// Refuses a scenario whose faults wait for code that the kernel does not have, whichever they may draw.
+/// Checks that the kernel has the code at which faults act, whichever they may draw.
+///
+/// # Errors
+///
+/// A fault names code that the kernel does not have.
 pub fn check_code(scenario: &Scenario, place: &str) -> Result<(), Error> {
     for (at, keys) in scenario.fault.iter().enumerate() {
         for fault in keys.codes() {

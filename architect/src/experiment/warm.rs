@@ -1,9 +1,8 @@
-//! The warm start: a guest is booted once, up to where it first rings, and every incarnation goes on from
-//! there.
+//! The warm start: a guest is booted once, up to its first doorbell, and every incarnation starts from there.
 //!
 //! When the Matrix rings for the first time it has not yet read its command line. So one snapshot serves all
-//! seeds, loads and fixes: each guest finds its own command line there. Whoever goes on from the snapshot is
-//! told what was told before, so that a warm run is the same as a cold one, event by event.
+//! seeds, loads and fixes: each guest finds its own command line there. A machine that is started from the
+//! snapshot first returns the events up to there, so that a warm run has the same events as a cold one.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +21,7 @@ use vmm::machine::snapshot::{self, Snapshot};
 use vmm::machine::{Event, Machine, MachineConfig, Model};
 use vmm::wall::{Wall, WallConfig};
 
-/// A guest that has booted, and VMs for those that go on from there. Clones are the same.
+/// A booted guest, and VMs for the guests that start from it. Clones share both.
 #[derive(Clone)]
 pub struct Warm {
     snapshot: Arc<Snapshot>,
@@ -32,8 +31,12 @@ pub struct Warm {
 }
 
 impl Warm {
-    /// Boots a guest up to where it first rings; `None` if it does anything else before, or says nothing for
-    /// so long.
+    /// Boots a guest up to its first doorbell; `None` if it does anything else before, or takes longer than
+    /// `patience`.
+    ///
+    /// # Errors
+    ///
+    /// The machine could not be built or run.
     pub fn boot(
         kvm: &Kvm,
         model: &Model,
@@ -63,7 +66,11 @@ impl Warm {
         Ok(Some(Self { snapshot, pool, config: Arc::new(config) }))
     }
 
-    /// Goes on from a snapshot that was saved of such a guest; `option` named the file.
+    /// Loads the snapshot of such a guest; `option` named the file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is a snapshot of another guest.
     pub fn load(
         option: &str,
         path: &Path,
@@ -87,17 +94,21 @@ impl Warm {
         Err(Error::Input(Report::new(other, format!("{option} {}", path.display()), remedy)))
     }
 
-    /// Saves the guest where it first rings.
+    /// Saves the guest at its first doorbell.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
     pub fn save(&self, fingerprints: &Fingerprints, file: AtomicFile) -> Result<(), Error> {
         file.finish(|file| snapshot::save(&self.snapshot, &fingerprints.origin(), file))
     }
 
-    /// The guest where it first rings.
+    /// The guest at its first doorbell.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// Whether a guest of this configuration can go on from here.
+    /// Whether a guest of this configuration can start from here.
     pub(super) fn serves(&self, config: &MachineConfig) -> bool {
         let (ours, theirs) = (self.config.image.bytes(), config.image.bytes());
         self.config.memory_mib == config.memory_mib
@@ -108,7 +119,11 @@ impl Warm {
             }
     }
 
-    /// A guest of this configuration that goes on from here, in a VM of this pool if there is one.
+    /// Starts a guest of this configuration from here, in an idle VM of this pool if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The host cannot provide a VM.
     pub fn fork<W: io::Write>(
         &self,
         pool: &Pool,

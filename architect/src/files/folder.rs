@@ -1,4 +1,4 @@
-//! A run's folder: what `--out` names. It appears with the run and disappears with its failure.
+//! A run's folder, which `--out` names. A run that fails removes what it has created.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Report};
 
-/// The folder. Dropped before [`Folder::keep`], it takes with it what it has made.
+/// The folder. Dropped before [`Folder::keep`], it removes everything that it has created.
 pub struct Folder {
     path: PathBuf,
-    /// The outermost folder that was not there before.
+    /// The outermost folder that did not exist before.
     made: Option<PathBuf>,
     files: Vec<PathBuf>,
 }
 
 impl Folder {
-    /// Makes the folder, and those above it, if it is not there.
+    /// Creates the folder and its parents, if they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be created.
     pub fn create(path: &Path) -> Result<Self, Error> {
         let made =
             path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).last();
@@ -24,7 +28,11 @@ impl Folder {
         Ok(folder)
     }
 
-    /// A new file in it.
+    /// Creates a file in it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be created.
     pub fn file(&mut self, name: &str) -> Result<File, Error> {
         let path = self.path.join(name);
         let file = File::create(&path).map_err(|error| self.failed(&error))?;
@@ -32,7 +40,11 @@ impl Folder {
         Ok(file)
     }
 
-    /// Writes a whole file.
+    /// Creates a file with this text.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
     pub fn write(&mut self, name: &str, text: &str) -> Result<(), Error> {
         let mut file = self.file(name)?;
         file.write_all(text.as_bytes()).map_err(|error| self.failed(&error))
@@ -43,11 +55,11 @@ impl Folder {
         Error::Input(Report::new(
             format!("cannot write the run's folder: {error}"),
             format!("--out {}", self.path.display()),
-            "give the path of a folder that can be made or written, with space on it",
+            "give the path of a folder that can be created or written, with free space",
         ))
     }
 
-    /// The run went well.
+    /// The run succeeded: the folder stays.
     pub fn keep(mut self) {
         self.made = None;
         self.files.clear();
@@ -56,7 +68,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed stays: there is nothing better to do about it here.
+        // What cannot be removed stays: nothing better can be done here.
         for file in &self.files {
             let _ = fs::remove_file(file);
         }

@@ -1,5 +1,5 @@
-//! Files that we write: they are opened before a guest starts, so that a wrong path costs no run, and appear
-//! under their name only when they are whole.
+//! Output files: opened before a guest starts, so that a wrong path fails early, and named only when they are
+//! complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,17 +9,21 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Report};
 use vmm::wall::Patience;
 
-/// A file that takes its name when it is finished. Dropped before that, it leaves nothing behind.
+/// A file that gets its name when it is finished. Dropped before that, it leaves nothing behind.
 pub struct AtomicFile {
     file: File,
     option: &'static str,
-    /// Where it is written and where it goes; none for devices and pipes, which are written to directly.
+    /// Its temporary and its final path; `None` for devices and pipes, which are written to directly.
     rename: Option<(PathBuf, PathBuf)>,
     path: PathBuf,
 }
 
 impl AtomicFile {
-    /// Begins to write the file that `option` names.
+    /// Starts writing the file that `option` names.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
     pub fn create(option: &'static str, path: &Path) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::Input(Report::file("write", option, path, &error));
         let known = fs::metadata(path).ok();
@@ -31,10 +35,10 @@ impl AtomicFile {
             return Ok(Self { file, option, rename: None, path: path.to_owned() });
         }
         if known.is_some() {
-            // A file that we may not write must not be replaced either.
+            // A file without write permission must not be replaced either.
             drop(OpenOptions::new().append(true).open(path).map_err(failed)?);
         }
-        // Behind a link, the file is replaced and not the link.
+        // Replace the file that a link points to, not the link.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let Some(name) = target.file_name() else {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
@@ -47,12 +51,16 @@ impl AtomicFile {
         Ok(Self { file, option, rename: Some((temporary, target)), path: path.to_owned() })
     }
 
-    /// Whether it can be written at any position.
+    /// Whether it is a regular file, which can be written at any position.
     pub fn is_regular(&self) -> bool {
         self.rename.is_some()
     }
 
-    /// Lets `write` write it, then gives it its name.
+    /// Writes it by `write`, then gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
     pub fn finish(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
         let written =
             write(&mut self.file).and_then(|()| self.file.flush()).and_then(|()| match &self.rename {
@@ -72,14 +80,14 @@ impl AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some((temporary, _)) = self.rename.take() {
-            // Nothing is left to do about a file that cannot be removed.
+            // Nothing can be done about a file that cannot be removed.
             let _ = fs::remove_file(temporary);
         }
     }
 }
 
-/// Where a guest's console goes. A reader that does not read holds the guest up, but not for longer than the
-/// run lasts.
+/// The output of a guest's console. A reader that stops reading blocks the guest, but not beyond the end of
+/// the run.
 pub struct Console {
     file: File,
     patience: Option<Patience>,
@@ -88,21 +96,25 @@ pub struct Console {
 impl Console {
     /// Standard output.
     pub fn stdout() -> Result<Self, Error> {
-        // Without the buffer that the standard library would make for it.
+        // Without the standard library's buffer.
         let fd = rustix::stdio::stdout().try_clone_to_owned().map_err(|error| {
             Error::Input(Report::file("write", "standard output", Path::new("-"), &error))
         })?;
         Ok(Self { file: fd.into(), patience: None })
     }
 
-    /// A file, made anew.
+    /// A new file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be created.
     pub fn file(option: &'static str, path: &Path) -> Result<Self, Error> {
         let file =
             File::create(path).map_err(|error| Error::Input(Report::file("write", option, path, &error)))?;
         Ok(Self { file, patience: None })
     }
 
-    /// When to give up.
+    /// Sets when to give up on a blocked reader.
     pub fn set_patience(&mut self, patience: Patience) {
         self.patience = Some(patience);
     }
@@ -111,8 +123,7 @@ impl Console {
 /// Writes text to standard output.
 ///
 /// # Errors
-///
-/// It cannot be written. A reader that has gone away early, as `head` does, is no error.
+/// It cannot be written. A reader that closes the pipe early, as `head` does, is no error.
 pub fn print(text: &str) -> Result<(), Error> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Input(Report::new(

@@ -1,4 +1,4 @@
-//! Where a guest's console goes: a file or nowhere, by a line that a fault can damage.
+//! The guest's console: a serial line, which a fault can damage, to a file or to nowhere.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -6,9 +6,9 @@ use std::io::{self, Write};
 
 use crate::faults::deed::Noise;
 
-/// Most bytes that go into the file: a guest that writes and writes shall not fill its neighbours' disk.
+/// Most bytes that go into the file, so that a guest cannot fill the disk.
 const MOST: u64 = 16 << 20;
-/// What the file ends with if there were more.
+/// The end of the file if there were more.
 const CUT: &[u8] = b"\n[architect: the guest wrote more than 16 MiB; the rest is not here]\n";
 
 /// The line's far end.
@@ -17,7 +17,7 @@ pub(in crate::experiment) struct Console {
     /// Bytes that have arrived.
     arrived: u64,
     hash: blake3::Hasher,
-    /// What happens to the next bytes, one after the other.
+    /// The damage to come, in order.
     noise: VecDeque<Noise>,
 }
 
@@ -26,12 +26,12 @@ impl Console {
         Self { file, arrived: 0, hash: blake3::Hasher::new(), noise: VecDeque::new() }
     }
 
-    /// The line damages what comes next. What came before must have been handed over.
+    /// Damages the next bytes on the line. Flush the bytes before them first.
     pub(in crate::experiment) fn damage(&mut self, noise: Noise) {
         self.noise.push_back(noise);
     }
 
-    /// Of all that has arrived.
+    /// The hash of all bytes that have arrived.
     pub(in crate::experiment) fn hash(&self) -> [u8; 32] {
         *self.hash.finalize().as_bytes()
     }
@@ -46,7 +46,7 @@ impl Console {
         if before <= MOST && self.arrived > MOST { file.write_all(CUT) } else { Ok(()) }
     }
 
-    /// What arrives of one byte.
+    /// The bytes that arrive when this byte is sent.
     fn pass(&mut self, byte: u8) -> ([u8; 2], usize) {
         let (bytes, over) = match self.noise.front_mut() {
             None => (([byte; 2], 1), false),

@@ -1,5 +1,4 @@
-//! Traps in the guest's code while it runs: planted, met, stepped over ([`crate::faults::code`] says how and
-//! why).
+//! The traps in the guest's code: planted, lifted, stepped over ([`crate::faults::code`] says how and why).
 
 use abi::GuestVirt;
 use introspect::x86::memory::PhysicalMemory;
@@ -12,11 +11,11 @@ use crate::faults::code::{TRAP, Trap, Traps};
 #[derive(Default)]
 pub(in crate::experiment) struct Trapping {
     traps: Traps,
-    /// What stands in memory in place of each, if it is planted.
+    /// The code that each planted trap replaces.
     own: Vec<Option<[u8; 2]>>,
-    /// What stood where a step ends.
+    /// The code that the trap at the end of a step replaces.
     handler: Option<[u8; 2]>,
-    /// The trap whose instruction is being carried out.
+    /// The trap that is being stepped over.
     stepping: Option<usize>,
 }
 
@@ -25,7 +24,7 @@ impl Trapping {
         Self { own: vec![None; traps.all.len()], traps, ..Self::default() }
     }
 
-    /// Plants all of them. The kernel is there, and stands at its first doorbell.
+    /// Plants all of them, at the guest's first doorbell: the kernel is loaded by then.
     pub(in crate::experiment) fn plant(&mut self, machine: &Machine<Console>) {
         for at in 0..self.own.len() {
             self.plant_one(machine, at);
@@ -84,7 +83,7 @@ impl Trapping {
     }
 }
 
-/// Puts two bytes of code in place of others, and gives these.
+/// Replaces two bytes of code, and returns the old ones.
 fn exchange(machine: &Machine<Console>, at: GuestVirt, code: [u8; 2]) -> Option<[u8; 2]> {
     let (memory, phys) = (machine.memory(), Trap::phys(at));
     let mut before = [0; 2];

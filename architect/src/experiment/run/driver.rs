@@ -36,7 +36,7 @@ pub(super) struct Run<'a> {
     pub(super) ended: u64,
     /// What the run is about, in a line, from the first post-mortem.
     pub(super) cause: Option<String>,
-    /// Where the kernel was when it could not go on.
+    /// Where the kernel was each time it could not continue.
     pub(super) crashes: Vec<Value>,
     /// Peculiarities that the guest found, as bits.
     pub(super) quirks: u32,
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         let mut guest = self.begin()?;
         let ending = loop {
             let event = guest.machine.step()?;
-            if let Some(ending) = self.handle(&mut guest, event)? {
+            if let Some(ending) = self.handle(&mut guest, &event)? {
                 break ending;
             }
         };
@@ -100,8 +100,8 @@ impl<'a> Run<'a> {
         Ok(ending)
     }
 
-    fn handle(&mut self, guest: &mut Incarnation, event: Event) -> Result<Option<IncarnationEnd>, Error> {
-        match event {
+    fn handle(&mut self, guest: &mut Incarnation, event: &Event) -> Result<Option<IncarnationEnd>, Error> {
+        match *event {
             Event::Doorbell { reason, page } => self.doorbell(guest, reason, page),
             Event::Reset => Ok(Some(IncarnationEnd::Reset(ResetCause::Guest))),
             Event::TripleFault | Event::Crash(_) => {
@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The kernel cannot go on: keeps where it was.
+    /// The kernel cannot continue: records where it was.
     fn crashed(&mut self, guest: &mut Incarnation, cause: &str) -> Result<(), Error> {
         let registers = guest.machine.registers()?;
         let mut report = self.watchers.events.places().report(guest.machine.memory(), &registers);

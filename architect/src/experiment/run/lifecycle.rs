@@ -1,4 +1,4 @@
-//! How an incarnation begins, how it is judged, and what is kept of it when it ends.
+//! How an incarnation starts, how it is judged, and what is recorded when it ends.
 
 use abi::Pid;
 use abi::trace::Kind;
@@ -85,7 +85,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether the new incarnation is healthy: it lives, it pets its watchdog, and nothing was found.
+    /// Whether the new incarnation is healthy: processes are alive, its watchdog is petted, and nothing was
+    /// found.
     pub(super) fn judge(&mut self, guest: &Incarnation) -> bool {
         let Some(observer) = &guest.observer else { return false };
         let info = &observer.guest().info;

@@ -1,4 +1,4 @@
-//! [`Watchers`]: one place where every record goes to everything that wants it.
+//! [`Watchers`]: the one place from which every record is passed on.
 
 use abi::process::Descriptor;
 use abi::trace::{Kind, Record};
@@ -36,7 +36,7 @@ pub(in crate::experiment) struct Watchers<'a> {
     pub(in crate::experiment) injector: Injector,
     /// The run in a few numbers, where others are compared with it.
     pub(in crate::experiment) account: Option<Account>,
-    /// What is never read, where that is wanted.
+    /// The state that is never read, where the run is watched for that.
     pub(in crate::experiment) unread: Option<Unread>,
     /// What was written since the last audit; kept for its allocation.
     pub(super) changed: Changed,

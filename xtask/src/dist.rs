@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: the artefact that users install.
 //!
 //! The command is linked statically against musl, optimised as a whole and stripped; the guest's image and the scenarios
-//! are inside. docs/decisions/0028 says what that costs and brings beside the everyday build.
+//! are inside. docs/decisions/0029 says what that costs and brings beside the everyday build.
 
 use std::fs;
 use std::path::{Path, PathBuf};

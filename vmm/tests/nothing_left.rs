@@ -3,11 +3,14 @@
 
 use std::fs;
 
-use vmm::host::kvm::Kvm;
+use vmm::machine::Machine;
 use vmm::machine::tiny;
-use vmm::machine::{Machine, Model};
 use vmm::probe;
 use vmm::wall::{Wall, WallConfig};
+
+use common::Host;
+
+mod common;
 
 fn count(folder: &str) -> usize {
     fs::read_dir(folder).unwrap().count()
@@ -29,8 +32,7 @@ fn nothing_is_left_behind() {
     }
     assert_eq!((count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings()), before);
 
-    let kvm = Kvm::open().expect("a host that can run guests");
-    let model = Model::of(&kvm).unwrap();
+    let Host { kvm, model } = Host::new();
     let config = tiny::config("probe", &probe::PROBE, 16).unwrap();
     for _ in 0..20 {
         let mut machine = Machine::new(&kvm, &model, &config, Vec::new()).unwrap();

@@ -149,10 +149,7 @@ fn a_program_with_line_tables_gives_file_and_line() {
     assert!(line.file.ends_with("tests/introspect/symbols.rs"), "{line:?}");
     // The compiler may take the function's head or its only line for the first instruction.
     let source = include_str!("symbols.rs").lines().nth(line.line as usize - 1).unwrap();
-    assert!(
-        ["fn landmark(", "number ^ 1"].iter().any(|part| source.contains(part)),
-        "{source}"
-    );
+    assert!(["fn landmark(", "number ^ 1"].iter().any(|part| source.contains(part)), "{source}");
 }
 
 proptest! {

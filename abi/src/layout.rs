@@ -22,6 +22,15 @@ pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 /// Where the kernel image starts in guest-physical memory.
 pub const KERNEL_PHYS: u64 = 0x10_0000;
 
+/// The boot module inside the kernel image. Programs run where their text lies in it, so its frames are part of what a
+/// run's events name. `kernel.ld` places it here whatever the size of the kernel's text in front of it.
+pub const MODULE_PHYS: u64 = 0x12_0000;
+/// The tables that the host reads: the last part of the image.
+pub const PUBLISHED_PHYS: u64 = 0x17_6000;
+/// One past the image's last byte, and the first frame that the kernel manages. Every frame number of a run counts from
+/// here, so a kernel that outgrows its window is refused by the linker instead of moving it.
+pub const KERNEL_PHYS_END: u64 = 0x18_7000;
+
 /// Program text and read-only data.
 pub const USER_TEXT: u64 = 0x40_0000;
 /// Program data, zeroed at start.
@@ -96,6 +105,10 @@ const _: () = {
     assert!(USER_TEXT >> 21 == (USER_STACK_TOP - 1) >> 21);
     assert!(USER_WINDOWS >> 21 == (USER_HEAP - 1) >> 21);
     assert!(KERNEL_PHYS.is_multiple_of(PAGE_SIZE) && DIRECT_MAP + MAX_MEMORY < KERNEL_BASE);
+    assert!(MODULE_PHYS.is_multiple_of(PAGE_SIZE) && PUBLISHED_PHYS.is_multiple_of(PAGE_SIZE));
+    assert!(KERNEL_PHYS < MODULE_PHYS && MODULE_PHYS < PUBLISHED_PHYS && PUBLISHED_PHYS < KERNEL_PHYS_END);
+    // The image has one page table.
+    assert!(KERNEL_PHYS_END.is_multiple_of(PAGE_SIZE) && KERNEL_PHYS_END <= 1 << 21);
     // Ports: ranges in rising order, none overlapping.
     assert!(PORT_I8042_DATA < PORT_I8042 && PORT_I8042 < PORT_TRAP && PORT_TRAP < PORT_EXIT);
     assert!(PORT_EXIT + 4 <= PORT_DOORBELL && PORT_DOORBELL + 4 <= PORT_FILL && PORT_FILL + 4 <= PORT_SERIAL);

@@ -5,6 +5,8 @@
 
 use core::arch::global_asm;
 
+use abi::layout;
+
 global_asm!(
     // The note that makes a loader use the PVH protocol: XEN_ELFNOTE_PHYS32_ENTRY.
     r#"
@@ -37,8 +39,8 @@ boot_pdpt_image:
     // The image, at first with all rights; `start` gives each section its own.
     .globl boot_pd_image
 boot_pd_image:
-    .quad 0x000083, 0x200083, 0x400083, 0x600083
-    .fill 508, 8, 0
+    .quad 0x000083
+    .fill 511, 8, 0
     // The direct map: 1 GiB in pages of 2 MiB, writable, not executable.
 boot_pd_direct:
     .set page, 0
@@ -101,4 +103,19 @@ boot_high:
     stack = sym super::entry::KERNEL_STACK,
     stack_size = const super::entry::KERNEL_STACK_SIZE,
     start = sym super::start::start,
+);
+
+// The addresses of `abi` as absolute symbols, for the linker script.
+global_asm!(
+    ".globl ABI_KERNEL_PHYS, ABI_KERNEL_BASE, ABI_MODULE_PHYS, ABI_PUBLISHED_PHYS, ABI_KERNEL_PHYS_END",
+    ".set ABI_KERNEL_PHYS, {kernel}",
+    ".set ABI_KERNEL_BASE, {base}",
+    ".set ABI_MODULE_PHYS, {module}",
+    ".set ABI_PUBLISHED_PHYS, {published}",
+    ".set ABI_KERNEL_PHYS_END, {end}",
+    kernel = const layout::KERNEL_PHYS,
+    base = const layout::KERNEL_BASE,
+    module = const layout::MODULE_PHYS,
+    published = const layout::PUBLISHED_PHYS,
+    end = const layout::KERNEL_PHYS_END,
 );

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::GuestPhys;
 use abi::info::Doorbell;
-use abi::layout::{DIRECT_MAP, KERNEL_BASE, MAX_MEMORY, PORT_DOORBELL};
+use abi::layout::{DIRECT_MAP, KERNEL_BASE, KERNEL_PHYS_END, MAX_MEMORY, MODULE_PHYS, PORT_DOORBELL};
 use abi::process::Context;
 
 use super::serial::Line;
@@ -75,7 +75,7 @@ pub(super) fn dump(frame: &Context) {
 fn backtrace(mut frame: u64) {
     let inside = |at: u64| {
         at.is_multiple_of(8)
-            && ((KERNEL_BASE..KERNEL_BASE + (8 << 20)).contains(&at)
+            && ((KERNEL_BASE + MODULE_PHYS..KERNEL_BASE + KERNEL_PHYS_END).contains(&at)
                 || (DIRECT_MAP..DIRECT_MAP + MAX_MEMORY).contains(&at))
     };
     let mut line = Line::new();

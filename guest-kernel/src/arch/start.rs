@@ -8,7 +8,7 @@ use core::fmt::Write;
 use abi::flow::{Flow, Gate};
 use abi::frame::FrameEntry;
 use abi::info::{Doorbell, INFO_MAGIC, Info, VERSION};
-use abi::layout::{DIRECT_MAP, KERNEL_BASE, MAX_MEMORY, PAGE_SIZE, PORT_DOORBELL};
+use abi::layout::{DIRECT_MAP, KERNEL_BASE, KERNEL_PHYS_END, MAX_MEMORY, PAGE_SIZE, PORT_DOORBELL};
 use abi::loan::Loan;
 use abi::process::PROCESS_SLOTS;
 use abi::service::{SERVICE_NONE, SERVICE_SLOTS, Service};
@@ -29,8 +29,6 @@ use crate::space::{NO_EXECUTE, PRESENT, WRITE};
 
 const START_MAGIC: u32 = 0x336e_c578;
 const MEMORY_RAM: u32 = 1;
-/// Page tables for the image: 8 MiB.
-const IMAGE_TABLES: usize = 4;
 
 /// `hvm_start_info`.
 #[derive(Clone, Copy, FromBytes)]
@@ -68,13 +66,11 @@ struct MemoryEntry {
     reserved: u32,
 }
 
-/// The info block's page: the guest's part, then (at `FROM_HOST`) the host's.
+/// The tables that the host reads, in one place, which `kernel.ld` fixes.
 #[repr(C, align(4096))]
-struct InfoPage(UnsafeCell<[u8; 4096]>);
-
-/// The tables that the host reads, in one place.
-#[repr(C, align(4096))]
-struct Shared {
+struct Published {
+    /// The info block's page: the guest's part, then (at `FROM_HOST`) the host's.
+    info: UnsafeCell<[u8; 4096]>,
     ring: UnsafeCell<[Record; TRACE_SLOTS]>,
     loans: UnsafeCell<[Loan; LOAN_SLOTS]>,
     processes: UnsafeCell<[u32; PROCESS_SLOTS]>,
@@ -83,18 +79,18 @@ struct Shared {
     services: UnsafeCell<[Service; SERVICE_SLOTS]>,
 }
 
+/// The page table of the image, which is smaller than 2 MiB.
 #[repr(C, align(4096))]
-struct ImageTables(UnsafeCell<[[u64; 512]; IMAGE_TABLES]>);
+struct ImageTable(UnsafeCell<[u64; 512]>);
 
 // SAFETY: one CPU; `start` takes the only references, once.
-unsafe impl Sync for InfoPage {}
+unsafe impl Sync for Published {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for ImageTables {}
+unsafe impl Sync for ImageTable {}
 
-static INFO: InfoPage = InfoPage(UnsafeCell::new([0; 4096]));
-static SHARED: Shared = Shared {
+#[unsafe(link_section = ".published")]
+static PUBLISHED: Published = Published {
+    info: UnsafeCell::new([0; 4096]),
     ring: UnsafeCell::new(
         [Record { tick: 0, kind: 0, reserved: 0, pid: Pid::NONE, a: 0, b: 0, c: 0 }; TRACE_SLOTS],
     ),
@@ -133,7 +129,7 @@ static SHARED: Shared = Shared {
         }; SERVICE_SLOTS],
     ),
 };
-static IMAGE_TABLES_PAGES: ImageTables = ImageTables(UnsafeCell::new([[0; 512]; IMAGE_TABLES]));
+static IMAGE_TABLE: ImageTable = ImageTable(UnsafeCell::new([0; 512]));
 
 /// The boot module that is part of the image; a module from the loader takes its place.
 #[repr(C, align(4096))]
@@ -149,17 +145,16 @@ unsafe extern "C" {
     static __text_start: u8;
     static __rodata_start: u8;
     static __data_start: u8;
-    static __kernel_end: u8;
 }
 
 /// The info block, for handlers that trust nothing else: only to be read as plain numbers.
 pub(super) fn info() -> *mut Info {
-    INFO.0.get().cast()
+    PUBLISHED.info.get().cast()
 }
 
 /// The trace ring, for the NMI handler.
 pub(super) fn ring() -> *mut Record {
-    SHARED.ring.get().cast()
+    PUBLISHED.ring.get().cast()
 }
 
 fn physical<T: ?Sized>(at: *const T) -> GuestPhys {
@@ -198,36 +193,35 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
     let tables = unsafe {
         Tables {
             info: &mut *info(),
-            processes: &mut *SHARED.processes.get(),
-            loans: &mut *SHARED.loans.get(),
-            ring: &mut *SHARED.ring.get(),
-            flows: &mut *SHARED.flows.get(),
-            gates: &mut *SHARED.gates.get(),
-            services: &mut *SHARED.services.get(),
+            processes: &mut *PUBLISHED.processes.get(),
+            loans: &mut *PUBLISHED.loans.get(),
+            ring: &mut *PUBLISHED.ring.get(),
+            flows: &mut *PUBLISHED.flows.get(),
+            gates: &mut *PUBLISHED.gates.get(),
+            services: &mut *PUBLISHED.services.get(),
         }
     };
     // SAFETY: the info page lives for ever and only the host writes its second part.
-    let host = unsafe { HostSide::new(INFO.0.get().cast()) };
+    let host = unsafe { HostSide::new(PUBLISHED.info.get().cast()) };
     let memory = memory_end(&start);
     let frames = memory / PAGE_SIZE;
     let mut machine = Machine { frames, host };
 
-    let end = physical(&raw const __kernel_end);
     let table_bytes = frames * size_of::<FrameEntry>() as u64;
-    let first = Frame(end.0.div_ceil(PAGE_SIZE));
+    let first = GuestPhys(KERNEL_PHYS_END).frame();
     let after = Frame(first.0 + table_bytes.div_ceil(PAGE_SIZE));
     *tables.info = Info {
         magic: INFO_MAGIC,
         version: VERSION,
         // The boot section is linked at its physical address.
         kernel_root: GuestPhys((&raw const boot_pml4) as u64),
-        process_table: physical(SHARED.processes.get()),
+        process_table: physical(PUBLISHED.processes.get()),
         frame_table: first.base(),
-        loan_table: physical(SHARED.loans.get()),
-        trace_ring: physical(SHARED.ring.get()),
-        flow_table: physical(SHARED.flows.get()),
-        gate_table: physical(SHARED.gates.get()),
-        service_table: physical(SHARED.services.get()),
+        loan_table: physical(PUBLISHED.loans.get()),
+        trace_ring: physical(PUBLISHED.ring.get()),
+        flow_table: physical(PUBLISHED.flows.get()),
+        gate_table: physical(PUBLISHED.gates.get()),
+        service_table: physical(PUBLISHED.services.get()),
         process_slots: PROCESS_SLOTS as u32,
         frames: frames as u32,
         loan_slots: LOAN_SLOTS as u32,
@@ -352,27 +346,24 @@ fn protect_image() {
     let text = physical(&raw const __text_start).0;
     let rodata = physical(&raw const __rodata_start).0;
     let data = physical(&raw const __data_start).0;
-    let end = physical(&raw const __kernel_end).0;
     let guard = physical(entry::KERNEL_STACK.bottom()).0;
     // SAFETY: the tables are static and used by nobody yet; the boot tables are only changed here, through the direct
     // map. Text stays mapped where it is and executable, data writable, so that this code goes on.
     unsafe {
-        let image = &mut *IMAGE_TABLES_PAGES.0.get();
+        let image = &mut *IMAGE_TABLE.0.get();
         let mut at = text;
-        while at < end {
+        while at < KERNEL_PHYS_END {
             let rights = match at {
                 _ if at == guard => 0,
                 _ if at < rodata => PRESENT,
                 _ if at < data => PRESENT | NO_EXECUTE,
                 _ => PRESENT | WRITE | NO_EXECUTE,
             };
-            image[(at >> 21) as usize][(at >> 12 & 511) as usize] = at | rights;
+            image[(at >> 12) as usize] = at | rights;
             at += PAGE_SIZE;
         }
         let directory = (DIRECT_MAP + (&raw const boot_pd_image) as u64) as *mut u64;
-        for (index, table) in image.iter().enumerate() {
-            directory.add(index).write(physical(table).0 | PRESENT | WRITE);
-        }
+        directory.write(physical(image).0 | PRESENT | WRITE);
         let root = (DIRECT_MAP + (&raw const boot_pml4) as u64) as *mut u64;
         root.write(0);
     }

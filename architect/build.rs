@@ -21,7 +21,7 @@ const PROFILE: &str = "guest";
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    for path in ["guest-kernel", "abi", "Cargo.lock"] {
+    for path in ["guest-kernel", "guest-user", "abi", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let guest = Guest { root, target_dir: out.join("guest") };
@@ -31,13 +31,13 @@ fn main() {
     for program in &programs {
         arguments.extend(["--bin", program]);
     }
-    guest.cargo(&arguments, None);
+    guest.cargo("guest-user", &arguments, None);
     let module = out.join("matrix.module");
     let names = programs.clone();
     let programs: Vec<_> = programs.iter().map(|name| (name.as_str(), guest.binary(name))).collect();
     fs::write(&module, pack(&programs)).expect("OUT_DIR can be written");
 
-    guest.cargo(&["--features", "kernel", "--bin", "matrix"], Some(&module));
+    guest.cargo("guest-kernel", &["--features", "kernel", "--bin", "matrix"], Some(&module));
     let image = out.join("matrix.elf");
     fs::copy(guest.binary("matrix"), &image).expect("the image was built");
     println!("cargo::rustc-env=BENCH_FLOOR={}", floor(&out).display());
@@ -57,7 +57,7 @@ struct Guest {
 impl Guest {
     /// The programs, in the order of the boot module: by name. Each is a file, or a folder with a `main.rs`.
     fn programs(&self) -> Vec<String> {
-        let folder = self.root.join("guest-kernel/src/programs");
+        let folder = self.root.join("guest-user/src/bin");
         let files = fs::read_dir(folder).expect("the folder of the programs is there");
         let paths = files.map(|file| file.expect("the folder can be read").path());
         let mut names: Vec<String> = paths
@@ -74,7 +74,7 @@ impl Guest {
         self.target_dir.join(TARGET).join(PROFILE).join(name)
     }
 
-    fn cargo(&self, arguments: &[&str], module: Option<&Path>) {
+    fn cargo(&self, package: &str, arguments: &[&str], module: Option<&Path>) {
         // The kernel runs in the top 2 GiB, the programs in the lowest: both are what this code model is made for.
         let flags = ["-Crelocation-model=static", "-Ccode-model=kernel", "-Cforce-frame-pointers=yes"];
         let mut flags = flags.map(str::to_owned).to_vec();
@@ -105,7 +105,7 @@ impl Guest {
             "--quiet",
             "--locked",
             "--package",
-            "guest-kernel",
+            package,
             "--target",
             TARGET,
         ]);

@@ -231,17 +231,14 @@ impl Keys {
 
 /// Uids from here on are people's; below are those of the system.
 pub const FIRST_PERSON: u32 = 1000;
+/// Ports below this one are for root.
+pub const FIRST_OPEN_PORT: u64 = 1024;
 /// Most bytes in a datagram.
 pub const DATAGRAM_BYTES: u64 = 240;
 /// Set in the sequence number of a datagram whose checksum is wrong.
 pub const DAMAGED: u64 = 1 << 63;
 /// The signal that ends a process which does not handle it.
 pub const SIGNAL_END: u64 = 15;
-/// The first number of the system calls of ABI version 1 (see `guest-kernel/src/shims.rs`).
-pub const VERSION_1: u64 = 0x1000;
-/// The first number of those of ABI version 2.
-pub const VERSION_2: u64 = 0x2000;
-
 /// An entry in the grant log: the log is a ring of [`GRANT_SLOTS`] in one frame, and entry n of all is at
 /// `n % GRANT_SLOTS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

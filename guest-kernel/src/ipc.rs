@@ -5,7 +5,7 @@
 
 use abi::Pid;
 use abi::process::State;
-use abi::syscall::Error;
+use abi::syscall::{Error, FIRST_OPEN_PORT};
 use abi::trace::Kind;
 
 use crate::flows;
@@ -17,8 +17,6 @@ use crate::queue::Queue;
 
 /// Ports that can be bound at once.
 pub const PORTS: usize = 64;
-/// Ports below this one are for root.
-pub const PRIVILEGED: u64 = 1024;
 
 /// A bound port.
 #[derive(Clone, Copy)]
@@ -85,7 +83,7 @@ impl<H: Hardware> Kernel<H> {
         if number == 0 {
             return Err(Error::Invalid);
         }
-        if number < PRIVILEGED && uid != 0 {
+        if number < FIRST_OPEN_PORT && uid != 0 {
             return Err(Error::Denied);
         }
         if self.ports.find(number).is_some() {

@@ -65,30 +65,20 @@ impl<H: Hardware> Kernel<H> {
     }
 }
 
-#[cfg(feature = "kernel")]
-pub(crate) use process::run;
-
-#[cfg(feature = "kernel")]
-mod process {
+/// The process. Its one argument is its own pid.
+#[cfg(target_os = "none")]
+pub(crate) extern "C" fn run(_me: u64) -> ! {
+    use crate::own_calls::{bind, grant, receive, reply_receive};
     use abi::syscall::PORT_KEYS;
 
-    use super::entitled;
-    use crate::user::System;
-
-    /// The process. Its one argument is its own pid.
-    pub(crate) extern "C" fn run(_me: u64) -> ! {
-        let system = System(crate::arch::user::kernel_call);
-        system.bind(PORT_KEYS).expect("nobody binds ports before the kernel's own processes");
-        let mut message = system.receive(PORT_KEYS).expect("the port is bound");
-        loop {
-            let wanted = message.words[0] as u32;
-            let granted = wanted & entitled(message.uid);
-            // The sender waits for this reply: it can only be missing if it was killed meanwhile. Without memory for
-            // the log nothing is granted.
-            let granted = system.grant(message.sender, wanted, granted).map_or(0, |()| granted);
-            message = system
-                .reply_receive(message.sender, [u64::from(granted), 0], PORT_KEYS)
-                .expect("the port stays bound");
-        }
+    bind(PORT_KEYS).expect("nobody binds ports before the kernel's own processes");
+    let mut message = receive(PORT_KEYS).expect("the port is bound");
+    loop {
+        let wanted = message.words[0] as u32;
+        let granted = wanted & entitled(message.uid);
+        // The sender waits for this reply: it can only be missing if it was killed meanwhile. Without memory for the log
+        // nothing is granted.
+        let granted = grant(message.sender, wanted, granted).map_or(0, |()| granted);
+        message = reply_receive(message.sender, u64::from(granted), PORT_KEYS).expect("the port stays bound");
     }
 }

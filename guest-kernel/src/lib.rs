@@ -1,4 +1,4 @@
-//! The Matrix: a small message-passing kernel for x86-64, and the programs that live in it.
+//! The Matrix: a small message-passing kernel for x86-64, whose programs are in the crate `guest-user`.
 //!
 //! One CPU, one kernel stack, no interrupts inside the kernel: every entry saves its registers straight into the
 //! descriptor of the process that made it, runs to completion, and resumes a process. Everything that decides is in
@@ -15,7 +15,7 @@
 //! | [`pager`], [`space`] | frames, quarantine, page tables |
 //! | [`process`] | birth, death, reaping |
 //! | [`keys`] | the privilege subsystem, a kernel process, and the grant log (the Keymaster) |
-//! | [`agents`], [`agency`] | intrusion detection: the kernel half, and how the daemons judge (the Agents) |
+//! | [`agents`] | intrusion detection: the kernel half (the Agents) |
 //! | [`services`] | the service table, the host's commands |
 //! | [`signals`], [`phones`] | a process's handler; a piece of its code in kernel context |
 //! | [`shims`] | system calls of versions 1 and 2 (vampires, ghosts) |
@@ -28,13 +28,11 @@
 #[cfg(test)]
 extern crate std;
 
-pub mod agency;
 pub mod agents;
 #[cfg(target_os = "none")]
 pub mod arch;
 pub mod broken;
 pub mod buffers;
-pub mod directory;
 pub mod faults;
 pub mod flows;
 pub mod gateway;
@@ -45,9 +43,9 @@ pub mod keys;
 pub mod loans;
 pub mod module;
 pub mod network;
-#[cfg(target_os = "none")]
-pub mod nursing;
 pub mod oracle;
+#[cfg(target_os = "none")]
+mod own_calls;
 pub mod pager;
 pub mod params;
 pub mod phones;
@@ -62,5 +60,3 @@ pub mod syscalls;
 #[cfg(test)]
 mod testing;
 pub mod timers;
-#[cfg(target_os = "none")]
-pub mod user;

@@ -1,6 +1,6 @@
 //! Compatibility shims: system calls of older versions. (In the story: vampires, version 1, and ghosts, version 2.)
 //!
-//! Old programs make the calls that their version had, numbered from [`VERSION_1`] and [`VERSION_2`] on, and never
+//! Old programs make the calls that their version had, numbered in [`abi::compat`], and never
 //! notice that the kernel has changed. The registers are used as by the present calls.
 //!
 //! The design's defect: the shims were ported, not rewritten. They do what the kernel of their version did, straight to
@@ -8,10 +8,11 @@
 //! is left who could say what an old program relies on. Each layering violation stands at its place below; used as it
 //! was meant, and with memory to spare, none of them does harm.
 
+use abi::compat::{V1_BRK, V1_EXIT, V1_NICE, V1_SLEEP, V2_EXIT, V2_POST_WORD, V2_STAT, V2_YIELD};
 use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
 use abi::process::State;
-use abi::syscall::{Error, VERSION_1, VERSION_2};
+use abi::syscall::Error;
 use abi::trace::Kind;
 use abi::{GuestVirt, Pid};
 
@@ -21,24 +22,6 @@ use crate::pager::Source;
 use crate::scheduler::PRIORITIES;
 use crate::space::{DATA, PRESENT, USER, WRITE};
 use crate::syscalls::EXIT_STATUS;
-
-/// Version 1, `(status)`: ends the caller.
-pub const V1_EXIT: u64 = VERSION_1;
-/// Version 1, `(ticks)`: sleeps.
-pub const V1_SLEEP: u64 = VERSION_1 + 1;
-/// Version 1, `(address)` to `(address)`: moves the end of the heap up to `address`, rounded up to a page; gives where it
-/// was. 0 only asks.
-pub const V1_BRK: u64 = VERSION_1 + 2;
-/// Version 1, `(steps)`: makes the caller so much less urgent.
-pub const V1_NICE: u64 = VERSION_1 + 3;
-/// Version 2, `(status)`: ends the caller.
-pub const V2_EXIT: u64 = VERSION_2;
-/// Version 2, `()`: lets others run.
-pub const V2_YIELD: u64 = VERSION_2 + 1;
-/// Version 2, `(pid, word)`: gives a word to a process that waits for a message. No reply is awaited.
-pub const V2_POST_WORD: u64 = VERSION_2 + 2;
-/// Version 2, `(pid)` to `(state, kernel entries, uid)`: how a process is.
-pub const V2_STAT: u64 = VERSION_2 + 3;
 
 impl<H: Hardware> Kernel<H> {
     /// A system call whose number is none of this version's.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::machine::Access;
 use super::matrix::{BARE, Matrix, PLAIN, PROGRAMS};
-use crate::shims::{V1_EXIT, V1_NICE, V2_EXIT, V2_STAT};
+use abi::compat::{V1_EXIT, V1_NICE, V2_EXIT, V2_STAT};
 
 /// Ports that are bound from the beginning.
 const PORTS: core::ops::Range<u64> = 2000..2002;

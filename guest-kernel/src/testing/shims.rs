@@ -9,7 +9,7 @@ use abi::trace::Kind;
 use proptest::prelude::*;
 
 use super::matrix::{FRAMES, Matrix, PLAIN, TIMELESS};
-use crate::shims::{V1_BRK, V1_EXIT, V1_NICE, V1_SLEEP, V2_EXIT, V2_POST_WORD, V2_STAT, V2_YIELD};
+use abi::compat::{V1_BRK, V1_EXIT, V1_NICE, V1_SLEEP, V2_EXIT, V2_POST_WORD, V2_STAT, V2_YIELD};
 
 /// An old program, which runs, and another.
 fn two() -> (Matrix, Pid, Pid) {

@@ -1,0 +1,13 @@
+//! A nursery of those who misbehave: keeps a given number of violators alive.
+#![no_std]
+#![no_main]
+
+use abi::syscall::Load;
+use guest_user::nursing;
+
+guest_user::program!(run);
+
+/// `argument` is the program to start.
+fn run(argument: u64, seed: u64, _me: u64) -> ! {
+    nursing::keep(argument, Load::Violators, seed)
+}

@@ -1,0 +1,13 @@
+//! The nursery: keeps a given number of people alive, clients as a rule.
+#![no_std]
+#![no_main]
+
+use abi::syscall::Load;
+use guest_user::nursing;
+
+guest_user::program!(run);
+
+/// `argument` is the program to start.
+fn run(argument: u64, seed: u64, _me: u64) -> ! {
+    nursing::keep(argument, Load::People, seed)
+}

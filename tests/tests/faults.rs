@@ -203,7 +203,7 @@ fn a_moment_that_never_comes_leaves_no_trace() {
     let golden = Scenario::new("", &[]).run();
     let waits = [
         ["symbol = \"Kernel::tick\", nth = 100000", "", "nmi = true"],
-        ["symbol = \"Kernel::open_loan\", nth = 100000", "", "nmi = true"],
+        ["symbol = \"Memory::open_loan\", nth = 100000", "", "nmi = true"],
         ["event = \"panic\"", "", "nmi = true"],
         ["beat = \"the-one\"", "", "nmi = true"],
         ["tick = 100000", TABLE, "flip = 1"],
@@ -246,7 +246,7 @@ fn unknown_processes_and_places_are_refused_before_the_guest_runs() {
             "when.symbol",
             "no function",
         ),
-        (["line = \"kernel.rs:1\"", "", "nmi = true"], "when.line", "no instruction"),
+        (["line = \"clock.rs:1\"", "", "nmi = true"], "when.line", "no instruction"),
     ] {
         let scenario = Scenario::new("", &[fault]);
         let outcome = run(architect().arg("run").arg(&scenario.path));

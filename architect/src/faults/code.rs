@@ -152,7 +152,7 @@ fn places(code: &Code, symbols: &Symbols<'_>) -> Result<Vec<GuestVirt>, (String,
 }
 
 /// Whether a readable name ends in the last part of `name` and has its other parts before that, in their order: both
-/// `Kernel::open_loan` and `loans::open_loan` are `kernel::loans::<impl kernel::Kernel<H>>::open_loan`.
+/// `Memory::open_loan` and `loans::open_loan` are `kernel::mem::loans::<impl kernel::mem::Memory<H>>::open_loan`.
 fn is_called(readable: &str, name: &str) -> bool {
     let mut words = readable
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -212,7 +212,7 @@ mod tests {
             ("symbol = \"no_such_function\"", "inlined"),
             ("symbol = \"Kernel::tic\"", "inlined"),
             ("symbol = \"fmt\"", "write more of the path"),
-            ("line = \"kernel.rs:1\"", "no instruction"),
+            ("line = \"clock.rs:1\"", "no instruction"),
             ("line = \"no-such.rs:7\"", "no instruction"),
             ("code = \"0xffffffffffff0000\"", "no function"),
         ] {
@@ -226,7 +226,7 @@ mod tests {
         let tick = traps("symbol = \"Kernel::tick\"").unwrap().all[0].at;
         let symbols = Symbols::parse(MATRIX).unwrap();
         let line = symbols.line(tick).unwrap();
-        let found = traps(&format!("line = \"kernel.rs:{}\"", line.line)).unwrap();
+        let found = traps(&format!("line = \"clock.rs:{}\"", line.line)).unwrap();
         assert!(found.all.iter().any(|trap| trap.at == tick), "{found:?}");
         assert!(found.all.iter().all(|trap| symbols.line(trap.at).is_some()));
     }

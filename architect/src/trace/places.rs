@@ -88,7 +88,7 @@ mod tests {
     fn the_image_names_its_functions_and_lines_and_no_folder_of_the_build() {
         let places = Places::of(MATRIX, KERNEL_BASE);
         let tick = places.at(address("::tick") + 1).expect("it has a name");
-        assert!(tick.contains("tick+0x1 (guest-kernel/src/kernel.rs:"), "{tick}");
+        assert!(tick.contains("tick+0x1 (guest-kernel/src/kernel/clock.rs:"), "{tick}");
         let symbols = Symbols::parse(MATRIX).unwrap();
         for symbol in symbols.iter().filter(|symbol| symbol.code) {
             let Some(line) = symbols.line(symbol.address) else { continue };

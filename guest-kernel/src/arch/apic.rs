@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use abi::layout::{DIRECT_MAP, KERNEL_BASE};
 
 use super::port;
-use crate::space::{NO_EXECUTE, PRESENT, WRITE};
+use crate::mem::space::{NO_EXECUTE, PRESENT, WRITE};
 
 /// The vector of interrupts that were gone when they were to be delivered; they are not acknowledged.
 pub(super) const VECTOR_SPURIOUS: u64 = 255;

@@ -300,11 +300,12 @@ extern "C" fn enter() {
 /// A fault in ring 0: of a process that has an address space of its own and runs there, on the phone for one, or the kernel's own, which is the end. Comes back with the fault in the
 /// place of a fault of ring 3, for [`enter`] to judge.
 extern "C" fn fault_in_ring_0(frame: &Context) {
-    let of_a_process = OUTSIDE.load(Ordering::Relaxed) && machine::with_kernel(GuestKernel::runs_a_program);
+    let of_a_process =
+        OUTSIDE.load(Ordering::Relaxed) && machine::with_kernel(|kernel| kernel.runs_a_program());
     if !of_a_process {
         panic::fault_in_kernel(frame);
     }
-    machine::with_kernel(|kernel| *machine::current_context(kernel) = *frame);
+    machine::with_kernel(|kernel| *kernel.current_context() = *frame);
 }
 
 /// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively

@@ -10,7 +10,7 @@ use abi::process::{Context, Descriptor};
 use abi::{Frame, GuestVirt};
 
 use super::{apic, entry, port, serial, tables};
-use crate::hardware::{Hardware, Page};
+use crate::base::hardware::{Hardware, Page};
 use crate::kernel::Kernel;
 
 /// A stack of `N` bytes, aligned for any use.
@@ -57,12 +57,6 @@ pub(super) fn with_kernel<R>(f: impl FnOnce(&mut GuestKernel) -> R) -> R {
     // SAFETY: `install` has run before any process; entries come from processes only (a fault inside the kernel goes
     // to the panic path, the NMI handler does not come here), so no other reference is live.
     f(unsafe { (*KERNEL.0.get()).assume_init_mut() })
-}
-
-/// The saved registers of the running process.
-pub(super) fn current_context(kernel: &mut GuestKernel) -> &mut Context {
-    let slot = kernel.current;
-    &mut kernel.process(slot).d.context
 }
 
 /// The part of the info page that the host writes.

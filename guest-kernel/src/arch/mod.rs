@@ -7,7 +7,7 @@
 //! | `tables` | GDT, TSS, IDT |
 //! | `entry` | from a process into the kernel and back |
 //! | `gate` | how a kernel process makes a system call |
-//! | `machine` | the [`Hardware`](crate::hardware::Hardware) of the guest |
+//! | `machine` | the [`Hardware`](crate::base::hardware::Hardware) of the guest |
 //! | `start` | from the loader's start info to a running kernel |
 //! | `nmi` | the handler that trusts nothing |
 //! | `panic` | the readable end |

@@ -14,7 +14,7 @@ use abi::trace::{Kind, Record};
 use super::serial::Line;
 use super::start;
 use super::{panic, port};
-use crate::kernel::TRACE_SLOTS;
+use crate::base::TRACE_SLOTS;
 
 pub(super) extern "C" fn nmi(frame: &Context) {
     // SAFETY: the info block is static plain data; a torn read would only make a wrong number.

@@ -19,13 +19,16 @@ use zerocopy::FromBytes;
 use super::machine::{HostSide, Machine};
 use super::serial::Line;
 use super::{apic, entry, machine, port, serial, tables};
-use crate::hardware::Hardware;
-use crate::kernel::{FLOW_SLOTS, GATE_SLOTS, Kernel, LOAN_SLOTS, TRACE_SLOTS, Tables};
-use crate::module::Module;
-use crate::pager::Pager;
-use crate::params::{Clock, Params, number};
-use crate::process::Birth;
-use crate::space::{NO_EXECUTE, PRESENT, WRITE};
+use crate::base::TRACE_SLOTS;
+use crate::base::hardware::Hardware;
+use crate::base::module::Module;
+use crate::base::params::{Clock, Params, number};
+use crate::ipc::{FLOW_SLOTS, GATE_SLOTS};
+use crate::kernel::{Kernel, Tables, processes};
+use crate::mem::LOAN_SLOTS;
+use crate::mem::pager::Pager;
+use crate::mem::space::{NO_EXECUTE, PRESENT, WRITE};
+use crate::proc::lives::Birth;
 
 const START_MAGIC: u32 = 0x336e_c578;
 const MEMORY_RAM: u32 = 1;
@@ -255,7 +258,7 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
     let root = tables.info.kernel_root.frame();
     machine::install(Kernel::new(machine, tables, pager, module, params, root));
     machine::with_kernel(|kernel| {
-        kernel.phone_end = entry::phone_end_address();
+        kernel.set_phone_end(entry::phone_end_address());
         populate(kernel);
         kernel.schedule();
     });
@@ -267,19 +270,19 @@ fn populate(kernel: &mut machine::GuestKernel) {
     let _ = writeln!(
         Line::new(),
         "matrix: up, {} frames, seed {}, pager {}",
-        kernel.info.frames,
-        kernel.params.seed,
-        if kernel.params.fix_pager { "careful" } else { "fast" }
+        kernel.info().frames,
+        kernel.params().seed,
+        if kernel.params().fix_pager { "careful" } else { "fast" }
     );
     kernel
-        .spawn_kernel(b"oracle", crate::oracle::run as *const () as u64, 0)
+        .spawn_kernel(b"oracle", processes::oracle::run as *const () as u64, 0)
         .expect("no memory for a kernel process");
     kernel
-        .spawn_kernel(b"keys", crate::keys::run as *const () as u64, 1)
+        .spawn_kernel(b"keys", processes::keymaster::run as *const () as u64, 1)
         .expect("no memory for a kernel process");
-    let params = kernel.params.clone();
+    let params = kernel.params().clone();
     for start in params.start() {
-        let Some(program) = kernel.module.find(start.program) else {
+        let Some(program) = kernel.module().find(start.program) else {
             let name = core::str::from_utf8(start.program).unwrap_or("?");
             let _ = writeln!(Line::new(), "matrix: the boot module has no program `{name}`");
             continue;
@@ -287,7 +290,7 @@ fn populate(kernel: &mut machine::GuestKernel) {
         for instance in 0..start.count {
             let argument = match number(start.argument) {
                 Some(number) => number + instance,
-                None => kernel.module.find(start.argument).map_or(0, |index| index as u64),
+                None => kernel.module().find(start.argument).map_or(0, |index| index as u64),
             };
             let birth = Birth {
                 program,

@@ -11,8 +11,8 @@ use abi::trace::Kind;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::matrix::{BARE, LARGE, Matrix, PLAIN, TIMELESS};
-use crate::hardware::Hardware;
-use crate::process::Birth;
+use crate::base::hardware::Hardware;
+use crate::proc::lives::Birth;
 
 const PORT: u64 = 2000;
 
@@ -39,7 +39,7 @@ fn enlist(m: &mut Matrix, pid: Pid, class: Class) {
 fn page(m: &mut Matrix, agent: Pid) -> &mut AgentPage {
     let frame = m.frame(agent, USER_STATE).expect("it has one");
     assert_eq!(m.kind(frame), (FrameKind::Shared, agent));
-    let (page, _) = AgentPage::mut_from_prefix(m.kernel.hw.page(frame).as_mut_bytes()).expect("it fits");
+    let (page, _) = AgentPage::mut_from_prefix(m.kernel.hw().page(frame).as_mut_bytes()).expect("it fits");
     page
 }
 
@@ -69,7 +69,7 @@ fn an_agent_needs_the_key_a_class_and_a_free_post() {
     for class in [3, u64::MAX] {
         m.refused(first, Call::Attach, &[class], Error::Invalid);
     }
-    assert!(!m.kernel.agents.attached);
+    assert!(!m.kernel.is_tapped());
     enlist(&mut m, first, Class::Ports);
     m.refused(first, Call::Attach, &[Class::Memory as u64], Error::Invalid);
     let attached = m.last(Kind::Attached);
@@ -195,9 +195,9 @@ fn nobody_looks_once_the_agent_is_gone_and_its_page_goes_with_it() {
     m.schedule();
     let unowned = m.unowned();
     enlist(&mut m, agent, Class::Ports);
-    assert!(m.kernel.agents.attached && m.unowned() < unowned);
+    assert!(m.kernel.is_tapped() && m.unowned() < unowned);
     m.act(agent, Call::Exit, &[]);
-    assert!(!m.kernel.agents.attached);
+    assert!(!m.kernel.is_tapped());
     m.refused(user, Call::Call, &[PORT], Error::NotFound);
     assert_eq!(m.counters().taps, 0);
 }
@@ -267,7 +267,7 @@ fn who_is_doomed_and_ends_by_itself_is_ended_once() {
     m.act(root, Call::Sleep, &[2]);
     m.process(child).d.ring = 0;
     m.process(child).d.doomed = 1;
-    m.kernel.timer.doomed = true;
+    m.kernel.timer_mut().doom_pending();
     m.act(child, Call::Exit, &[0]);
     // The idle kernel has come to the tick at which its parent wakes, and to the doomed on the way.
     assert_eq!((m.running(), m.state(child)), (root, Some(State::Zombie)));
@@ -340,7 +340,7 @@ fn a_service_that_is_started_again_finds_its_page_as_it_was() {
     m.command(abi::info::COMMAND_RESTART, 0);
     m.tick();
     m.schedule();
-    let again = m.kernel.services[0].pid;
+    let again = m.kernel.services()[0].pid;
     assert!(again != agent && m.running() == again);
     enlist(&mut m, again, Class::Ports);
     assert_eq!(m.frame(again, USER_STATE), before);
@@ -373,7 +373,7 @@ fn a_service_that_will_not_run_again_gives_its_page_back() {
             m.act(agent, Call::Exit, &[0]);
         }
         let state = if tagged { SERVICE_BARRED } else { SERVICE_DONE };
-        assert_eq!((m.kernel.services[0].state, m.kernel.services[0].warm), (state, 0));
+        assert_eq!((m.kernel.services()[0].state, m.kernel.services()[0].warm), (state, 0));
         assert_eq!((m.kind(warm), m.unowned()), ((FrameKind::Free, Pid::NONE), unowned));
         let freed = m.traced(Kind::Freed);
         let freed = freed.iter().filter(|record| record.b == warm.0).map(|record| record.pid);

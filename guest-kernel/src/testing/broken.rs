@@ -31,7 +31,7 @@ fn interrupts(m: &mut Matrix, oracle: Pid, entries: u32) -> Vec<(u64, u32)> {
     for entry in 1..=entries {
         m.call(Call::Query as u64, &[]);
         if m.running() == oracle {
-            woken.push((m.kernel.info.tick, entry));
+            woken.push((m.kernel.info().tick, entry));
             m.act(oracle, Call::Acknowledge, &[]);
         }
     }
@@ -60,12 +60,12 @@ fn an_idle_processor_is_woken_by_it_and_finds_nothing_to_do() {
     m.call(Call::Query as u64, &[]);
     m.command(COMMAND_RAISE_INTERRUPT, 1);
     interrupts(&mut m, oracle, 3);
-    let (tick, acknowledged) = (m.kernel.info.tick, m.counters().acknowledged);
+    let (tick, acknowledged) = (m.kernel.info().tick, m.counters().acknowledged);
     m.act(user, Call::Sleep, &[5]);
-    assert_eq!((m.running(), m.kernel.info.tick), (oracle, tick));
+    assert_eq!((m.running(), m.kernel.info().tick), (oracle, tick));
     m.act(oracle, Call::Acknowledge, &[]);
     assert_eq!(m.counters().acknowledged, acknowledged + 1);
-    assert_eq!(m.kernel.info.tick, tick + 5, "then it sleeps as long as it wanted to");
+    assert_eq!(m.kernel.info().tick, tick + 5, "then it sleeps as long as it wanted to");
 }
 
 #[test]
@@ -81,19 +81,19 @@ fn memory_that_is_withheld_was_free_and_comes_back() {
     let mut m = Matrix::boot(200, TIMELESS);
     m.spawn(BARE, 1000, 7);
     m.schedule();
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     m.command(COMMAND_WITHHOLD, 10);
     m.tick();
-    assert_eq!(m.kernel.info.free_frames, free - 10);
+    assert_eq!(m.kernel.info().free_frames, free - 10);
     m.command(COMMAND_WITHHOLD, u32::MAX);
     m.tick();
-    assert_eq!((m.kernel.info.free_frames, m.counters().early_reuses), (0, 0));
+    assert_eq!((m.kernel.info().free_frames, m.counters().early_reuses), (0, 0));
     m.command(COMMAND_GIVE_BACK, 3);
     m.tick();
-    assert_eq!(m.kernel.info.free_frames, 3);
+    assert_eq!(m.kernel.info().free_frames, 3);
     m.command(COMMAND_GIVE_BACK, u32::MAX);
     m.tick();
-    assert_eq!(m.kernel.info.free_frames, free);
+    assert_eq!(m.kernel.info().free_frames, free);
     assert_eq!(m.traced(Kind::Given).len(), m.traced(Kind::Freed).len() + given_at_birth(&m));
 }
 
@@ -114,7 +114,7 @@ fn pair() -> (Matrix, Pid, Pid) {
 
 fn collect_all(m: &mut Matrix, server: Pid) -> Vec<u64> {
     m.turn_to(server);
-    let waiting = m.kernel.ports.bound[0].mail.count();
+    let waiting = m.kernel.ports().bound[0].mail.count();
     (0..waiting).map(|_| collect(m, server)).collect()
 }
 
@@ -129,7 +129,7 @@ fn datagrams_are_lost_and_their_sender_does_not_learn_of_it() {
         assert_eq!(m.status(client), 0);
     }
     assert_eq!(collect_all(&mut m, server), [2, 3]);
-    assert_eq!((m.traced(Kind::Datagram).len(), m.kernel.info.buffers_used), (4, 0));
+    assert_eq!((m.traced(Kind::Datagram).len(), m.kernel.info().buffers_used), (4, 0));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_datagram_that_is_late_arrives_behind_others_or_not_at_all_if_its_port_is_go
         m.turn_to(client);
         post(&mut m, client, 1);
         post(&mut m, client, 2);
-        assert_eq!(m.kernel.info.buffers_used, 2);
+        assert_eq!(m.kernel.info().buffers_used, 2);
         m.tick();
         m.tick();
         assert_eq!(collect_all(&mut m, server), [2]);
@@ -170,7 +170,7 @@ fn a_datagram_that_is_late_arrives_behind_others_or_not_at_all_if_its_port_is_go
         }
         m.tick();
         if closes {
-            assert_eq!(m.kernel.info.buffers_used, 0);
+            assert_eq!(m.kernel.info().buffers_used, 0);
         } else {
             assert_eq!(collect_all(&mut m, server), [1]);
         }

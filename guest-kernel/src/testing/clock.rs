@@ -8,7 +8,7 @@ use abi::syscall::Call;
 use abi::{GuestPhys, Pid};
 
 use super::matrix::{BARE, Matrix, TIMELESS};
-use crate::kernel::TRACE_SLOTS;
+use crate::base::TRACE_SLOTS;
 
 #[test]
 fn a_tick_passes_with_every_so_many_entries() {
@@ -17,7 +17,7 @@ fn a_tick_passes_with_every_so_many_entries() {
     m.schedule();
     for entry in 1..=20 {
         m.ok(pid, Call::Query, &[0]);
-        assert_eq!((m.kernel.info.entries, m.kernel.info.tick), (entry, entry / 4));
+        assert_eq!((m.kernel.info().entries, m.kernel.info().tick), (entry, entry / 4));
     }
 }
 
@@ -29,11 +29,11 @@ fn a_host_that_listens_is_told_of_each_tick_and_no_other_is() {
         let pid = m.spawn(BARE, 1000, 3);
         m.schedule();
         m.ok(pid, Call::Query, &[0]);
-        assert!(m.kernel.hw.doorbells.is_empty());
+        assert!(m.kernel.hw().doorbells.is_empty());
         m.ok(pid, Call::Query, &[0]);
         m.act(pid, Call::Sleep, &[30]);
         let rings = if listens { 2 } else { 0 };
-        assert_eq!(m.kernel.hw.doorbells, std::vec![Doorbell::Tick.value(GuestPhys(0)); rings]);
+        assert_eq!(m.kernel.hw().doorbells, std::vec![Doorbell::Tick.value(GuestPhys(0)); rings]);
     }
 }
 
@@ -44,11 +44,11 @@ fn idle_time_jumps_to_the_next_timer_and_no_further() {
     m.schedule();
     m.act(long, Call::Sleep, &[1000]);
     m.act(short, Call::Sleep, &[10]);
-    assert_eq!((m.running(), m.kernel.info.tick, m.status(short)), (short, 10, 0));
+    assert_eq!((m.running(), m.kernel.info().tick, m.status(short)), (short, 10, 0));
     m.act(short, Call::Sleep, &[10]);
-    assert_eq!((m.running(), m.kernel.info.tick), (short, 20));
+    assert_eq!((m.running(), m.kernel.info().tick), (short, 20));
     m.act(short, Call::Exit, &[]);
-    assert_eq!((m.running(), m.kernel.info.tick), (long, 1000));
+    assert_eq!((m.running(), m.kernel.info().tick), (long, 1000));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn sleepers_wake_in_the_order_of_their_ticks_and_equal_ones_in_turn() {
     }
     let mut woken = Vec::new();
     for _ in all {
-        woken.push((m.running(), m.kernel.info.tick));
+        woken.push((m.running(), m.kernel.info().tick));
         let pid = m.running();
         m.act(pid, Call::Sleep, &[1000]);
     }
@@ -77,7 +77,7 @@ fn a_sleep_of_no_time_is_one_of_a_tick() {
     m.ok(other, Call::Query, &[0]);
     assert_eq!(m.state(sleeper), Some(State::Sleeping));
     m.act(other, Call::Query, &[0]);
-    assert_eq!((m.running(), m.kernel.info.tick), (sleeper, 1));
+    assert_eq!((m.running(), m.kernel.info().tick), (sleeper, 1));
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn nobody_can_sleep_until_time_runs_over() {
     let pid = m.spawn(BARE, 1000, 3);
     m.schedule();
     m.act(pid, Call::Sleep, &[u64::MAX]);
-    assert_eq!(m.kernel.info.tick, u64::MAX);
+    assert_eq!(m.kernel.info().tick, u64::MAX);
     m.act(pid, Call::Sleep, &[1]);
     m.ok(pid, Call::Query, &[0]);
-    assert_eq!(m.kernel.info.tick, u64::MAX);
+    assert_eq!(m.kernel.info().tick, u64::MAX);
 }
 
 #[test]
@@ -113,9 +113,9 @@ fn a_full_trace_is_drained_before_anything_is_lost() {
         // Refused, and traced.
         m.call(u64::MAX, &[]);
         assert_eq!(m.running(), pid);
-        assert!(m.kernel.info.trace_head - m.kernel.hw.tail <= TRACE_SLOTS as u64, "records were lost");
+        assert!(m.kernel.info().trace_head - m.kernel.hw().tail <= TRACE_SLOTS as u64, "records were lost");
     }
-    assert_eq!(m.kernel.hw.doorbells, [Doorbell::TraceFull.value(GuestPhys(0)); 3]);
+    assert_eq!(m.kernel.hw().doorbells, [Doorbell::TraceFull.value(GuestPhys(0)); 3]);
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn without_a_host_the_trace_keeps_what_is_newest() {
     for number in 0..2 * TRACE_SLOTS as u64 {
         m.call(100 + number, &[]);
     }
-    let (head, ring) = (m.kernel.info.trace_head, &m.kernel.ring);
+    let (head, ring) = (m.kernel.info().trace_head, &m.kernel.ring());
     let refused = |back: u64| ring[(head - 1 - back) as usize % TRACE_SLOTS].a;
     assert!(
         (0..TRACE_SLOTS as u32).all(|back| refused(u64::from(back)) == 2 * TRACE_SLOTS as u32 + 99 - back)
     );
-    assert!(m.kernel.hw.doorbells.is_empty());
+    assert!(m.kernel.hw().doorbells.is_empty());
 }

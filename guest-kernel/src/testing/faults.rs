@@ -35,16 +35,16 @@ fn ends(m: &mut Matrix, [parent, child, neighbour]: [Pid; 3], vector: u64, addre
     m.turn_to(parent);
     assert_eq!(m.results(parent)[..2], [u64::from(child.0), 512 + vector]);
     assert_eq!(m.peek(neighbour, USER_DATA), Some(4711));
-    assert_eq!((m.kernel.info.alive, m.counters().crashes), (2, 1));
+    assert_eq!((m.kernel.info().alive, m.counters().crashes), (2, 1));
 }
 
 #[test]
 fn the_stack_grows_by_the_page_that_is_touched() {
     let (mut m, _, child, _) = child(PLAIN);
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     for (grown, page) in [14, 0, 7, 7].into_iter().enumerate() {
         assert_eq!(m.read(USER_STACK + page * PAGE_SIZE + 8), Some(0));
-        assert_eq!(m.kernel.info.free_frames, free - (grown as u32 + 1).min(3));
+        assert_eq!(m.kernel.info().free_frames, free - (grown as u32 + 1).min(3));
     }
     m.write(USER_STACK, 9).expect("the last page is its own");
     assert_eq!((m.running(), m.peek(child, USER_STACK)), (child, Some(9)));
@@ -65,12 +65,12 @@ fn the_heap_grows_by_whole_pages_that_are_zero() {
 #[test]
 fn a_heap_that_would_be_too_large_is_refused_whole() {
     let (mut m, _, child, _) = child(PLAIN);
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     let most = USER_HEAP_END - USER_HEAP;
     for bytes in [0, most + 1, u64::MAX] {
         m.refused(child, Call::Grow, &[bytes], Error::Invalid);
     }
-    assert_eq!(m.kernel.info.free_frames, free);
+    assert_eq!(m.kernel.info().free_frames, free);
     m.ok(child, Call::Grow, &[PAGE_SIZE]);
     m.refused(child, Call::Grow, &[most], Error::Invalid);
 }

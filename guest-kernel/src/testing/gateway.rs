@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use super::matrix::{BARE, LARGE, Matrix, TIMELESS};
 use super::network::{PORT, collect, post, talker};
-use crate::gateway::UserPtr;
-use crate::kernel::GATE_SLOTS;
+use crate::ipc::GATE_SLOTS;
+use crate::mem::copy::UserPtr;
 
 /// The owner of [`PORT`], who sleeps for 1000 ticks while its queue is full, and somebody who has filled it.
 fn full(line: &str) -> (Matrix, Pid, Pid) {
@@ -30,7 +30,7 @@ fn full(line: &str) -> (Matrix, Pid, Pid) {
 
 /// Who waits, in the order in which they will be served.
 fn waiting(m: &Matrix) -> Vec<Pid> {
-    m.kernel.gates.iter().map(|gate| gate.pid).take_while(|pid| *pid != Pid::NONE).collect()
+    m.kernel.gates().iter().map(|gate| gate.pid).take_while(|pid| *pid != Pid::NONE).collect()
 }
 
 /// A circle of processes each of which waits for the next, if there is one.
@@ -57,12 +57,12 @@ fn the_urgent_come_first_and_equals_in_turn_and_with_the_fix_the_oldest() {
         m.act(urgent, Call::Sleep, &[10]);
         post(&mut m, lesser, 100);
         post(&mut m, second, 101);
-        assert_eq!((m.running(), m.kernel.info.tick), (urgent, 10));
+        assert_eq!((m.running(), m.kernel.info().tick), (urgent, 10));
         post(&mut m, urgent, 102);
         let order = if fixed { [lesser, second, urgent] } else { [urgent, lesser, second] };
         assert_eq!(waiting(&m), order);
         assert_eq!(m.last(Kind::Gated).a, if fixed { 3 } else { 1 });
-        assert_eq!((m.running(), m.kernel.info.tick), (server, 1000));
+        assert_eq!((m.running(), m.kernel.info().tick), (server, 1000));
         collect(&mut m, server);
         assert_eq!((waiting(&m), m.state(order[0])), (order[1..].to_vec(), Some(State::Ready)));
         assert_eq!(m.process(order[0]).d.peer, Pid::NONE);
@@ -76,7 +76,7 @@ fn whoever_is_let_in_too_late_comes_back_to_its_place() {
     m.act(filler, Call::Sleep, &[1000]);
     post(&mut m, first, 100);
     post(&mut m, second, 101);
-    let gate = m.kernel.gates[0];
+    let gate = m.kernel.gates()[0];
     assert_eq!(m.running(), server);
     collect(&mut m, server);
     m.act(server, Call::Sleep, &[10]);
@@ -84,7 +84,7 @@ fn whoever_is_let_in_too_late_comes_back_to_its_place() {
     post(&mut m, filler, 8);
     m.act(filler, Call::Sleep, &[1000]);
     m.again(first);
-    assert_eq!((waiting(&m), m.kernel.gates[0]), (vec![first, second], gate));
+    assert_eq!((waiting(&m), m.kernel.gates()[0]), (vec![first, second], gate));
     assert_eq!(m.counters().gated, 2, "it is one transfer that waits");
 }
 
@@ -94,24 +94,24 @@ fn a_waiters_age_is_seen_through_all_its_attempts_and_each_stay_is_counted_once(
     let waiter = talker(&mut m, 1000, 4);
     m.act(filler, Call::Sleep, &[10_000]);
     post(&mut m, waiter, 100);
-    let (asked, waited) = (m.kernel.gates[0].since, m.process(waiter).d.waited);
+    let (asked, waited) = (m.kernel.gates()[0].since, m.process(waiter).d.waited);
     for attempt in 1..=3 {
         m.act(server, Call::Sleep, &[7]);
         assert_eq!((m.running(), m.process(waiter).d.since), (server, asked), "attempt {attempt}");
         // It is let in, and its place is taken before it comes.
         collect(&mut m, server);
-        let now = m.kernel.info.tick;
+        let now = m.kernel.info().tick;
         assert_eq!(m.process(waiter).d.since, now, "it waits for the CPU since now");
         m.write(USER_DATA, 5).expect("it has data");
         m.ok(server, Call::Post, &[PORT, USER_DATA, 16]);
         m.act(server, Call::Sleep, &[3]);
         m.again(waiter);
-        assert_eq!((waiting(&m), m.kernel.gates[0].since), (vec![waiter], asked));
+        assert_eq!((waiting(&m), m.kernel.gates()[0].since), (vec![waiter], asked));
         assert_eq!(m.process(waiter).d.since, asked, "attempt {attempt}");
         let gated = m.last(Kind::Gated);
         assert_eq!(gated.c, u64::from(gated.tick) - asked, "and the trace tells it, too");
     }
-    let now = m.kernel.info.tick;
+    let now = m.kernel.info().tick;
     collect(&mut m, server);
     assert_eq!(m.process(waiter).d.waited - waited, now - asked, "all that it has waited, once");
 }
@@ -123,7 +123,7 @@ fn what_a_signal_handler_sends_is_another_transfer() {
     m.act(filler, Call::Sleep, &[10_000]);
     m.ok(waiter, Call::Handle, &[USER_TEXT + 2, USER_DATA + 512, USER_TEXT]);
     post(&mut m, waiter, 100);
-    let (asked, number) = (m.kernel.gates[0].since, m.kernel.gates[0].sequence);
+    let (asked, number) = (m.kernel.gates()[0].since, m.kernel.gates()[0].sequence);
     m.act(server, Call::Sleep, &[5]);
     // Let in, and sent a signal before it can make its call again.
     collect(&mut m, server);
@@ -132,9 +132,9 @@ fn what_a_signal_handler_sends_is_another_transfer() {
     m.ok(server, Call::Post, &[PORT, USER_DATA, 16]);
     m.act(server, Call::Sleep, &[5]);
     assert_eq!(m.running(), waiter);
-    let start = m.kernel.info.tick;
+    let start = m.kernel.info().tick;
     m.act(waiter, Call::Post, &[PORT, USER_DATA, 16]);
-    let gate = m.kernel.gates[0];
+    let gate = m.kernel.gates()[0];
     assert!(gate.since == start && gate.sequence > number, "the handler's own: {gate:?}");
     m.turn_to(server);
     collect(&mut m, server);
@@ -142,7 +142,7 @@ fn what_a_signal_handler_sends_is_another_transfer() {
     m.again(waiter);
     m.act(waiter, Call::Return, &[]);
     m.again(waiter);
-    let gate = m.kernel.gates[0];
+    let gate = m.kernel.gates()[0];
     assert_eq!(
         (gate.pid, gate.since, gate.sequence),
         (waiter, asked, number),
@@ -183,20 +183,20 @@ fn a_sender_gives_up_in_time_however_often_it_was_let_in() {
     m.act(server, Call::Sleep, &[10]);
     m.act(client, Call::Post, &[PORT, USER_DATA, 16, 30]);
     assert_eq!(m.state(client), Some(State::Gated));
-    let asked = m.kernel.info.tick - 10;
+    let asked = m.kernel.info().tick - 10;
     collect(&mut m, server);
     // Its place is taken before it comes.
     m.write(USER_DATA, 5).expect("it has data");
     m.ok(server, Call::Post, &[PORT, USER_DATA, 16]);
     m.act(server, Call::Sleep, &[1000]);
     m.again(client);
-    assert_eq!((m.running(), m.kernel.info.tick), (client, asked + 30));
+    assert_eq!((m.running(), m.kernel.info().tick), (client, asked + 30));
     assert_eq!((m.error(client), m.counters().timeouts, waiting(&m)), (Some(Error::TimedOut), 1, vec![]));
     assert_eq!((m.last(Kind::Timeout).pid, m.last(Kind::Timeout).b), (client, u64::from(server.0)));
     assert_eq!(m.process(client).d.context.rip, USER_TEXT + 2, "it goes on behind its call");
     // Another transfer has another number.
     m.act(client, Call::Post, &[PORT, USER_DATA, 16]);
-    assert!(m.kernel.gates[0].sequence > 10 && m.kernel.gates[0].since == asked + 30);
+    assert!(m.kernel.gates()[0].sequence > 10 && m.kernel.gates()[0].since == asked + 30);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn the_death_of_the_port_lets_all_in_who_waited_for_it() {
         post(&mut m, pid, 1);
     }
     m.act(server, Call::Exit, &[0]);
-    assert_eq!((waiting(&m), m.kernel.info.buffers_used), (vec![], 0));
+    assert_eq!((waiting(&m), m.kernel.info().buffers_used), (vec![], 0));
     for pid in all {
         m.again(pid);
         assert_eq!((m.running(), m.error(pid)), (pid, Some(Error::NotFound)));
@@ -244,7 +244,7 @@ fn the_queue_is_bounded() {
         post(&mut m, *pid, 1);
         assert_eq!(m.state(*pid), Some(State::Gated));
     }
-    assert_eq!((m.running(), m.kernel.info.gate_waiting as usize), (filler, GATE_SLOTS));
+    assert_eq!((m.running(), m.kernel.info().gate_waiting as usize), (filler, GATE_SLOTS));
     m.refused(filler, Call::Post, &[PORT, USER_DATA, 16], Error::Exhausted);
     assert_eq!(waiting(&m), all);
 }
@@ -328,7 +328,7 @@ fn only_what_a_process_may_do_itself_is_done_for_it() {
     assert_eq!(m.kernel.copy_in(kernel.slot(), data, &mut words), Err(Error::BadAddress));
     let child = Pid(m
         .kernel
-        .spawn(crate::process::Birth { program: LARGE, parent: root, uid: 0, priority: 3, argument: 0 })
+        .spawn(crate::proc::lives::Birth { program: LARGE, parent: root, uid: 0, priority: 3, argument: 0 })
         .expect("there is memory")
         .0);
     m.kernel.end(child.slot(), 1);

@@ -15,7 +15,7 @@ fn hidden() -> (Matrix, Pid, Pid) {
     m.turn_to(hider);
     m.fill(hider, 2);
     m.turn_to(root);
-    m.kernel.processes[hider.slot()] = 0;
+    m.kernel.process_table_mut()[hider.slot()] = 0;
     (m, root, hider)
 }
 
@@ -58,5 +58,5 @@ fn it_ends_like_any_other_and_its_slot_is_used_again() {
 fn it_can_be_ended_for_its_memory() {
     let (mut m, root, hider) = hidden();
     assert!(m.kernel.out_of_memory(root.slot()), "there is one of the people");
-    assert_eq!(m.kernel.descriptors[hider.slot()], 0);
+    assert!(!m.kernel.is_taken(hider.slot()));
 }

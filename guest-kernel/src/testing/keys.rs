@@ -7,14 +7,14 @@ use abi::trace::Kind;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::matrix::{Matrix, PLAIN, TIMELESS};
-use crate::hardware::Hardware;
-use crate::keys::entitled;
+use crate::base::hardware::Hardware;
+use crate::security::keys::entitled;
 
 const ALL: u32 = Keys::WATCHDOG | Keys::PHONE | Keys::AGENT;
 
 fn log(m: &mut Matrix) -> [Grant; GRANT_SLOTS] {
-    let frame = m.kernel.info.grant_log.frame();
-    <[Grant; GRANT_SLOTS]>::read_from_bytes(m.kernel.hw.page(frame).as_bytes()).expect("it fills a frame")
+    let frame = m.kernel.info().grant_log.frame();
+    <[Grant; GRANT_SLOTS]>::read_from_bytes(m.kernel.hw().page(frame).as_bytes()).expect("it fills a frame")
 }
 
 /// The kernel process that grants, which runs, and somebody who wants.
@@ -36,7 +36,7 @@ fn root_may_have_every_key_the_system_phones_and_people_nothing() {
 #[test]
 fn what_is_granted_and_what_is_withheld_is_counted_and_logged() {
     let (mut m, keeper, user) = two();
-    assert_eq!(m.kernel.info.grant_log.0, 0);
+    assert_eq!(m.kernel.info().grant_log.0, 0);
     let pid = u64::from(user.0);
     m.ok(keeper, Call::Grant, &[pid, u64::from(ALL), u64::from(Keys::WATCHDOG | Keys::PHONE)]);
     m.ok(keeper, Call::Grant, &[pid, u64::from(Keys::AGENT), 0]);
@@ -53,7 +53,7 @@ fn what_is_granted_and_what_is_withheld_is_counted_and_logged() {
             (3, user, Keys::PHONE, Keys::PHONE)
         ]
     );
-    let frame = m.kernel.info.grant_log.frame();
+    let frame = m.kernel.info().grant_log.frame();
     assert_eq!(m.kind(frame), (FrameKind::Keys, keeper));
 }
 
@@ -77,5 +77,5 @@ fn nobody_but_the_kernel_grants_and_the_dead_get_nothing() {
     }
     m.act(keeper, Call::Sleep, &[10]);
     m.refused(user, Call::Grant, &[u64::from(user.0), 1, 1], Error::Denied);
-    assert_eq!((m.process(user).d.keys, m.kernel.info.grant_log.0), (0, 0));
+    assert_eq!((m.process(user).d.keys, m.kernel.info().grant_log.0), (0, 0));
 }

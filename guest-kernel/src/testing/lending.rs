@@ -103,7 +103,7 @@ fn hand_offs_leave_windows_standing_and_the_switch_takes_them_down() {
     for loans in 1..=3 {
         lend(&mut m, client, USER_DATA, PAGE_SIZE);
         reply(&mut m, server, client);
-        assert_eq!((m.kernel.info.pending_spaces, m.traced(Kind::Teardown).len()), (1, 0));
+        assert_eq!((m.kernel.info().pending_spaces, m.traced(Kind::Teardown).len()), (1, 0));
         let standing =
             (0..4).filter(|place| m.frame(server, WINDOW + place * LOAN_PAGES as u64 * PAGE_SIZE).is_some());
         assert_eq!(standing.count(), loans);
@@ -112,7 +112,7 @@ fn hand_offs_leave_windows_standing_and_the_switch_takes_them_down() {
     assert_eq!(m.traced(Kind::Teardown).len(), 0);
     m.act(server, Call::Yield, &[]);
     assert_eq!((m.running(), m.traced(Kind::Teardown).len()), (server, 3));
-    assert_eq!((m.kernel.info.pending_spaces, m.frame(server, WINDOW)), (0, None));
+    assert_eq!((m.kernel.info().pending_spaces, m.frame(server, WINDOW)), (0, None));
     assert_eq!(m.last(Kind::Epoch).pid, Pid::NONE);
 }
 
@@ -132,14 +132,14 @@ fn a_late_write_after_the_window_is_gone_reaches_a_spare_page() {
     lend(&mut m, client, USER_DATA, PAGE_SIZE);
     m.act(server, Call::Reply, &[u64::from(client.0)]);
     m.turn_to(server);
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     for (nth, window) in [WINDOW, WINDOW + 5 * PAGE_SIZE, WINDOW].into_iter().enumerate() {
         m.write(window, 66).expect("nobody is harmed");
         assert_eq!(m.traced(Kind::LateWrite).len(), (nth + 1).min(2));
     }
     assert_eq!(m.last(Kind::LateWrite).b, WINDOW + 5 * PAGE_SIZE);
     // It has one spare page for all that comes late, and keeps it.
-    assert_eq!(m.kernel.info.free_frames, free - 1);
+    assert_eq!(m.kernel.info().free_frames, free - 1);
     let spare = m.frame(server, WINDOW).expect("it is mapped");
     assert_eq!(m.kind(spare), (FrameKind::User, server));
     assert_eq!(m.peek(client, USER_DATA), Some(1));
@@ -166,7 +166,7 @@ fn idle_time_takes_all_windows_down() {
     lend(&mut m, client, USER_DATA, PAGE_SIZE);
     reply(&mut m, server, client);
     m.act(client, Call::Sleep, &[10]);
-    assert_eq!((m.running(), m.kernel.info.pending_spaces), (client, 0));
+    assert_eq!((m.running(), m.kernel.info().pending_spaces), (client, 0));
     assert_eq!((m.frame(server, WINDOW), m.state(server)), (None, Some(State::Receiving)));
 }
 
@@ -178,10 +178,10 @@ fn a_time_out_ends_the_loan_but_not_the_window() {
         m.act(server, Call::Query, &[]);
     }
     assert_eq!((m.running(), m.error(client)), (client, Some(Error::TimedOut)));
-    assert_eq!((m.kernel.info.pending_spaces, m.traced(Kind::LoanEnd).len()), (1, 1));
+    assert_eq!((m.kernel.info().pending_spaces, m.traced(Kind::LoanEnd).len()), (1, 1));
     assert_eq!(m.frame(server, WINDOW), m.frame(client, USER_DATA));
     m.turn_to(server);
-    assert_eq!((m.kernel.info.pending_spaces, m.frame(server, WINDOW)), (0, None));
+    assert_eq!((m.kernel.info().pending_spaces, m.frame(server, WINDOW)), (0, None));
 }
 
 #[test]
@@ -193,12 +193,12 @@ fn what_a_dead_lender_lent_waits_in_quarantine_for_the_switch() {
     // The switch has taken down nothing: the loan is not over.
     m.ok(root, Call::Kill, &[u64::from(client.0)]);
     assert_eq!(
-        (m.kind(lent), m.kernel.info.quarantined),
+        (m.kind(lent), m.kernel.info().quarantined),
         ((FrameKind::Quarantined, Pid::NONE), FRAMES[PLAIN] + 2)
     );
     assert_eq!(m.frame(server, WINDOW), Some(lent));
     m.turn_to(server);
-    assert_eq!((m.kind(lent), m.kernel.info.quarantined), ((FrameKind::Free, Pid::NONE), 0));
+    assert_eq!((m.kind(lent), m.kernel.info().quarantined), ((FrameKind::Free, Pid::NONE), 0));
     m.write(WINDOW, 66).expect("there is a spare page");
     assert_eq!(m.kind(lent).0, FrameKind::Free);
     m.refused(server, Call::Reply, &[u64::from(client.0)], Error::Dead);
@@ -221,7 +221,7 @@ fn a_dead_borrower_leaves_its_lenders_all_that_is_theirs() {
     assert_eq!((m.error(second), m.read(USER_DATA)), (Some(Error::Dead), Some(7)));
     m.turn_to(client);
     assert_eq!(m.read(USER_DATA), Some(1));
-    assert_eq!((m.kernel.info.pending_spaces, m.kernel.info.quarantined), (0, 0));
+    assert_eq!((m.kernel.info().pending_spaces, m.kernel.info().quarantined), (0, 0));
     // The second has been given the page that it lent.
     assert_eq!(m.unowned(), unowned + FRAMES[PLAIN] + 1 - 1);
 }

@@ -50,13 +50,13 @@ fn the_newborn_has_its_image_its_argument_and_a_seed_of_its_own() {
 fn all_frames_of_the_dead_are_free_again() {
     for (program, frames) in FRAMES.into_iter().enumerate() {
         let (mut m, parent) = parent();
-        let before = m.kernel.info.free_frames;
+        let before = m.kernel.info().free_frames;
         let child = m.ok(parent, Call::Spawn, &[program as u64, 1000, 3]);
-        assert_eq!(m.kernel.info.free_frames, before - frames - 1, "program {program}");
+        assert_eq!(m.kernel.info().free_frames, before - frames - 1, "program {program}");
         m.ok(parent, Call::Kill, &[child]);
-        assert_eq!(m.kernel.info.free_frames, before - 1, "only the descriptor waits");
+        assert_eq!(m.kernel.info().free_frames, before - 1, "only the descriptor waits");
         assert_eq!(m.ok(parent, Call::Wait, &[]), child);
-        assert_eq!(m.kernel.info.free_frames, before);
+        assert_eq!(m.kernel.info().free_frames, before);
     }
 }
 
@@ -66,7 +66,7 @@ fn a_parent_learns_who_died_and_of_what_whether_it_asks_before_or_after() {
     let (early, late) = (child(&mut m, parent), child(&mut m, parent));
     m.turn_to(early);
     m.act(early, Call::Exit, &[7]);
-    assert_eq!((m.state(early), m.kernel.info.alive), (Some(State::Zombie), 2));
+    assert_eq!((m.state(early), m.kernel.info().alive), (Some(State::Zombie), 2));
     m.turn_to(parent);
     assert_eq!(m.ok(parent, Call::Wait, &[]), u64::from(early.0));
     assert_eq!((m.results(parent)[1], m.state(early)), (7, None));
@@ -94,12 +94,12 @@ fn the_dead_are_reported_in_the_order_of_their_deaths() {
 fn a_wait_with_a_time_out_ends_in_time_and_its_timer_with_it() {
     let (mut m, parent) = parent();
     m.act(parent, Call::Wait, &[20]);
-    assert_eq!((m.error(parent), m.kernel.info.tick), (Some(Error::TimedOut), 20));
+    assert_eq!((m.error(parent), m.kernel.info().tick), (Some(Error::TimedOut), 20));
     let child = child(&mut m, parent);
     m.act(parent, Call::Wait, &[20]);
     m.act(child, Call::Exit, &[5]);
-    assert_eq!((m.running(), m.results(parent)[1], m.kernel.info.tick), (parent, 5, 20));
-    assert!(m.kernel.timers.list().is_empty());
+    assert_eq!((m.running(), m.results(parent)[1], m.kernel.info().tick), (parent, 5, 20));
+    assert!(m.kernel.running_timers().is_empty());
 }
 
 #[test]
@@ -138,12 +138,12 @@ fn a_birth_without_memory_leaves_nothing_behind() {
     for spare in 0..=FRAMES[LARGE] {
         let (mut m, parent) = parent();
         // What is left after the heap: one frame too few, or more.
-        let pages = m.kernel.info.free_frames - 1 - spare;
+        let pages = m.kernel.info().free_frames - 1 - spare;
         m.fill(parent, pages);
-        assert_eq!(m.kernel.info.free_frames, spare);
+        assert_eq!(m.kernel.info().free_frames, spare);
         for _ in 0..2 {
             m.refused(parent, Call::Spawn, &[LARGE as u64, 1000, 3], Error::Exhausted);
-            let left = (m.kernel.info.free_frames, m.kernel.info.alive, m.kernel.slots.limit());
+            let left = (m.kernel.info().free_frames, m.kernel.info().alive, m.kernel.slot_limit());
             assert_eq!(left, (spare, 1, parent.slot() + 2));
         }
         m.refused(parent, Call::Wait, &[], Error::NotFound);
@@ -160,9 +160,9 @@ fn every_slot_can_be_used_and_one_more_is_refused() {
         child(&mut m, parent);
     }
     m.watchful = true;
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     m.refused(parent, Call::Spawn, &[BARE as u64, 1000, 3], Error::Exhausted);
-    assert_eq!(m.kernel.info.free_frames, free);
+    assert_eq!(m.kernel.info().free_frames, free);
     m.ok(parent, Call::Kill, &[100]);
     m.ok(parent, Call::Wait, &[]);
     assert_eq!(child(&mut m, parent), Pid::new(100, 1));
@@ -171,7 +171,7 @@ fn every_slot_can_be_used_and_one_more_is_refused() {
 #[test]
 fn death_finds_everybody_wherever_they_wait() {
     let (mut m, root) = parent();
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     let all: [Pid; 5] = core::array::from_fn(|_| child(&mut m, root));
     let [server, awaiting, sending, sleeping, waiting] = all;
     m.server(server, 2000);
@@ -191,8 +191,8 @@ fn death_finds_everybody_wherever_they_wait() {
         m.ok(root, Call::Kill, &[u64::from(pid.0)]);
         assert_eq!(m.ok(root, Call::Wait, &[]), u64::from(pid.0));
     }
-    assert!(m.kernel.timers.list().is_empty());
-    assert_eq!((m.kernel.info.free_frames, m.kernel.info.alive), (free, 1));
+    assert!(m.kernel.running_timers().is_empty());
+    assert_eq!((m.kernel.info().free_frames, m.kernel.info().alive), (free, 1));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn who_kills_itself_is_dead() {
     let other = m.spawn(BARE, 1000, 3);
     m.act(root, Call::Kill, &[u64::from(root.0)]);
     assert_eq!((m.running(), m.state(root)), (other, None));
-    let descriptors = (0..m.kernel.info.frames)
+    let descriptors = (0..m.kernel.info().frames)
         .filter(|frame| m.kind(abi::Frame(u64::from(*frame))).0 == FrameKind::Descriptor);
     assert_eq!(descriptors.count(), 1);
 }
@@ -213,8 +213,8 @@ fn nobody_can_claim_an_end_that_only_the_kernel_gives() {
     m.schedule();
     let child = Pid(m.ok(parent, Call::Spawn, &[PLAIN as u64, 1000, 3]) as u32);
     m.turn_to(child);
-    m.act(child, Call::Exit, &[crate::process::TAGGED]);
+    m.act(child, Call::Exit, &[crate::proc::TAGGED]);
     m.turn_to(parent);
     m.ok(parent, Call::Wait, &[]);
-    assert_eq!(m.results(parent)[..2], [u64::from(child.0), crate::process::TAGGED & 0xff]);
+    assert_eq!(m.results(parent)[..2], [u64::from(child.0), crate::proc::TAGGED & 0xff]);
 }

@@ -9,9 +9,9 @@ use abi::info::{COMMAND_SLOTS, Command, Doorbell, HOST_LISTENS};
 use abi::layout::PAGE_SIZE;
 use abi::{Frame, GuestVirt};
 
-use crate::hardware::{Hardware, Page};
-use crate::kernel::TRACE_SLOTS;
-use crate::space::{NO_EXECUTE, PRESENT, USER, WRITE, frame_of};
+use crate::base::TRACE_SLOTS;
+use crate::base::hardware::{Hardware, Page};
+use crate::mem::space::{NO_EXECUTE, PRESENT, USER, WRITE, frame_of};
 
 /// Page-fault error code: the page is there.
 pub(super) const PROTECTION: u64 = 1;

@@ -19,13 +19,17 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::invariants;
 use super::machine::{Access, FROM_USER, FakeMachine};
-use crate::hardware::{Hardware, Page};
-use crate::kernel::{FLOW_SLOTS, GATE_SLOTS, Kernel, LOAN_SLOTS, TRACE_SLOTS, Tables};
-use crate::module::Module;
-use crate::pager::Pager;
-use crate::params::Params;
-use crate::process::{Birth, Process};
-use crate::space::{PRESENT, frame_of};
+use crate::base::TRACE_SLOTS;
+use crate::base::hardware::{Hardware, Page};
+use crate::base::module::Module;
+use crate::base::params::Params;
+use crate::base::process::Process;
+use crate::ipc::{FLOW_SLOTS, GATE_SLOTS};
+use crate::kernel::{Kernel, Tables};
+use crate::mem::LOAN_SLOTS;
+use crate::mem::pager::Pager;
+use crate::mem::space::{PRESENT, frame_of};
+use crate::proc::lives::Birth;
 
 /// The kernel's own root; frame 0 is nobody's.
 pub(super) const KERNEL_ROOT: Frame = Frame(1);
@@ -155,25 +159,25 @@ impl Matrix {
 
     /// What follows a kernel entry: the trace is read, everything is looked at, the program's next accesses are cached.
     fn settle(&mut self) {
-        let head = self.kernel.info.trace_head;
+        let head = self.kernel.info().trace_head;
         for at in self.taken.max(head.saturating_sub(TRACE_SLOTS as u64))..head {
-            self.events.push(self.kernel.ring[at as usize % TRACE_SLOTS]);
+            self.events.push(self.kernel.ring()[at as usize % TRACE_SLOTS]);
         }
         self.taken = head;
         if self.watchful {
             invariants::check(&mut self.kernel);
         }
-        self.kernel.hw.look_ahead();
+        self.kernel.hw().look_ahead();
     }
 
     /// Who runs.
     pub(super) fn running(&self) -> Pid {
-        self.kernel.info.current
+        self.kernel.info().current
     }
 
     /// The running program makes a system call, with `arguments` in RDI, RSI, RDX, R10, R8, R9.
     pub(super) fn call(&mut self, number: u64, arguments: &[u64]) {
-        let slot = self.kernel.current;
+        let slot = self.kernel.current();
         let context = &mut self.kernel.process(slot).d.context;
         let registers = [
             &mut context.rdi,
@@ -236,10 +240,10 @@ impl Matrix {
 
     /// The running program has an exception.
     pub(super) fn exception(&mut self, vector: u64, error: u64, address: u64) {
-        let slot = self.kernel.current;
+        let slot = self.kernel.current();
         let context = &mut self.kernel.process(slot).d.context;
         (context.vector, context.error) = (vector, error);
-        self.kernel.hw.fault_address = address;
+        self.kernel.hw().fault_address = address;
         self.kernel.enter();
         self.settle();
     }
@@ -247,13 +251,13 @@ impl Matrix {
     /// The running program reads a word; page faults go to the kernel. `None` if that was its end.
     pub(super) fn read(&mut self, at: u64) -> Option<u64> {
         let frame = self.touch(at, Access::Read)?;
-        Some(self.kernel.hw.frame(frame).0[(at % 4096 / 8) as usize])
+        Some(self.kernel.hw().frame(frame).0[(at % 4096 / 8) as usize])
     }
 
     /// The running program writes a word, likewise.
     pub(super) fn write(&mut self, at: u64, value: u64) -> Option<()> {
         let frame = self.touch(at, Access::Write)?;
-        self.kernel.hw.write_word(frame, at, value);
+        self.kernel.hw().write_word(frame, at, value);
         Some(())
     }
 
@@ -261,7 +265,7 @@ impl Matrix {
     pub(super) fn touch(&mut self, at: u64, access: Access) -> Option<Frame> {
         let me = self.running();
         for _ in 0..64 {
-            match self.kernel.hw.access(at, access) {
+            match self.kernel.hw().access(at, access) {
                 Ok(frame) => return Some(frame),
                 Err(error) => self.exception(14, error | FROM_USER, at),
             }
@@ -325,7 +329,7 @@ impl Matrix {
     pub(super) fn entry(&mut self, pid: Pid, at: u64) -> Option<u64> {
         let root = self.process(pid).root();
         let page = GuestVirt(at).page();
-        self.kernel.hw.space(root).pages.into_iter().find(|(each, _)| *each == page).map(|(_, entry)| entry)
+        self.kernel.hw().space(root).pages.into_iter().find(|(each, _)| *each == page).map(|(_, entry)| entry)
     }
 
     /// The frame that a process has at an address.
@@ -338,23 +342,23 @@ impl Matrix {
     #[track_caller]
     pub(super) fn peek(&mut self, pid: Pid, at: u64) -> Option<u64> {
         let frame = self.frame(pid, at)?;
-        Some(self.kernel.hw.frame(frame).0[(at % 4096 / 8) as usize])
+        Some(self.kernel.hw().frame(frame).0[(at % 4096 / 8) as usize])
     }
 
     /// What the frame table says of a frame.
     pub(super) fn kind(&self, frame: Frame) -> (FrameKind, Pid) {
-        let entry = self.kernel.pager.entry(frame).expect("there is such a frame");
+        let entry = self.kernel.pager().entry(frame).expect("there is such a frame");
         (FrameKind::from_raw(entry.kind).expect("a kind"), entry.owner)
     }
 
     /// Frames that nobody has, in quarantine or not.
     pub(super) fn unowned(&self) -> u32 {
-        self.kernel.info.free_frames + self.kernel.info.quarantined
+        self.kernel.info().free_frames + self.kernel.info().quarantined
     }
 
     /// The counters.
     pub(super) fn counters(&self) -> Counters {
-        self.kernel.info.counters
+        self.kernel.info().counters
     }
 
     /// All traced events of a kind.

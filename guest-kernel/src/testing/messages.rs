@@ -155,13 +155,13 @@ fn a_sender_that_nobody_receives_gives_up_in_time() {
     m.turn_to(owner);
     m.act(owner, Call::Bind, &[PORT + 1]);
     m.turn_to(client);
-    let called = m.kernel.info.tick;
+    let called = m.kernel.info().tick;
     m.act(client, Call::Call, &[PORT + 1, 7, 7, 0, 0, 10]);
     assert_eq!(m.state(client), Some(State::Sending));
     while m.state(client) == Some(State::Sending) {
         m.act(owner, Call::Query, &[]);
     }
-    assert_eq!((m.kernel.info.tick, m.error(client)), (called + 11, Some(Error::TimedOut)));
+    assert_eq!((m.kernel.info().tick, m.error(client)), (called + 11, Some(Error::TimedOut)));
     assert_eq!((m.counters().timeouts, m.last(Kind::Timeout).b), (1, u64::from(owner.0)));
     // Its message is gone: the owner waits for another.
     m.turn_to(owner);
@@ -194,7 +194,7 @@ fn a_reply_in_time_stops_the_timer() {
     // A call that fails at once leaves no timer either.
     m.refused(client, Call::Call, &[PORT, 0, 0, 1, 4096, 1], Error::Invalid);
     m.refused(client, Call::Call, &[PORT + 9, 0, 0, 0, 0, 1], Error::NotFound);
-    assert!(m.kernel.timers.list().is_empty());
+    assert!(m.kernel.running_timers().is_empty());
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn everybody_who_waits_for_a_dead_server_is_told() {
         m.refused(each, Call::Call, &[PORT], Error::NotFound);
         m.act(each, Call::Yield, &[]);
     }
-    assert!(m.kernel.timers.list().is_empty());
+    assert!(m.kernel.running_timers().is_empty());
     m.ok(queued[0], Call::Bind, &[PORT]);
 }
 
@@ -248,12 +248,12 @@ fn a_more_urgent_process_runs_as_soon_as_it_can() {
     // Nobody but root can run, and it does; the timer of the urgent one is far away in a timeless world.
     assert_eq!(m.running(), root);
     m.act(root, Call::Sleep, &[5]);
-    assert_eq!((m.running(), m.kernel.info.tick), (urgent, 1));
+    assert_eq!((m.running(), m.kernel.info().tick), (urgent, 1));
     // Woken by the death of the one it waits for, it runs before its killer goes on.
     m.act(urgent, Call::Call, &[PORT]);
     assert_eq!(m.running(), server);
     m.act(server, Call::Sleep, &[100]);
-    assert_eq!((m.running(), m.kernel.info.tick), (root, 5));
+    assert_eq!((m.running(), m.kernel.info().tick), (root, 5));
     m.act(root, Call::Kill, &[u64::from(server.0)]);
     assert_eq!((m.running(), m.error(urgent)), (urgent, Some(Error::Dead)));
     assert_eq!((m.state(root), m.status(root)), (Some(State::Ready), 0));

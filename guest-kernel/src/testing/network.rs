@@ -14,22 +14,22 @@ use abi::trace::Kind;
 
 use super::machine::FakeMachine;
 use super::matrix::{Matrix, PLAIN, TIMELESS};
-use crate::hardware::Hardware;
+use crate::base::hardware::Hardware;
+use crate::ipc::PORT_DATAGRAMS;
 use crate::kernel::Kernel;
-use crate::network::PORT_DATAGRAMS;
 
 pub(super) const PORT: u64 = 2000;
 const FULL: u64 = PORT_DATAGRAMS as u64;
 
 /// Whoever waits at the gateway is in its table, in order, and every buffer in use is in one port's queue.
 pub(super) fn check(kernel: &mut Kernel<FakeMachine>) {
-    let waiting = kernel.info.gate_waiting as usize;
-    let gates = *kernel.gates;
+    let waiting = kernel.info().gate_waiting as usize;
+    let gates = *kernel.gates();
     let mut gated = BTreeSet::new();
     let mut ranks = Vec::new();
     for gate in &gates[..waiting] {
         let slot = kernel.find(gate.pid).expect("the dead do not wait");
-        let fixed = kernel.params.fix_priorities;
+        let fixed = kernel.params().fix_priorities;
         let process = kernel.process(slot);
         assert_eq!(process.d.state, State::Gated as u8, "{} waits in the wrong place", gate.pid);
         assert_eq!((process.transfer.number, process.transfer.since), (gate.sequence, gate.since));
@@ -40,21 +40,22 @@ pub(super) fn check(kernel: &mut Kernel<FakeMachine>) {
     assert!(ranks.is_sorted(), "the queue is out of order");
     assert!(gates[waiting..].iter().all(|gate| *gate == Gate::default()));
     let mut buffers = BTreeSet::new();
-    let ports: Vec<_> = kernel.ports.bound.iter().map(|port| (port.number, port.owner, port.mail)).collect();
+    let ports: Vec<_> =
+        kernel.ports().bound.iter().map(|port| (port.number, port.owner, port.mail)).collect();
     for (number, _, mail) in &ports {
         assert!(*number != 0 || mail.count() == 0, "a closed port has datagrams");
         assert!(mail.count() <= PORT_DATAGRAMS);
-        for buffer in mail.members(&kernel.buffers) {
+        for buffer in mail.members(&kernel.buffers()) {
             assert!(buffers.insert(buffer), "a buffer is in two queues");
-            let (frame, _) = kernel.buffers.at(buffer);
-            let entry = kernel.pager.entry(frame).expect("there is such a frame");
+            let (frame, _) = kernel.buffers().at(buffer);
+            let entry = kernel.pager().entry(frame).expect("there is such a frame");
             assert_eq!((entry.kind, entry.owner), (FrameKind::Buffer as u8, Pid::NONE));
         }
     }
-    let late = usize::from(kernel.broken.late.is_some());
-    assert_eq!(kernel.buffers.used() as usize, buffers.len() + late, "buffers were lost");
-    assert_eq!(kernel.info.buffers_used, kernel.buffers.used());
-    for slot in (1..PROCESS_SLOTS).filter(|slot| kernel.processes[*slot] != 0).collect::<Vec<_>>() {
+    let late = usize::from(kernel.impairment().is_late());
+    assert_eq!(kernel.buffers().used() as usize, buffers.len() + late, "buffers were lost");
+    assert_eq!(kernel.info().buffers_used, kernel.buffers().used());
+    for slot in (1..PROCESS_SLOTS).filter(|slot| kernel.process_table()[*slot] != 0).collect::<Vec<_>>() {
         let process = kernel.process(slot);
         let (pid, state, place) = (process.d.pid, process.d.state, process.port as usize);
         assert_eq!(state == State::Gated as u8, gated.contains(&slot), "{pid} waits where nobody finds it");
@@ -144,11 +145,11 @@ fn a_port_gives_its_datagrams_in_the_order_in_which_they_were_sent_and_holds_eig
     let gated = m.last(Kind::Gated);
     assert_eq!((gated.pid, gated.a, gated.b, m.counters().gated), (client, 1, 16, 1));
     assert_eq!(
-        (m.kernel.gates[0].pid, m.kernel.gates[0].bytes, m.process(client).d.peer),
+        (m.kernel.gates()[0].pid, m.kernel.gates()[0].bytes, m.process(client).d.peer),
         (client, 16, server)
     );
     let mut seen = vec![collect(&mut m, server)];
-    assert_eq!((m.state(client), m.kernel.info.gate_waiting), (Some(State::Ready), 0));
+    assert_eq!((m.state(client), m.kernel.info().gate_waiting), (Some(State::Ready), 0));
     m.act(server, Call::Yield, &[]);
     m.again(client);
     assert_eq!((m.running(), m.status(client)), (client, 0));
@@ -167,9 +168,9 @@ fn a_damaged_datagram_is_delivered_and_said_to_be_damaged() {
         m.turn_to(client);
         post(&mut m, client, 7);
         post(&mut m, client, 8);
-        let buffer = m.kernel.ports.bound[0].mail.members(&m.kernel.buffers).next().expect("one waits");
-        let (frame, first) = m.kernel.buffers.at(buffer);
-        m.kernel.hw.page(frame).0[first + word] ^= damage;
+        let buffer = m.kernel.ports().bound[0].mail.members(&m.kernel.buffers()).next().expect("one waits");
+        let (frame, first) = m.kernel.buffers().at(buffer);
+        m.kernel.hw().page(frame).0[first + word] ^= damage;
         m.turn_to(server);
         let sequence = |m: &mut Matrix| {
             m.ok(server, Call::Collect, &[PORT, USER_DATA, 240]);
@@ -180,7 +181,7 @@ fn a_damaged_datagram_is_delivered_and_said_to_be_damaged() {
         assert_eq!((m.counters().damaged, m.last(Kind::Damaged).pid), (1, server));
         assert_eq!(m.last(Kind::Damaged).b, u64::from(client.0));
         assert_eq!(sequence(&mut m), 2, "the next is sound");
-        let flow = m.kernel.flows.iter().find(|flow| flow.from == client).expect("it is known");
+        let flow = m.kernel.flows().iter().find(|flow| flow.from == client).expect("it is known");
         assert_eq!((flow.messages, flow.damaged), (2, 1));
     }
 }
@@ -192,7 +193,7 @@ fn the_flow_table_knows_who_sent_what_to_whom() {
     m.act(client, Call::Call, &[PORT, 0, 0, USER_DATA, PAGE_SIZE]);
     m.act(server, Call::Reply, &[u64::from(client.0)]);
     post(&mut m, client, 1);
-    let known: Vec<Flow> = m.kernel.flows.iter().filter(|flow| flow.from != Pid::NONE).copied().collect();
+    let known: Vec<Flow> = m.kernel.flows().iter().filter(|flow| flow.from != Pid::NONE).copied().collect();
     let flow =
         Flow { from: client, to: server, port: PORT as u32, last: 0, messages: 2, damaged: 0, bytes: 4112 };
     assert_eq!(known, [flow]);
@@ -208,7 +209,7 @@ fn buffers_come_from_the_pager_and_go_back() {
     m.turn_to(client);
     m.write(USER_DATA, 0).expect("it has data");
     m.turn_to(server);
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     for port in 0..6 {
         m.ok(server, Call::Bind, &[PORT + port]);
     }
@@ -216,21 +217,21 @@ fn buffers_come_from_the_pager_and_go_back() {
     for number in 0..40 {
         m.ok(client, Call::Post, &[PORT + number / FULL, USER_DATA, 240]);
     }
-    assert_eq!((m.kernel.info.buffers_used, m.kernel.info.buffers_limit), (40, 40));
-    assert_eq!(free - m.kernel.info.free_frames, 3);
+    assert_eq!((m.kernel.info().buffers_used, m.kernel.info().buffers_limit), (40, 40));
+    assert_eq!(free - m.kernel.info().free_frames, 3);
     m.act(client, Call::Post, &[PORT + 5, USER_DATA, 0]);
     assert_eq!((m.running(), m.state(client)), (server, Some(State::Gated)));
     for number in 0..40 {
         m.ok(server, Call::Collect, &[PORT + number / FULL, USER_DATA, 240]);
     }
-    assert_eq!((m.kernel.info.buffers_used, free - m.kernel.info.free_frames), (0, 1));
+    assert_eq!((m.kernel.info().buffers_used, free - m.kernel.info().free_frames), (0, 1));
     // All that a port holds goes with its owner.
     m.act(server, Call::Yield, &[]);
     m.again(client);
-    assert_eq!(m.kernel.info.buffers_used, 1);
+    assert_eq!(m.kernel.info().buffers_used, 1);
     m.turn_to(server);
     m.act(server, Call::Exit, &[0]);
-    assert_eq!(m.kernel.info.buffers_used, 0);
+    assert_eq!(m.kernel.info().buffers_used, 0);
 }
 
 #[test]
@@ -261,7 +262,7 @@ fn what_makes_no_sense_is_refused_and_holds_no_buffer() {
     for (arguments, error) in posts {
         m.refused(client, Call::Post, &arguments, error);
     }
-    assert_eq!((m.kernel.info.buffers_used, m.counters().datagrams, m.counters().gated), (0, 0, 0));
+    assert_eq!((m.kernel.info().buffers_used, m.counters().datagrams, m.counters().gated), (0, 0, 0));
     // What a collector's memory is not fit for waits until it is.
     post(&mut m, client, 1);
     post(&mut m, client, 2);
@@ -287,12 +288,12 @@ fn nothing_that_came_in_time_is_no_reply_and_no_datagram_either() {
     ];
     for (call, arguments, state) in waits {
         m.turn_to(server);
-        let from = m.kernel.info.tick;
+        let from = m.kernel.info().tick;
         m.act(server, call, &arguments);
         while m.state(server) == Some(state) {
             m.act(client, Call::Query, &[]);
         }
-        assert_eq!((m.kernel.info.tick, m.error(server)), (from + 6, Some(Error::TimedOut)));
+        assert_eq!((m.kernel.info().tick, m.error(server)), (from + 6, Some(Error::TimedOut)));
     }
     // Nobody gave up on anybody.
     assert_eq!((m.counters().timeouts, m.traced(Kind::Timeout).len()), (0, 0));
@@ -301,17 +302,20 @@ fn nothing_that_came_in_time_is_no_reply_and_no_datagram_either() {
     m.act(server, Call::Receive, &[PORT, 50]);
     m.turn_to(client);
     m.act(client, Call::Call, &[PORT]);
-    assert!(m.kernel.timers.list().is_empty());
+    assert!(m.kernel.running_timers().is_empty());
     m.act(server, Call::Reply, &[u64::from(client.0), 0, 0, PORT, 5]);
     assert_eq!((m.running(), m.state(server)), (client, Some(State::Receiving)));
-    let from = m.kernel.info.tick;
+    let from = m.kernel.info().tick;
     m.act(client, Call::Sleep, &[100]);
-    assert_eq!((m.running(), m.error(server), m.kernel.info.tick), (server, Some(Error::TimedOut), from + 5));
+    assert_eq!(
+        (m.running(), m.error(server), m.kernel.info().tick),
+        (server, Some(Error::TimedOut), from + 5)
+    );
     m.act(server, Call::Collect, &[PORT, USER_DATA, 8, 500]);
     m.turn_to(client);
     post(&mut m, client, 4);
     m.turn_to(server);
-    assert_eq!((m.status(server), m.kernel.timers.list().is_empty()), (0, true));
+    assert_eq!((m.status(server), m.kernel.running_timers().is_empty()), (0, true));
 }
 
 #[test]
@@ -328,7 +332,7 @@ fn without_memory_a_datagram_is_refused_and_does_not_wait() {
     m.turn_to(client);
     m.write(USER_DATA, 0).expect("it has data");
     let mut page = m.ok(client, Call::Grow, &[1 << 21]);
-    while m.kernel.info.free_frames > 0 {
+    while m.kernel.info().free_frames > 0 {
         m.write(page, 0).expect("it has a heap");
         page += PAGE_SIZE;
     }

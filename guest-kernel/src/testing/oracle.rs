@@ -7,7 +7,7 @@ use abi::trace::Kind;
 use proptest::prelude::*;
 
 use super::matrix::{BARE, Matrix, PLAIN, TIMELESS};
-use crate::scheduler::UNKNOWN_BURST;
+use crate::sched::UNKNOWN_BURST;
 
 const PORT: u64 = 2000;
 
@@ -48,18 +48,18 @@ fn the_timers_interrupt_wakes_its_attendant_and_timers_expire_when_it_acknowledg
     let sleeper = m.spawn(BARE, 1000, 3);
     until(&mut m, oracle, sleeper);
     m.act(sleeper, Call::Sleep, &[3]);
-    let due = m.kernel.info.tick + 3;
+    let due = m.kernel.info().tick + 3;
     while m.state(sleeper) == Some(State::Sleeping) {
-        let before = (m.kernel.info.tick, m.counters().acknowledged);
+        let before = (m.kernel.info().tick, m.counters().acknowledged);
         if m.running() == oracle {
             m.act(oracle, Call::Acknowledge, &[]);
-            assert_eq!((m.kernel.info.tick, m.counters().acknowledged), (before.0, before.1 + 1));
+            assert_eq!((m.kernel.info().tick, m.counters().acknowledged), (before.0, before.1 + 1));
             assert_eq!(m.running() == sleeper, before.0 >= due);
         } else {
             m.call(Call::Query as u64, &[]);
-            assert_eq!(m.running() == oracle, m.kernel.info.tick > before.0, "it comes with each tick");
+            assert_eq!(m.running() == oracle, m.kernel.info().tick > before.0, "it comes with each tick");
         }
-        assert!(m.kernel.info.tick <= due);
+        assert!(m.kernel.info().tick <= due);
     }
     assert_eq!((m.state(oracle), m.counters().missed), (Some(State::Attending), 0));
 }
@@ -74,12 +74,12 @@ fn ticks_that_nobody_acknowledges_are_counted_and_serve_nobody() {
         m.call(Call::Query as u64, &[]);
     }
     // Instead of acknowledging, the scheduler's process waits for something else.
-    let (raised, acknowledged) = (m.kernel.info.tick, m.counters().acknowledged);
+    let (raised, acknowledged) = (m.kernel.info().tick, m.counters().acknowledged);
     m.act(oracle, Call::Sleep, &[1]);
     for _ in 0..8 {
         m.act(worker, Call::Query, &[]);
     }
-    assert_eq!((m.kernel.info.tick, m.counters().missed), (raised + 4, 4), "the clock is not held back");
+    assert_eq!((m.kernel.info().tick, m.counters().missed), (raised + 4, 4), "the clock is not held back");
     assert_eq!((m.traced(Kind::Missed).len(), m.last(Kind::Missed).b), (4, 4));
     assert_eq!((m.state(sleeper), m.counters().acknowledged), (Some(State::Sleeping), acknowledged));
 }
@@ -110,9 +110,9 @@ fn idle_time_jumps_to_the_next_timer_and_the_attendant_wakes_its_owner() {
     let (mut m, oracle) = attended(TIMELESS);
     let only = m.running();
     m.act(only, Call::Sleep, &[500]);
-    assert_eq!((m.running(), m.kernel.info.tick), (oracle, 500));
+    assert_eq!((m.running(), m.kernel.info().tick), (oracle, 500));
     m.act(oracle, Call::Acknowledge, &[]);
-    assert_eq!((m.running(), m.kernel.info.tick, m.counters().missed), (only, 500, 0));
+    assert_eq!((m.running(), m.kernel.info().tick, m.counters().missed), (only, 500, 0));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn short_bursts_go_before_long_ones_of_their_priority() {
     }
     assert!(m.process(long).d.predicted > 9 * 16 && m.process(short).d.predicted < 2 * 16);
     // Both wake at the same tick, the long one first.
-    let due = m.kernel.timers.list()[0].1 - m.kernel.info.tick;
+    let due = m.kernel.running_timers()[0].1 - m.kernel.info().tick;
     m.act(short, Call::Sleep, &[due]);
     assert_eq!((m.running(), m.state(long)), (short, Some(State::Ready)));
 }
@@ -145,7 +145,7 @@ fn descriptors_tell_what_a_process_has_done_and_waited_for() {
     until(&mut m, oracle, server);
     m.call(Call::Bind as u64, &[PORT]);
     until(&mut m, oracle, client);
-    let called = m.kernel.info.tick + 1;
+    let called = m.kernel.info().tick + 1;
     m.call(Call::Call as u64, &[PORT]);
     let d = &m.process(client).d;
     assert_eq!((State::from_raw(d.state), d.since, d.peer), (Some(State::Sending), called, server));
@@ -157,10 +157,10 @@ fn descriptors_tell_what_a_process_has_done_and_waited_for() {
     until(&mut m, oracle, server);
     m.call(Call::Reply as u64, &[u64::from(client.0)]);
     until(&mut m, oracle, client);
-    let (now, d) = (m.kernel.info.tick, m.process(client).d);
+    let (now, d) = (m.kernel.info().tick, m.process(client).d);
     assert_eq!((d.peer, d.waited - waited), (Pid::NONE, now - called));
     let all = [oracle, server, client].map(|pid| m.process(pid).d);
-    let rest = m.kernel.info.counters;
+    let rest = m.kernel.info().counters;
     assert_eq!(rest.bursts, all.iter().map(|d| u64::from(d.bursts)).sum::<u64>());
     assert_eq!(rest.misjudged, all.iter().map(|d| u64::from(d.misjudged)).sum::<u64>());
 }
@@ -305,8 +305,8 @@ proptest! {
         for steps in steps {
             let me = m.running();
             let mut everybody = std::vec::Vec::new();
-            for slot in 1..m.kernel.slots.limit() {
-                if m.kernel.processes[slot] != 0 && ![oracle.slot(), keeper.slot()].contains(&slot) {
+            for slot in 1..m.kernel.slot_limit() {
+                if m.kernel.process_table()[slot] != 0 && ![oracle.slot(), keeper.slot()].contains(&slot) {
                     everybody.push(m.kernel.process(slot).d.pid);
                 }
             }
@@ -316,7 +316,7 @@ proptest! {
                 m.call(Call::Acknowledge as u64, &[]);
                 continue;
             }
-            if let Some(port) = own.filter(|port| m.kernel.ports.list().all(|each| each.1 != *port)) {
+            if let Some(port) = own.filter(|port| m.kernel.ports().list().all(|each| each.1 != *port)) {
                 m.call(Call::Bind as u64, &[port]);
                 continue;
             }

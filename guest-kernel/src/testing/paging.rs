@@ -12,7 +12,7 @@ use abi::trace::Kind;
 use proptest::prelude::*;
 
 use super::matrix::{BARE, FRAMES, LARGE, Matrix, PLAIN, TIMELESS};
-use crate::process::KILLED;
+use crate::proc::KILLED;
 
 /// Root, which runs, and one of the people.
 fn two(frames: usize, line: &str) -> (Matrix, Pid, Pid) {
@@ -25,16 +25,16 @@ fn two(frames: usize, line: &str) -> (Matrix, Pid, Pid) {
 #[test]
 fn what_is_reserved_costs_nothing_until_it_is_touched_and_then_once() {
     let (mut m, root, _) = two(200, TIMELESS);
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     m.ok(root, Call::Grow, &[100 * PAGE_SIZE]);
-    assert_eq!((m.kernel.info.free_frames, m.counters().faults), (free, 0));
+    assert_eq!((m.kernel.info().free_frames, m.counters().faults), (free, 0));
     // The heap's first page needs a page table; data and stack lie in the text's.
     for (at, frames) in
         [(USER_HEAP + 50 * PAGE_SIZE, 2), (USER_HEAP, 3), (USER_DATA, 4), (USER_STACK_TOP - 8, 5)]
     {
         for _ in 0..2 {
             assert_eq!(m.read(at), Some(0));
-            assert_eq!(m.kernel.info.free_frames, free - frames);
+            assert_eq!(m.kernel.info().free_frames, free - frames);
         }
     }
     let d = m.process(root).d;
@@ -63,8 +63,8 @@ fn the_low_water_mark_is_told_once_until_there_is_enough_again() {
         let child = Pid(child as u32);
         m.turn_to(child);
         // Two frames more than down to the mark: the page and its table.
-        m.fill(child, m.kernel.info.free_frames - 20 - 1);
-        assert_eq!((m.kernel.info.free_frames, m.counters().low_water), (20, told));
+        m.fill(child, m.kernel.info().free_frames - 20 - 1);
+        assert_eq!((m.kernel.info().free_frames, m.counters().low_water), (20, told));
         m.fill(child, 3);
         told += 1;
         let record = m.last(Kind::LowWater);
@@ -93,10 +93,10 @@ fn at_the_end_of_memory_the_one_with_the_most_is_ended_and_the_touch_succeeds() 
         m.turn_to(pid);
         m.fill(pid, pages);
     }
-    m.fill(asking, m.kernel.info.free_frames - 10);
+    m.fill(asking, m.kernel.info().free_frames - 10);
     m.turn_to(large);
     m.fill(large, 10);
-    assert_eq!(m.kernel.info.free_frames, 0);
+    assert_eq!(m.kernel.info().free_frames, 0);
     m.turn_to(asking);
     let before = m.process(asking).d.frames.max(m.process(large).d.frames);
     let (victim, other) = if m.process(large).d.frames == before { (large, asking) } else { (asking, large) };
@@ -116,8 +116,8 @@ fn the_one_that_asks_may_be_the_one_that_is_ended() {
     let (mut m, root, person) = two(100, TIMELESS);
     let child = Pid(m.ok(root, Call::Spawn, &[PLAIN as u64, 1000, 3]) as u32);
     m.turn_to(child);
-    m.fill(child, m.kernel.info.free_frames - 1);
-    assert_eq!((m.kernel.info.free_frames, m.read(USER_STACK)), (0, None));
+    m.fill(child, m.kernel.info().free_frames - 1);
+    assert_eq!((m.kernel.info().free_frames, m.read(USER_STACK)), (0, None));
     assert_eq!(m.last(Kind::OutOfMemory).pid, child);
     assert_eq!(m.traced(Kind::Fault).len(), 0);
     m.turn_to(root);
@@ -132,7 +132,7 @@ fn root_and_the_kernels_own_are_never_chosen() {
     let root = m.spawn(PLAIN, 0, 3);
     m.schedule();
     m.turn_to(root);
-    m.fill(root, m.kernel.info.free_frames - 1);
+    m.fill(root, m.kernel.info().free_frames - 1);
     // Nobody can be ended for it: it is the fault of the one that asks.
     assert_eq!(m.read(USER_STACK), None);
     assert_eq!((m.counters().out_of_memory, m.last(Kind::Fault).pid), (0, root));
@@ -147,7 +147,7 @@ fn a_call_that_lends_what_there_is_no_frame_for_is_made_again() {
     m.turn_to(victim);
     m.fill(victim, 20);
     m.turn_to(root);
-    m.fill(root, m.kernel.info.free_frames - 1);
+    m.fill(root, m.kernel.info().free_frames - 1);
     let at = m.ok(root, Call::Grow, &[PAGE_SIZE]);
     let rip = m.process(root).d.context.rip;
     let arguments = [2000, 5, 6, at, PAGE_SIZE, 50];
@@ -195,7 +195,7 @@ proptest! {
                     }
                 }
                 5 if me == root => {
-                    let all = (1..PROCESS_SLOTS).filter(|slot| m.kernel.processes[*slot] != 0).count();
+                    let all = (1..PROCESS_SLOTS).filter(|slot| m.kernel.process_table()[*slot] != 0).count();
                     if all < 8 {
                         m.call(Call::Spawn as u64, &[PLAIN as u64, 1000, 3]);
                     }
@@ -223,10 +223,10 @@ fn who_is_ended_while_it_waits_leaves_no_trace_of_it() {
     m.fill(person, 20);
     m.act(person, Call::Sleep, &[50]);
     assert_eq!(m.state(person), Some(State::Sleeping));
-    m.fill(root, m.kernel.info.free_frames - 1);
+    m.fill(root, m.kernel.info().free_frames - 1);
     assert_eq!(m.read(USER_DATA), Some(0));
     assert_eq!((m.running(), m.state(person)), (root, None));
-    assert!(m.kernel.timers.list().is_empty());
+    assert!(m.kernel.running_timers().is_empty());
     let frame = m.frame(root, USER_DATA).expect("it was given");
     assert_eq!(m.kind(frame), (FrameKind::User, root));
 }

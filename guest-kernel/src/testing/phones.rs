@@ -21,7 +21,7 @@ const KEPT: u64 = TOP - size_of::<Context>() as u64;
 /// A process with a key and a return stack, which runs, and a neighbour of the same uid with a word in its data.
 fn caller() -> (Matrix, Pid, Pid) {
     let mut m = Matrix::boot(200, TIMELESS);
-    m.kernel.phone_end = END;
+    m.kernel.set_phone_end(END);
     let (caller, neighbour) = (m.spawn(PLAIN, 100, 3), m.spawn(PLAIN, 100, 3));
     m.schedule();
     m.turn_to(neighbour);
@@ -54,7 +54,7 @@ fn the_function_runs_in_ring_0_on_a_stack_of_its_own_and_the_caller_gets_its_res
         assert_eq!((context.rflags, m.kernel.is_on_phone(), context.rsp % 16), (2, true, 8));
         let stack = abi::GuestPhys(context.rsp - DIRECT_MAP).frame();
         assert_eq!(m.kind(stack), (abi::frame::FrameKind::KernelStack, caller));
-        assert_eq!(m.kernel.hw.frame(stack).0[511], END);
+        assert_eq!(m.kernel.hw().frame(stack).0[511], END);
         m.act(caller, Call::HangUp, &[result]);
         let after = m.process(caller).d.context;
         assert_eq!((after.rip, after.cs, after.ss), (before.rip, u64::from(USER_CS), u64::from(USER_SS)));

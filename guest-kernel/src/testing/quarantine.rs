@@ -12,7 +12,7 @@ use abi::{Frame, Pid};
 use proptest::prelude::*;
 
 use super::matrix::{BARE, FRAMES, Matrix, PLAIN, TIMELESS};
-use crate::pager::Source;
+use crate::mem::pager::Source;
 
 const FRONT: u64 = 2000;
 const BACK: u64 = 2001;
@@ -21,16 +21,16 @@ const FIX: &str = "tick-entries=1000000 low-water=0 fix.pager=1";
 /// Frames that a process can reach and that belong to somebody else who has not lent them.
 fn leaks(m: &mut Matrix) -> Vec<Frame> {
     let mut leaks = Vec::new();
-    for slot in (1..PROCESS_SLOTS).filter(|slot| m.kernel.processes[*slot] != 0).collect::<Vec<_>>() {
+    for slot in (1..PROCESS_SLOTS).filter(|slot| m.kernel.process_table()[*slot] != 0).collect::<Vec<_>>() {
         let process = m.kernel.process(slot);
         let (pid, root) = (process.d.pid, process.root());
         if process.d.state == State::Zombie as u8 || process.d.ring == 0 {
             continue;
         }
-        for (_, entry) in m.kernel.hw.space(root).pages {
-            let frame = crate::space::frame_of(entry);
+        for (_, entry) in m.kernel.hw().space(root).pages {
+            let frame = crate::mem::space::frame_of(entry);
             let (kind, owner) = m.kind(frame);
-            let lent = m.kernel.loans.iter().any(|loan| {
+            let lent = m.kernel.loans().iter().any(|loan| {
                 loan.state != LOAN_NONE
                     && (loan.lender, loan.borrower) == (owner, pid)
                     && loan.frames.contains(&(frame.0 as u32))
@@ -83,8 +83,8 @@ impl Chain {
 
     /// Root takes all that is free; a page table for its heap is part of it.
     fn take_all(&mut self) {
-        self.take(self.m.kernel.info.free_frames - 1);
-        assert_eq!(self.m.kernel.info.free_frames, 0);
+        self.take(self.m.kernel.info().free_frames - 1);
+        assert_eq!(self.m.kernel.info().free_frames, 0);
     }
 
     /// The second server's answer gives the CPU to the first, which answers in place what the client had asked.
@@ -101,9 +101,9 @@ fn with_memory_to_spare_a_late_write_falls_into_the_quarantine() {
     let mut c = Chain::new(TIMELESS);
     c.kill_the_client();
     assert_eq!(c.m.kind(c.lent).0, FrameKind::Quarantined);
-    assert_eq!(c.m.kernel.info.quarantined, FRAMES[PLAIN] + 2);
+    assert_eq!(c.m.kernel.info().quarantined, FRAMES[PLAIN] + 2);
     c.answer_in_place(66).expect("the window stands");
-    assert_eq!(c.m.kernel.hw.frame(c.lent).0[0], 66);
+    assert_eq!(c.m.kernel.hw().frame(c.lent).0[0], 66);
     assert_eq!((c.m.counters().early_reuses, leaks(&mut c.m).len()), (0, 0));
 }
 
@@ -115,7 +115,7 @@ fn without_the_fix_an_empty_free_list_breaks_the_quarantine() {
     assert_eq!(c.m.counters().early_reuses, 0);
     // The oldest first: the client's root, pointers, directory, page table, and then what it had lent.
     let page = c.take(5);
-    assert_eq!((c.m.counters().early_reuses, c.m.kernel.info.quarantined), (5, FRAMES[PLAIN] + 2 - 5));
+    assert_eq!((c.m.counters().early_reuses, c.m.kernel.info().quarantined), (5, FRAMES[PLAIN] + 2 - 5));
     assert_eq!(c.m.last(Kind::Given).c, Source::Early as u64);
     assert_eq!((c.m.kind(c.lent), leaks(&mut c.m)), ((FrameKind::User, c.root), std::vec![c.lent]));
     // And so a server that does its work writes into what is root's.
@@ -129,15 +129,15 @@ fn with_the_fix_an_empty_free_list_takes_the_windows_down_first() {
     let mut c = Chain::new(FIX);
     c.kill_the_client();
     c.take_all();
-    assert_eq!((c.m.kernel.info.quarantined, c.m.traced(Kind::Teardown).len()), (FRAMES[PLAIN] + 2, 0));
+    assert_eq!((c.m.kernel.info().quarantined, c.m.traced(Kind::Teardown).len()), (FRAMES[PLAIN] + 2, 0));
     c.take(1);
-    assert_eq!((c.m.kernel.info.quarantined, c.m.traced(Kind::Teardown).len()), (0, 1));
-    c.take(c.m.kernel.info.free_frames);
+    assert_eq!((c.m.kernel.info().quarantined, c.m.traced(Kind::Teardown).len()), (0, 1));
+    c.take(c.m.kernel.info().free_frames);
     assert_eq!((c.m.kind(c.lent), leaks(&mut c.m).len()), ((FrameKind::User, c.root), 0));
     // Nothing is left for a spare page: the server ends for those that it has, and what is root's stays as it was.
     assert_eq!(c.answer_in_place(66), None);
     assert_eq!(c.m.last(Kind::OutOfMemory).pid, c.front);
-    assert_eq!((c.m.alive(c.front), c.m.kernel.hw.frame(c.lent).0[0]), (false, 0));
+    assert_eq!((c.m.alive(c.front), c.m.kernel.hw().frame(c.lent).0[0]), (false, 0));
 }
 
 #[test]
@@ -156,13 +156,13 @@ fn an_epoch_ends_when_the_last_address_space_has_been_through_the_switch() {
     }
     m.ok(root, Call::Kill, &[u64::from(victim.0)]);
     for pending in [2, 1] {
-        let told = (m.kernel.info.pending_spaces, m.kernel.info.quarantined, m.kernel.info.epoch);
+        let told = (m.kernel.info().pending_spaces, m.kernel.info().quarantined, m.kernel.info().epoch);
         assert_eq!(told, (pending, FRAMES[BARE] + 1, 1));
         let me = m.running();
         m.act(me, Call::Yield, &[]);
     }
-    let (epoch, told) = (m.last(Kind::Epoch), (m.kernel.info.pending_spaces, m.kernel.info.quarantined));
-    assert_eq!((epoch.a, epoch.b, told, m.kernel.info.epoch), (1, u64::from(FRAMES[BARE]) + 1, (0, 0), 2));
+    let (epoch, told) = (m.last(Kind::Epoch), (m.kernel.info().pending_spaces, m.kernel.info().quarantined));
+    assert_eq!((epoch.a, epoch.b, told, m.kernel.info().epoch), (1, u64::from(FRAMES[BARE]) + 1, (0, 0), 2));
 }
 
 #[test]
@@ -170,16 +170,16 @@ fn frames_are_free_at_once_while_no_window_waits() {
     let mut c = Chain::new(TIMELESS);
     let victim = c.m.spawn(BARE, 1000, 3);
     c.m.turn_to(c.root);
-    let free = c.m.kernel.info.free_frames;
+    let free = c.m.kernel.info().free_frames;
     // The client's loan is open: its window is where it should be.
     c.m.ok(c.root, Call::Kill, &[u64::from(victim.0)]);
-    assert_eq!((c.m.kernel.info.free_frames, c.m.kernel.info.quarantined), (free + FRAMES[BARE] + 1, 0));
+    assert_eq!((c.m.kernel.info().free_frames, c.m.kernel.info().quarantined), (free + FRAMES[BARE] + 1, 0));
 }
 
 /// Whoever runs goes about its business: root starts and kills, servers serve, people ask them and lend.
 fn business(m: &mut Matrix, [root, front, back]: [Pid; 3], what: u8, pick: usize) {
     let me = m.running();
-    let all = (1..PROCESS_SLOTS).filter(|slot| m.kernel.processes[*slot] != 0).collect::<Vec<_>>();
+    let all = (1..PROCESS_SLOTS).filter(|slot| m.kernel.process_table()[*slot] != 0).collect::<Vec<_>>();
     if me == root {
         let victim = all[pick % all.len()];
         let victim = m.kernel.process(victim).d.pid;

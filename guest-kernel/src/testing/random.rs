@@ -132,7 +132,7 @@ impl World {
 
     /// Everybody but the keeper.
     fn slots(&self) -> Vec<usize> {
-        let there = |slot: &usize| self.m.kernel.processes[*slot] != 0 && *slot != self.keeper.slot();
+        let there = |slot: &usize| self.m.kernel.process_table()[*slot] != 0 && *slot != self.keeper.slot();
         (1..PROCESS_SLOTS).filter(there).collect()
     }
 
@@ -141,7 +141,7 @@ impl World {
         let (me, m) = (self.m.running(), &mut self.m);
         let pid = match word {
             Word::Raw(raw) => return raw,
-            Word::Port => return m.kernel.ports.list().find(|port| port.2 == me).map_or(0, |port| port.1),
+            Word::Port => return m.kernel.ports().list().find(|port| port.2 == me).map_or(0, |port| port.1),
             Word::Somebody(nth) => (!all.is_empty()).then(|| all[nth % all.len()]),
             Word::Waiter => all.into_iter().find(|slot| {
                 let process = m.kernel.process(*slot);
@@ -153,7 +153,7 @@ impl World {
 
     /// One access: what is behind it, or a page fault.
     fn access(&mut self, at: u64, access: Access) -> Option<Frame> {
-        let found = self.m.kernel.hw.access(at, access);
+        let found = self.m.kernel.hw().access(at, access);
         found.map_err(|error| self.m.exception(14, error, at)).ok()
     }
 
@@ -181,7 +181,7 @@ impl World {
                 let frame = self.access(at, Access::Write);
                 // Once the quarantine is broken, a write may go anywhere: that is the bug.
                 if let Some(frame) = frame.filter(|_| self.m.counters().early_reuses == 0) {
-                    self.m.kernel.hw.write_word(frame, at, value);
+                    self.m.kernel.hw().write_word(frame, at, value);
                 }
             }
             Step::Exception(vector) => self.m.exception(vector, 0, 0),
@@ -209,7 +209,7 @@ proptest! {
         steps.into_iter().for_each(|step| world.step(step));
         let early = world.m.counters().early_reuses;
         let given = world.m.traced(abi::trace::Kind::Given);
-        let broken = given.iter().filter(|record| record.c == crate::pager::Source::Early as u64).count();
+        let broken = given.iter().filter(|record| record.c == crate::mem::pager::Source::Early as u64).count();
         prop_assert_eq!(early, broken as u64);
     }
 

@@ -32,12 +32,12 @@ fn privileged_ports_are_for_root() {
 fn only_root_kills_and_starts() {
     let (mut m, root, user) = two();
     m.turn_to(user);
-    let alive = m.kernel.info.alive;
+    let alive = m.kernel.info().alive;
     for victim in [root, user] {
         m.refused(user, Call::Kill, &[u64::from(victim.0)], Error::Denied);
     }
     m.refused(user, Call::Spawn, &[BARE as u64, 1000, 3], Error::Denied);
-    assert_eq!((m.kernel.info.alive, m.traced(Kind::Kill).len()), (alive, 0));
+    assert_eq!((m.kernel.info().alive, m.traced(Kind::Kill).len()), (alive, 0));
     m.turn_to(root);
     m.ok(root, Call::Spawn, &[BARE as u64, 1000, 3]);
     m.ok(root, Call::Kill, &[u64::from(user.0)]);
@@ -70,7 +70,7 @@ fn a_kernel_process_is_only_doomed_and_who_is_dead_is_dead() {
     for nobody in [child, 0, 200, 0xffff, child + (1 << 16), u64::from(user.0) + (1 << 32), u64::MAX] {
         m.refused(root, Call::Kill, &[nobody], Error::Dead);
     }
-    assert_eq!(m.kernel.info.alive, 3);
+    assert_eq!(m.kernel.info().alive, 3);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn keys_are_granted_by_the_kernel_and_the_watchdog_wants_one() {
         m.refused(pid, Call::Pet, &[3], Error::Denied);
         m.refused(pid, Call::Grant, &[u64::from(pid.0), keys], Error::Denied);
     }
-    assert_eq!((m.counters().pets, m.kernel.hw.pets.len()), (0, 0));
+    assert_eq!((m.counters().pets, m.kernel.hw().pets.len()), (0, 0));
     let kernel = m.spawn_kernel(1);
     m.schedule();
     m.refused(kernel, Call::Grant, &[0, keys, keys], Error::Dead);
@@ -91,7 +91,7 @@ fn keys_are_granted_by_the_kernel_and_the_watchdog_wants_one() {
     m.act(kernel, Call::Sleep, &[1]);
     m.turn_to(user);
     m.ok(user, Call::Pet, &[0x13]);
-    assert_eq!((m.counters().pets, &m.kernel.hw.pets[..], m.last(Kind::Pet).pid), (1, &[3][..], user));
+    assert_eq!((m.counters().pets, &m.kernel.machine().pets[..], m.last(Kind::Pet).pid), (1, &[3][..], user));
     m.turn_to(root);
     m.refused(root, Call::Pet, &[3], Error::Denied);
 }
@@ -106,7 +106,7 @@ fn births_that_make_no_sense_are_refused_and_leave_nothing() {
     for (uid, priority) in [(1 << 32, 3), (0, 8), (0, 256), (0, u64::MAX)] {
         m.refused(root, Call::Spawn, &[BARE as u64, uid, priority], Error::Invalid);
     }
-    assert_eq!((m.unowned(), m.kernel.info.alive), (unowned, 2));
+    assert_eq!((m.unowned(), m.kernel.info().alive), (unowned, 2));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn anybody_may_ask_but_only_what_there_is() {
     assert_eq!(m.ok(user, Call::Query, &[Query::Tick as u64]), 0);
     assert_eq!(m.ok(user, Call::Query, &[Query::Alive as u64]), 2);
     assert_eq!(m.ok(user, Call::Query, &[Query::Crashes as u64]), 0);
-    let people = m.kernel.params.load[Load::People as usize];
+    let people = m.kernel.params().load[Load::People as usize];
     assert_eq!(m.ok(user, Call::Query, &[Query::Load as u64, Load::People as u64]), people);
     m.refused(user, Call::Query, &[Query::Load as u64, Load::NAMES.len() as u64], Error::Invalid);
     m.refused(user, Call::Query, &[Query::Load as u64, u64::MAX], Error::Invalid);
@@ -140,7 +140,7 @@ fn what_is_printed_bears_its_programs_name_and_has_a_limit() {
     m.refused(root, Call::Print, &[41], Error::Invalid);
     m.refused(root, Call::Print, &[u64::MAX], Error::Invalid);
     assert_eq!(
-        core::str::from_utf8(&m.kernel.hw.console),
+        core::str::from_utf8(&m.kernel.hw().console),
         Ok("plain: abcdefghabcdefghabcdefghabcdefghabcdefgh\nplain: abc\n")
     );
 }

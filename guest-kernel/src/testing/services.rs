@@ -8,12 +8,12 @@ use abi::trace::Kind;
 use proptest::prelude::*;
 
 use super::matrix::{BARE, Matrix, PLAIN, PROGRAMS, TIMELESS};
-use crate::process::Birth;
+use crate::proc::lives::Birth;
 
 impl Matrix {
     /// The host gives a command.
     pub(super) fn command(&mut self, what: u32, subject: u32) {
-        let hw = &mut self.kernel.hw;
+        let hw = &mut self.kernel.hw();
         hw.commands[hw.commands_given as usize % COMMAND_SLOTS] = Command { what, subject };
         hw.commands_given += 1;
     }
@@ -40,20 +40,20 @@ fn two() -> (Matrix, [Pid; 2], Pid) {
 }
 
 fn state(m: &Matrix, place: usize) -> u8 {
-    m.kernel.services[place].state
+    m.kernel.services()[place].state
 }
 
 #[test]
 fn the_table_knows_who_runs_who_is_done_and_who_is_down() {
     let (mut m, [first, second], _) = two();
-    let service = m.kernel.services[0];
+    let service = m.kernel.services()[0];
     assert_eq!((service.pid, service.program, service.argument), (first, PLAIN as u32, 77));
     assert_eq!((m.process(first).d.service, m.process(second).d.service), (1, 2));
     assert_eq!([0, 1, 2].map(|place| state(&m, place)), [SERVICE_RUNS, SERVICE_RUNS, SERVICE_NONE]);
     m.act(first, Call::Exit, &[0]);
     assert_eq!(state(&m, 0), SERVICE_DONE);
     m.exception(6, 0, 0);
-    assert_eq!((state(&m, 1), m.kernel.services[1].pid), (SERVICE_DOWN, second));
+    assert_eq!((state(&m, 1), m.kernel.services()[1].pid), (SERVICE_DOWN, second));
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn a_service_that_is_down_is_started_again_as_it_was() {
     assert_eq!(state(&m, 0), SERVICE_DOWN);
     m.command(COMMAND_RESTART, 0);
     m.tick();
-    let service = m.kernel.services[0];
-    assert_eq!((service.state, service.restarts, m.kernel.info.commands_taken), (SERVICE_RUNS, 1, 1));
+    let service = m.kernel.services()[0];
+    assert_eq!((service.state, service.restarts, m.kernel.info().commands_taken), (SERVICE_RUNS, 1, 1));
     let process = m.process(service.pid);
     assert_eq!((process.d.uid, process.d.priority, process.d.context.rdi, process.d.service), (0, 3, 77, 1));
     let restarted = m.last(Kind::Restarted);
@@ -79,13 +79,13 @@ fn a_service_that_is_down_is_started_again_as_it_was() {
 fn only_what_is_down_is_started_again() {
     let (mut m, [first, _], _) = two();
     m.act(first, Call::Exit, &[0]);
-    let (alive, before) = (m.kernel.info.alive, m.kernel.services[1]);
+    let (alive, before) = (m.kernel.info().alive, m.kernel.services()[1]);
     for place in [0, 1, 2, SERVICE_SLOTS as u32 - 1, SERVICE_SLOTS as u32, u32::MAX] {
         m.command(COMMAND_RESTART, place);
     }
     m.tick();
-    assert_eq!((m.kernel.info.alive, m.kernel.info.commands_taken), (alive, 6));
-    assert_eq!((state(&m, 0), m.kernel.services[1], m.counters().restarts), (SERVICE_DONE, before, 0));
+    assert_eq!((m.kernel.info().alive, m.kernel.info().commands_taken), (alive, 6));
+    assert_eq!((state(&m, 0), m.kernel.services()[1], m.counters().restarts), (SERVICE_DONE, before, 0));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn without_memory_a_service_stays_down_until_there_is_some() {
     }
     m.command(COMMAND_RESTART, 0);
     m.tick();
-    assert_eq!((state(&m, 0), m.counters().restarts, m.kernel.info.commands_taken), (SERVICE_DOWN, 0, 1));
+    assert_eq!((state(&m, 0), m.counters().restarts, m.kernel.info().commands_taken), (SERVICE_DOWN, 0, 1));
     m.act(hog, Call::Exit, &[0]);
     m.command(COMMAND_RESTART, 0);
     m.tick();
@@ -156,13 +156,13 @@ fn a_host_that_gives_too_many_or_counts_back_is_survived() {
     }
     m.command(COMMAND_KILL, user.0);
     m.tick();
-    assert_eq!((m.alive(user), m.kernel.info.commands_taken), (false, 20));
-    m.kernel.hw.commands_given = 2;
+    assert_eq!((m.alive(user), m.kernel.info().commands_taken), (false, 20));
+    m.kernel.hw().commands_given = 2;
     m.tick();
-    assert_eq!(m.kernel.info.commands_taken, 2);
-    m.kernel.hw.commands_given = u64::MAX;
+    assert_eq!(m.kernel.info().commands_taken, 2);
+    m.kernel.hw().commands_given = u64::MAX;
     m.tick();
-    assert_eq!(m.kernel.info.commands_taken, u64::MAX);
+    assert_eq!(m.kernel.info().commands_taken, u64::MAX);
 }
 
 proptest! {
@@ -175,9 +175,9 @@ proptest! {
             m.command(what, if wild { subject << 16 | 1 } else { subject });
             m.tick();
         }
-        for service in m.kernel.services.iter().filter(|service| service.state == SERVICE_RUNS) {
+        for service in m.kernel.services().iter().filter(|service| service.state == SERVICE_RUNS) {
             let slot = service.pid.slot();
-            prop_assert_ne!(m.kernel.processes[slot], 0);
+            prop_assert_ne!(m.kernel.process_table()[slot], 0);
         }
     }
 }

@@ -32,10 +32,10 @@ fn old(m: &mut Matrix, number: u64, arguments: &[u64]) -> [u64; 3] {
 #[test]
 fn brk_gives_pages_at_once_and_the_ledger_knows_them() {
     let (mut m, me, _) = two();
-    let free = m.kernel.info.free_frames;
+    let free = m.kernel.info().free_frames;
     assert_eq!(old(&mut m, V1_BRK, &[0])[0], USER_HEAP);
     assert_eq!(old(&mut m, V1_BRK, &[USER_HEAP + 2 * PAGE_SIZE + 1])[0], USER_HEAP);
-    assert_eq!(m.kernel.info.free_frames, free - 4, "three pages and their table");
+    assert_eq!(m.kernel.info().free_frames, free - 4, "three pages and their table");
     let given = m.traced(Kind::Given).into_iter().rev().take(4).filter(|record| record.pid == me);
     assert_eq!(given.count(), 4);
     for page in 0..3 {
@@ -47,7 +47,7 @@ fn brk_gives_pages_at_once_and_the_ledger_knows_them() {
     // The violation: they are in nobody's account.
     assert_eq!((m.process(me).d.frames, m.counters().faults), (FRAMES[PLAIN], 0));
     m.call(V1_EXIT, &[0]);
-    assert_eq!(m.kernel.info.free_frames, free + FRAMES[PLAIN] + 1);
+    assert_eq!(m.kernel.info().free_frames, free + FRAMES[PLAIN] + 1);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn brk_stays_inside_the_heap_and_never_touches_the_quarantine() {
         assert_eq!(m.error(me), Some(Error::Invalid));
     }
     m.call(V1_BRK, &[USER_HEAP_END]);
-    assert_eq!((m.error(me), m.kernel.info.free_frames), (Some(Error::Exhausted), 0));
+    assert_eq!((m.error(me), m.kernel.info().free_frames), (Some(Error::Exhausted), 0));
     assert_eq!((m.counters().early_reuses, m.counters().out_of_memory), (0, 0));
     // Calls of both kinds go together.
     let end = old(&mut m, V1_BRK, &[0])[0];
@@ -72,7 +72,7 @@ fn the_end_of_memory_does_not_see_what_brk_gave() {
     m.turn_to(other);
     m.fill(other, 10);
     m.turn_to(me);
-    let free = u64::from(m.kernel.info.free_frames);
+    let free = u64::from(m.kernel.info().free_frames);
     old(&mut m, V1_BRK, &[USER_HEAP + (50 + free) * PAGE_SIZE]);
     assert_eq!(m.read(abi::layout::USER_DATA), Some(0));
     assert_eq!(m.last(Kind::OutOfMemory).pid, other, "with ten pages, not the one with all of them");
@@ -98,7 +98,7 @@ fn sleep_and_yield_are_what_they_were() {
     m.call(V1_SLEEP, &[5]);
     assert_eq!((m.running(), m.state(me)), (other, Some(State::Sleeping)));
     m.act(other, Call::Sleep, &[9]);
-    assert_eq!((m.running(), m.status(me), m.kernel.info.tick), (me, 0, 5));
+    assert_eq!((m.running(), m.status(me), m.kernel.info().tick), (me, 0, 5));
     m.act(me, Call::Sleep, &[9]);
     assert_eq!(m.running(), other);
     m.call(V1_SLEEP, &[50]);

@@ -121,8 +121,8 @@ fn every_wait_is_ended_and_says_so_after_the_handler() {
         assert_eq!(at(&mut m, receiver), (HANDLER, TOP - 8, 7));
         m.act(receiver, Call::Return, &[]);
         assert_eq!(m.error(receiver), Some(Error::Interrupted), "{state:?}");
-        assert!(m.kernel.timers.list().is_empty(), "{state:?}");
-        assert!(m.kernel.loans.iter().all(|loan| loan.state != abi::loan::LOAN_ACTIVE));
+        assert!(m.kernel.running_timers().is_empty(), "{state:?}");
+        assert!(m.kernel.loans().iter().all(|loan| loan.state != abi::loan::LOAN_ACTIVE));
     }
 }
 

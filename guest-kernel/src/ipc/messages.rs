@@ -1,0 +1,310 @@
+//! IPC: ports, and messages of two words with an optional loan. (In the story: the Merovingian.)
+//!
+//! A call waits for its reply. The message stays in the sender's saved registers until a receiver takes it: there is no
+//! buffer to run out of. Send and reply hand the CPU straight to the peer.
+
+use abi::Pid;
+use abi::process::State;
+use abi::syscall::{Error, FIRST_OPEN_PORT};
+use abi::trace::Kind;
+
+use super::Ipc;
+use super::flows;
+use super::ports::{CLOSED, Port};
+use crate::base::hardware::Hardware;
+use crate::mem::loans::Lent;
+
+/// What a message carries besides its loan: taken from the sender's saved registers.
+struct Message {
+    words: [u64; 2],
+    at: u64,
+    bytes: u64,
+}
+
+impl<H: Hardware> Ipc<H> {
+    /// Binds a port to the process.
+    #[inline(never)]
+    pub(crate) fn bind(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let (pid, uid) = (process.d.pid, process.d.uid);
+        if number == 0 {
+            return Err(Error::Invalid);
+        }
+        if number < FIRST_OPEN_PORT && uid != 0 {
+            return Err(Error::Denied);
+        }
+        if self.ports.find(number).is_some() {
+            return Err(Error::Invalid);
+        }
+        let closed = self.ports.bound[..self.ports.count].iter().position(|port| port.number == 0);
+        let place = closed.unwrap_or(self.ports.count);
+        let port = self.ports.bound.get_mut(place).ok_or(Error::Exhausted)?;
+        *port = Port { number, owner: pid, ..CLOSED };
+        self.ports.count = self.ports.count.max(place + 1);
+        self.process(slot).serves = 1;
+        Ok(())
+    }
+
+    /// Sends a message and waits for the reply.
+    #[inline(never)]
+    pub(crate) fn call(&mut self, slot: usize) -> Result<(), Error> {
+        let process = self.process(slot);
+        let (pid, last, context) = (process.d.pid, process.port, &process.d.context);
+        let (number, timeout, at, bytes) = (context.rdi, context.r9, context.r10, context.r8);
+        let frames = self.lendable(slot, at, bytes)?;
+        let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
+        let owner = self.ports.bound[place].owner;
+        if owner == pid {
+            return Err(Error::Invalid);
+        }
+        self.process(slot).port = place as u32;
+        if timeout != 0 {
+            let due = self.due_in(timeout);
+            self.timers().set(slot, due);
+        }
+        let server = self.process(owner.slot());
+        if server.d.state == State::Receiving as u8 && server.port == place as u32 {
+            match self.deliver(slot, owner.slot(), frames) {
+                Ok(()) => self.hand_off(owner.slot()),
+                Err(error) => {
+                    self.timers().cancel(slot);
+                    return Err(error);
+                }
+            }
+        } else {
+            self.wait_for(slot, State::Sending, owner);
+            self.set_current(0);
+            self.scheduler.links().push(&mut self.ports.bound[place].senders, slot);
+        }
+        Ok(())
+    }
+
+    /// Waits for a message on a port, at most `timeout` ticks (0: for ever).
+    #[inline(never)]
+    pub(crate) fn receive(&mut self, slot: usize, number: u64, timeout: u64) -> Result<(), Error> {
+        let place = self.ports.find(number).ok_or(Error::NotFound)?;
+        let pid = self.process(slot).d.pid;
+        if self.ports.bound[place].owner != pid {
+            return Err(Error::Denied);
+        }
+        if !self.take_next(slot, place) {
+            self.wait_at_port(slot, place, State::Receiving, timeout);
+        }
+        Ok(())
+    }
+
+    /// The running process waits for what comes to its port, at most `timeout` ticks (0: for ever).
+    #[inline(always)]
+    pub(crate) fn wait_at_port(&mut self, slot: usize, place: usize, state: State, timeout: u64) {
+        if timeout != 0 {
+            let due = self.due_in(timeout);
+            self.timers().set(slot, due);
+        }
+        self.change_state(slot, state).port = place as u32;
+        self.set_current(0);
+    }
+
+    /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
+    #[inline(always)]
+    fn take_next(&mut self, slot: usize, place: usize) -> bool {
+        !self.ports.bound[place].senders.is_empty() && self.take_from_queue(slot, place)
+    }
+
+    #[inline(never)]
+    fn take_from_queue(&mut self, slot: usize, place: usize) -> bool {
+        while let Some(sender) = self.scheduler.links().pop(&mut self.ports.bound[place].senders) {
+            let context = &self.process(sender).d.context;
+            let (at, bytes) = (context.r10, context.r8);
+            match self.lendable(sender, at, bytes).and_then(|frames| self.deliver(sender, slot, frames)) {
+                Ok(()) => return true,
+                Err(error) => self.wake(sender, error as u64, [0; 2]),
+            }
+        }
+        false
+    }
+
+    /// Moves a message from the sender's registers into the receiver's, `frames` being those that it lends; the sender
+    /// then awaits the reply.
+    #[inline(always)]
+    fn deliver(&mut self, sender: usize, receiver: usize, frames: Lent) -> Result<(), Error> {
+        let process = self.process(sender);
+        let (pid, uid, place) = (process.d.pid, process.d.uid, process.port as usize);
+        let context = &process.d.context;
+        let message = Message { words: [context.rsi, context.rdx], at: context.r10, bytes: context.r8 };
+        let (mut loan, mut window, mut id) = (0, 0, 0);
+        if message.bytes != 0 {
+            loan = self.open_loan(sender, receiver, message.at, message.bytes, frames)?;
+            let opened = self.loan(loan);
+            (window, id) = (opened.window.0, opened.id);
+        }
+        self.timers().cancel(receiver);
+        let server = self.process(receiver);
+        let server_pid = server.d.pid;
+        server.d.messages += 1;
+        let context = &mut server.d.context;
+        context.rax = 0;
+        context.rdi = u64::from(pid.0);
+        context.rsi = message.words[0];
+        context.rdx = message.words[1];
+        context.r10 = window;
+        context.r8 = message.bytes;
+        context.r9 = u64::from(uid);
+        let process = self.wait_for(sender, State::AwaitingReply, server_pid);
+        process.loan = loan;
+        process.d.messages += 1;
+        self.counters().messages += 1;
+        if self.posts.attached() {
+            self.tap_delivery(pid, server_pid);
+        }
+        let number = self.ports.bound[place].number;
+        let now = self.now();
+        flows::count(self.flows, (pid, server_pid), number, message.bytes, now);
+        self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));
+        Ok(())
+    }
+
+    /// Answers a sender; with a port, waits for the next message there.
+    #[inline(never)]
+    pub(crate) fn reply(&mut self, slot: usize) -> Result<(), Error> {
+        let me = self.process(slot);
+        let (pid, last, context) = (me.d.pid, me.port, &me.d.context);
+        let (to, words) = (Pid(context.rdi as u32), [context.rsi, context.rdx]);
+        let (number, timeout) = (context.r10, context.r8);
+        let next = match number {
+            0 => None,
+            _ => {
+                let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
+                if self.ports.bound[place].owner != pid {
+                    return Err(Error::Denied);
+                }
+                Some(place)
+            }
+        };
+        let waits = self
+            .process_of(to)
+            .filter(|process| process.d.state == State::AwaitingReply as u8 && process.d.peer == pid);
+        let Some(process) = waits else {
+            // The sender gave up or died. Whoever serves on must not stumble over that.
+            if let Some(place) = next {
+                if !self.take_next(slot, place) {
+                    self.wait_at_port(slot, place, State::Receiving, timeout);
+                }
+                return Ok(());
+            }
+            return Err(Error::Dead);
+        };
+        let sender = to.slot();
+        process.d.messages += 1;
+        process.d.context.rax = 0;
+        [process.d.context.rdi, process.d.context.rsi] = words;
+        let loan = core::mem::take(&mut process.loan);
+        self.timers().cancel(sender);
+        self.counters().messages += 1;
+        if loan == 0 {
+            self.emit(Kind::Reply, pid, 0, u64::from(to.0), 0);
+        } else {
+            let id = self.loan(loan).id;
+            self.emit(Kind::Reply, pid, 0, u64::from(to.0), u64::from(id));
+            self.end_loan(loan);
+        }
+        let process = self.process(slot);
+        process.d.context.rax = 0;
+        process.d.messages += 1;
+        match next {
+            Some(place) if !self.take_next(slot, place) => {
+                self.wait_at_port(slot, place, State::Receiving, timeout);
+            }
+            _ => {
+                self.set_current(0);
+                self.make_ready(slot);
+            }
+        }
+        self.hand_off(sender);
+        Ok(())
+    }
+
+    /// Ends the wait of a process with a status and two words.
+    pub(crate) fn wake(&mut self, slot: usize, status: u64, words: [u64; 2]) {
+        self.answer(slot, status, words);
+        self.make_ready(slot);
+    }
+
+    fn answer(&mut self, slot: usize, status: u64, words: [u64; 2]) {
+        self.timers().cancel(slot);
+        let context = &mut self.process(slot).d.context;
+        context.rax = status;
+        [context.rdi, context.rsi] = words;
+    }
+
+    /// The timer of a process has expired, whatever it waits for.
+    pub(crate) fn expired(&mut self, slot: usize) {
+        let process = self.process(slot);
+        let (pid, place, peer) = (process.d.pid, process.port as usize, process.d.peer);
+        let loan = core::mem::take(&mut process.loan);
+        match State::from_raw(process.d.state) {
+            Some(State::Sleeping) => self.wake(slot, 0, [0; 2]),
+            Some(State::Sending) => {
+                self.scheduler.links().remove(&mut self.ports.bound[place].senders, slot);
+                self.give_up(slot, pid, place, self.ports.bound[place].owner);
+            }
+            Some(State::AwaitingReply) => {
+                self.end_loan(loan);
+                self.give_up(slot, pid, place, peer);
+            }
+            Some(State::Gated) => {
+                self.leave_gateway(slot);
+                self.give_up(slot, pid, place, self.ports.bound[place].owner);
+            }
+            // Nothing came, which is nobody's fault.
+            Some(State::Waiting | State::Receiving | State::Collecting) => {
+                self.wake(slot, Error::TimedOut as u64, [0; 2]);
+            }
+            _ => {}
+        }
+    }
+
+    fn give_up(&mut self, slot: usize, pid: Pid, place: usize, server: Pid) {
+        self.gave_up(pid, place, server);
+        self.wake(slot, Error::TimedOut as u64, [0; 2]);
+    }
+
+    /// A sender's patience with a port is at its end.
+    pub(crate) fn gave_up(&mut self, pid: Pid, place: usize, server: Pid) {
+        self.counters().timeouts += 1;
+        let number = self.ports.bound[place].number;
+        self.emit(Kind::Timeout, pid, number as u32, u64::from(server.0), 0);
+    }
+
+    /// A dying process leaves the queue of the port it waits at.
+    pub(crate) fn leave_port(&mut self, slot: usize) {
+        let place = self.process(slot).port as usize;
+        self.scheduler.links().remove(&mut self.ports.bound[place].senders, slot);
+    }
+
+    /// A dying process gives up its ports; everybody who waits for it is told.
+    pub(crate) fn close_ports(&mut self, slot: usize) {
+        let pid = self.process(slot).d.pid;
+        if self.process(slot).serves == 0 {
+            return;
+        }
+        for place in 0..self.ports.count {
+            if self.ports.bound[place].owner == pid {
+                while let Some(sender) = self.scheduler.links().pop(&mut self.ports.bound[place].senders) {
+                    self.wake(sender, Error::Dead as u64, [0; 2]);
+                }
+                self.drop_mail(place);
+                self.ports.bound[place] = CLOSED;
+            }
+        }
+        for other in 1..self.slot_limit() {
+            if !self.is_taken(other) {
+                continue;
+            }
+            let process = self.process(other);
+            if process.d.state == State::AwaitingReply as u8 && process.d.peer == pid {
+                process.loan = 0;
+                self.wake(other, Error::Dead as u64, [0; 2]);
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The loopback network: datagrams between ports, each in a buffer of a bounded pool. (Part of the IPC; in the story:
+//! the Merovingian.)
+//!
+//! ```text
+//! sender's memory --gateway--> buffer, in the port's queue --gateway--> collector's memory
+//! ```
+//!
+//! The checksum that is formed when a datagram passes in is compared when it passes out. A damaged one is delivered all
+//! the same, and said to be damaged: what it is worth is for its receiver to judge. Nobody acknowledges anything.
+
+use abi::Pid;
+use abi::process::State;
+use abi::syscall::{DAMAGED, DATAGRAM_BYTES, Error};
+use abi::trace::Kind;
+
+use super::buffers::Letter;
+use super::ports::Port;
+use super::{Ipc, flows};
+use crate::base::hardware::Hardware;
+use crate::mem::copy::{UserPtr, sum};
+
+/// Words of header in a buffer: the checksum; the sender and, above it, the sequence number.
+const HEADER: usize = 2;
+/// Words of data in a buffer.
+const WORDS: usize = (DATAGRAM_BYTES / 8) as usize;
+
+/// What came of an attempt to send.
+enum Posted {
+    Sent,
+    /// It must wait, for room at this place in the port table or for a buffer; `peer` could make some.
+    Wait {
+        place: usize,
+        peer: Pid,
+    },
+}
+
+impl<H: Hardware> Ipc<H> {
+    /// Sends a datagram. When it must wait, the call is made again later.
+    #[inline(never)]
+    pub(crate) fn post(&mut self, slot: usize) -> Result<(), Error> {
+        let context = &self.process(slot).d.context;
+        let (number, at, bytes, patience) = (context.rdi, context.rsi, context.rdx, context.r10);
+        let again = self.ask_for_transfer(slot, patience);
+        let result = match self.try_post(slot, number, at, bytes) {
+            Ok(Posted::Sent) => Ok(()),
+            Ok(Posted::Wait { place, peer }) => match self.wait_at_gateway(slot, place, bytes, peer, again) {
+                Ok(()) => return Ok(()),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        let process = self.process(slot);
+        process.transfer.number = 0;
+        if result.is_ok() {
+            process.d.context.rax = 0;
+        } else if again {
+            // What it was let in for is somebody else's now.
+            self.open_gates();
+        }
+        result
+    }
+
+    fn try_post(&mut self, slot: usize, number: u64, at: u64, bytes: u64) -> Result<Posted, Error> {
+        if bytes > DATAGRAM_BYTES {
+            return Err(Error::Invalid);
+        }
+        if !self.may_be_set_back(slot) {
+            return Err(Error::BadAddress);
+        }
+        let from = UserPtr::new(at, bytes)?;
+        let place = self.ports.find(number).ok_or(Error::NotFound)?;
+        if self.ports.bound[place].mail.is_full() {
+            return Ok(Posted::Wait { place, peer: self.ports.bound[place].owner });
+        }
+        let Some(buffer) = self.take_buffer() else {
+            return if self.buffers.used() == 0 {
+                Err(Error::Exhausted)
+            } else {
+                Ok(Posted::Wait { place, peer: self.holder(slot) })
+            };
+        };
+        let mut words = [0; WORDS];
+        let check = match self.copy_in(slot, from, &mut words) {
+            Ok(check) => check,
+            Err(error) => {
+                self.put_buffer(buffer);
+                return Err(error);
+            }
+        };
+        let process = self.process(slot);
+        process.d.messages += 1;
+        let (pid, uid, sequence) = (process.d.pid, process.d.uid, process.transfer.number as u32);
+        let header = u64::from(pid.0) | u64::from(sequence) << 32;
+        let (frame, first) = self.buffers.at(buffer);
+        let target = &mut self.hw().page(frame).0[first..];
+        target[0] = check.wrapping_add(header);
+        target[1] = header;
+        for (to, word) in target[HEADER..].iter_mut().zip(&words[..from.words()]) {
+            *to = *word;
+        }
+        self.buffers.letters[usize::from(buffer)] = Letter { uid, bytes: bytes as u8, next: 0 };
+        let owner = self.ports.bound[place].owner;
+        self.counters().datagrams += 1;
+        let now = self.now();
+        flows::count(self.flows, (pid, owner), number, bytes, now);
+        self.emit(Kind::Datagram, pid, number as u32, u64::from(owner.0), u64::from(sequence));
+        if self.impairment.is_active() {
+            self.pass_impaired(place, buffer);
+        } else {
+            self.arrive(place, buffer);
+        }
+        Ok(Posted::Sent)
+    }
+
+    /// A datagram has come to its port, which has room for it.
+    pub(crate) fn arrive(&mut self, place: usize, buffer: u8) {
+        self.ports.bound[place].mail.push(&mut self.buffers, buffer);
+        let owner = self.ports.bound[place].owner;
+        let collector = self.process(owner.slot());
+        if collector.d.state == State::Collecting as u8 && collector.port == place as u32 {
+            self.timers().cancel(owner.slot());
+            if self.pick_up(owner.slot(), place).is_err() {
+                // Whatever is wrong with its memory is for its own call to find out.
+                self.set_back(owner.slot());
+            }
+            self.make_ready(owner.slot());
+        }
+    }
+
+    /// Waits for a datagram.
+    #[inline(never)]
+    pub(crate) fn collect(&mut self, slot: usize) -> Result<(), Error> {
+        let process = self.process(slot);
+        let (pid, context) = (process.d.pid, &process.d.context);
+        let (number, at, capacity, timeout) = (context.rdi, context.rsi, context.rdx, context.r10);
+        if !self.may_be_set_back(slot) {
+            return Err(Error::BadAddress);
+        }
+        UserPtr::new(at, capacity.min(DATAGRAM_BYTES))?;
+        let place = self.ports.find(number).ok_or(Error::NotFound)?;
+        if self.ports.bound[place].owner != pid {
+            return Err(Error::Denied);
+        }
+        if self.ports.bound[place].mail.count() == 0 {
+            self.wait_at_port(slot, place, State::Collecting, timeout);
+            return Ok(());
+        }
+        self.pick_up(slot, place)?;
+        self.open_gates();
+        Ok(())
+    }
+
+    /// Gives the first datagram at a port to its owner, if the owner's memory is fit for it; otherwise it stays.
+    fn pick_up(&mut self, slot: usize, place: usize) -> Result<(), Error> {
+        let Port { number, mut mail, .. } = self.ports.bound[place];
+        let Some(buffer) = mail.pop(&self.buffers) else { return Err(Error::NotFound) };
+        let Letter { uid, bytes, .. } = self.buffers.letters[usize::from(buffer)];
+        let (frame, first) = self.buffers.at(buffer);
+        let source = &self.hw().page(frame).0[first..];
+        let (mark, header) = (source[0], source[1]);
+        let (mut words, mut check) = ([0; WORDS], 0);
+        for (to, word) in words[..usize::from(bytes).div_ceil(8)].iter_mut().zip(&source[HEADER..]) {
+            *to = *word;
+            check = sum(check, *word);
+        }
+        let context = &self.process(slot).d.context;
+        let (at, bytes) = (context.rsi, u64::from(bytes).min(context.rdx));
+        self.copy_out(slot, UserPtr::new(at, bytes)?, &words)?;
+        self.ports.bound[place].mail = mail;
+        self.put_buffer(buffer);
+        let (sender, mut sequence) = (Pid(header as u32), header >> 32);
+        if check.wrapping_add(header) != mark {
+            self.counters().damaged += 1;
+            flows::damaged(self.flows, sender, number);
+            let pid = self.process(slot).d.pid;
+            self.emit(Kind::Damaged, pid, number as u32, u64::from(sender.0), sequence);
+            sequence |= DAMAGED;
+        }
+        let process = self.process(slot);
+        process.d.messages += 1;
+        let context = &mut process.d.context;
+        context.rax = 0;
+        context.rdi = u64::from(sender.0);
+        context.rsi = bytes;
+        context.rdx = sequence;
+        context.r10 = u64::from(uid);
+        Ok(())
+    }
+
+    /// Somebody who holds buffers in a port's queue and could free one: one who does not come to wait at the gateway
+    /// himself if there is any, and otherwise the one with most.
+    fn holder(&mut self, asker: usize) -> Pid {
+        let (mut holder, mut most) = (Pid::NONE, 0);
+        for place in 0..self.ports.count {
+            let (owner, count) = (self.ports.bound[place].owner, self.ports.bound[place].mail.count());
+            if count == 0 {
+                continue;
+            }
+            if owner.slot() != asker && self.process(owner.slot()).d.state != State::Gated as u8 {
+                return owner;
+            }
+            if count > most {
+                (holder, most) = (owner, count);
+            }
+        }
+        holder
+    }
+
+    /// The datagrams at a port that closes are lost.
+    pub(crate) fn drop_mail(&mut self, place: usize) {
+        while let Some(buffer) = self.ports.bound[place].mail.pop(&self.buffers) {
+            self.put_buffer(buffer);
+        }
+    }
+}

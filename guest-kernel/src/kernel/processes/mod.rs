@@ -1,0 +1,6 @@
+//! The kernel processes: ring 0, a stack of their own, the kernel's address space. They make the same system calls as
+//! programs, through the kernel's gate (`arch::gate`, and so this folder and `arch` know each other).
+
+mod calls;
+pub(crate) mod keymaster;
+pub(crate) mod oracle;

@@ -1,0 +1,231 @@
+//! The two ways in which the CPU changes hands, and the one place where a process's state changes.
+
+use abi::Pid;
+use abi::info::Info;
+use abi::layout::{KERNEL_CS, KERNEL_SS, USER_CS, USER_SS};
+use abi::process::{DESCRIPTOR_MAGIC, State};
+
+use super::ready::{LONGEST_BURST, Ready, class, predict};
+use super::{HIGHEST, Scheduler};
+use crate::base::hardware::Hardware;
+use crate::base::process::Process;
+
+/// States in which a process waits for others, by their numbers.
+const WAITS_FOR_OTHERS: u32 = 1 << State::Ready as u32
+    | 1 << State::Sending as u32
+    | 1 << State::AwaitingReply as u32
+    | 1 << State::Gated as u32
+    | 1 << State::Collecting as u32;
+
+impl Process {
+    /// How long its present burst has been so far, in sixteenths.
+    #[inline(always)]
+    fn burst(&self) -> u32 {
+        self.d.entries.wrapping_sub(self.burst_from).min(LONGEST_BURST) as u32 * 16
+    }
+
+    /// Where it waits for the CPU: by the prediction, or by what it has already run if that is more. Who was lifted for
+    /// its age has waited behind short bursts long enough.
+    #[inline(always)]
+    pub(super) fn place(&self) -> usize {
+        let class = if self.lifted == 0 { class(self.burst().max(self.d.predicted)) } else { 0 };
+        Ready::place(self.d.effective, class)
+    }
+
+    /// The priority that it has by itself and by its age.
+    pub(crate) fn own_priority(&self) -> u8 {
+        let priority = self.d.priority;
+        priority.saturating_sub(self.lifted as u8).max(HIGHEST.min(priority))
+    }
+
+    /// A new state, with what is kept account of: since when, how long it has waited for others, its bursts. Gives the
+    /// levels by which it was lifted and is not any more.
+    #[inline(always)]
+    fn set_state(&mut self, state: State, info: &mut Info) -> u16 {
+        let (now, before) = (info.tick, self.d.state);
+        if WAITS_FOR_OTHERS >> (before & 31) & 1 != 0 {
+            self.d.waited += now.saturating_sub(self.d.since);
+        }
+        self.d.since = now;
+        self.d.state = state as u8;
+        self.queued = 0;
+        if before != State::Running as u8 {
+            return 0;
+        }
+        if !matches!(state, State::Ready | State::Zombie) {
+            let wrong = self.end_burst();
+            info.counters.bursts += 1;
+            info.counters.misjudged += u64::from(wrong);
+        }
+        core::mem::take(&mut self.lifted)
+    }
+
+    /// A burst has ended; gives what the prediction was wrong by, in kernel entries to the nearest.
+    #[inline(always)]
+    fn end_burst(&mut self) -> u32 {
+        let actual = self.burst();
+        let wrong = (self.d.predicted.abs_diff(actual) + 8) / 16;
+        self.burst_from = self.d.entries;
+        self.d.predicted = predict(self.d.predicted, actual);
+        self.d.bursts = self.d.bursts.wrapping_add(1);
+        self.d.misjudged = self.d.misjudged.saturating_add(wrong);
+        wrong
+    }
+}
+
+impl<H: Hardware> Scheduler<H> {
+    /// Begins a switch: the running process waits for the CPU like the others.
+    #[inline(always)]
+    pub(crate) fn begin_switch(&mut self) {
+        self.preempt = false;
+        let slot = self.current();
+        if slot != 0 {
+            self.set_current(0);
+            self.make_ready(slot);
+        }
+    }
+
+    /// Takes the next process that waits for the CPU, passing over those that are doomed.
+    #[inline(always)]
+    pub(crate) fn next_ready(&mut self) -> Option<usize> {
+        loop {
+            let next = self.ready.pop(self.memory.links())?;
+            if self.process(next).d.doomed == 0 {
+                return Some(next);
+            }
+            self.process(next).queued = 0;
+        }
+    }
+
+    /// Completes a switch: takes down what the next process has pending, and runs it.
+    #[inline(always)]
+    pub(crate) fn switch_to(&mut self, next: usize) {
+        self.preempt = false;
+        self.counters().switches += 1;
+        if self.info().pending_spaces != 0 {
+            self.teardown(next);
+        }
+        self.run(next);
+    }
+
+    /// The hand-off: the CPU goes to `to`, and nothing else happens.
+    pub(crate) fn hand_off(&mut self, to: usize) {
+        self.counters().handoffs += 1;
+        self.run(to);
+    }
+
+    #[inline(always)]
+    fn run(&mut self, next: usize) {
+        let process = self.change_state(next, State::Running);
+        if process.d.magic != DESCRIPTOR_MAGIC {
+            damaged(next);
+        }
+        // What was saved may have lain where its process could write. The ring is the descriptor's to say.
+        let in_ring_0 = process.d.ring == 0 || process.phone.active != 0;
+        let selectors = if in_ring_0 { (KERNEL_CS, KERNEL_SS) } else { (USER_CS, USER_SS) };
+        (process.d.context.cs, process.d.context.ss) = (u64::from(selectors.0), u64::from(selectors.1));
+        let (pid, root) = (process.d.pid, process.root());
+        self.set_current(next);
+        self.info_mut().current = pid;
+        self.hw().load_root(root);
+        let descriptor = self.descriptor(next);
+        self.hw().resume_from(descriptor);
+    }
+
+    /// The one place where a process's state changes. Gives the process.
+    #[inline(always)]
+    pub(crate) fn change_state(&mut self, slot: usize, state: State) -> &mut Process {
+        if self.params().fix_priorities {
+            self.set_state_and_priority(slot, state);
+            return self.process(slot);
+        }
+        let (process, info) = self.process_and_info(slot);
+        process.set_state(state, info);
+        if !waits(state) {
+            process.d.peer = Pid::NONE;
+        }
+        process
+    }
+
+    /// Where priorities are inherited they change with the state: of who was lifted for its age, and of whom it no longer
+    /// waits for.
+    #[inline(never)]
+    fn set_state_and_priority(&mut self, slot: usize, state: State) {
+        let (process, info) = self.process_and_info(slot);
+        let lifted = process.set_state(state, info);
+        let peer = process.d.peer;
+        if lifted != 0 {
+            self.refresh_priority(slot, Pid::NONE);
+        }
+        if peer != Pid::NONE && !waits(state) {
+            self.set_peer(slot, Pid::NONE);
+        }
+    }
+
+    /// Puts a process among those that wait for the CPU.
+    pub(crate) fn make_ready(&mut self, slot: usize) {
+        self.change_state(slot, State::Ready);
+        self.enter_ready(slot);
+    }
+
+    #[inline(always)]
+    pub(super) fn enter_ready(&mut self, slot: usize) {
+        let process = self.process(slot);
+        let (place, priority) = (process.place(), process.d.effective);
+        process.queued = place as u16 + 1;
+        self.ready.push(self.memory.links(), slot, place);
+        let running = self.current();
+        if running != 0 && priority < self.process(running).d.effective {
+            self.preempt = true;
+        }
+    }
+
+    /// Takes a process out of those that wait for the CPU.
+    pub(crate) fn leave_ready(&mut self, slot: usize) {
+        if let Some(place) = core::mem::take(&mut self.process(slot).queued).checked_sub(1) {
+            self.ready.remove(self.memory.links(), slot, usize::from(place));
+        }
+    }
+
+    /// The running process has had its share of a tick: others of its priority come first.
+    pub(crate) fn end_share(&mut self) {
+        let running = self.current();
+        if running != 0 {
+            let priority = self.process(running).d.effective;
+            self.preempt |= self.ready.any_at(priority);
+        }
+    }
+
+    /// The running process waits for something; somebody else must be found.
+    #[inline(always)]
+    pub(crate) fn block(&mut self, slot: usize, state: State) {
+        self.change_state(slot, state);
+        self.set_current(0);
+    }
+
+    /// A process comes to wait for another. Gives the process.
+    #[inline(always)]
+    pub(crate) fn wait_for(&mut self, slot: usize, state: State, peer: Pid) -> &mut Process {
+        if self.params().fix_priorities {
+            self.set_state_and_priority(slot, state);
+            if self.process(slot).d.peer != peer {
+                self.set_peer(slot, peer);
+            }
+            return self.process(slot);
+        }
+        let process = self.change_state(slot, state);
+        process.d.peer = peer;
+        process
+    }
+}
+
+/// Whether a process in this state may wait for another.
+const fn waits(state: State) -> bool {
+    !matches!(state, State::Ready | State::Running | State::Zombie)
+}
+
+#[cold]
+#[inline(never)]
+fn damaged(slot: usize) -> ! {
+    panic!("the descriptor of slot {slot} is damaged")
+}

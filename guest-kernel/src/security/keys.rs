@@ -1,0 +1,66 @@
+//! The privilege subsystem: a kernel process that grants keys by message, and the log of what it granted. (In the story:
+//! the Keymaster.)
+//!
+//! Asked on [`PORT_KEYS`](abi::syscall::PORT_KEYS) with the keys that are wanted, it grants those that the sender's uid
+//! entitles it to. It is correct in itself. The log lies in a frame from the pager like everything else, so that it can
+//! be as long as a page and costs nothing until somebody asks.
+
+use abi::Frame;
+use abi::frame::FrameKind;
+use abi::syscall::{Error, FIRST_PERSON, GRANT_SLOTS, Grant, Keys};
+use abi::trace::Kind;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::Security;
+use crate::base::hardware::Hardware;
+
+/// The keys that a uid may have.
+pub const fn entitled(uid: u32) -> u32 {
+    match uid {
+        0 => Keys::WATCHDOG | Keys::PHONE | Keys::AGENT,
+        1..FIRST_PERSON => Keys::PHONE,
+        _ => 0,
+    }
+}
+
+impl<H: Hardware> Security<H> {
+    /// Gives keys to a process, and writes down what was wanted and what was given; for kernel processes.
+    #[inline(never)]
+    pub(crate) fn grant(&mut self, slot: usize, to: u64, wanted: u64, granted: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let by = process.d.pid;
+        if process.d.ring != 0 {
+            return Err(Error::Denied);
+        }
+        let to = self.find_named(to).ok_or(Error::Dead)?;
+        if self.info().grant_log.0 == 0 {
+            let frame = self.give(slot, FrameKind::Keys).map_err(|_| Error::Exhausted)?;
+            self.info_mut().grant_log = frame.base();
+        }
+        let (wanted, granted, tick) = (wanted as u32, granted as u32, self.now());
+        let process = self.process(to);
+        process.d.keys |= granted;
+        let pid = process.d.pid;
+        self.grant_serial = self.grant_serial.wrapping_add(1);
+        let serial = self.grant_serial;
+        let log = self.info().grant_log.frame();
+        self.grant_log(log)[serial as usize % GRANT_SLOTS] =
+            Grant { serial, pid, wanted, granted, tick, reserved: 0 };
+        if wanted & !granted != 0 {
+            self.counters().withheld += 1;
+        }
+        if granted != 0 {
+            self.counters().granted += u64::from(granted.count_ones());
+            self.emit(Kind::Grant, pid, granted, u64::from(by.0), 0);
+        }
+        Ok(())
+    }
+
+    fn grant_log(&mut self, frame: Frame) -> &mut [Grant; GRANT_SLOTS] {
+        match <[Grant; GRANT_SLOTS]>::mut_from_bytes(self.hw().page(frame).as_mut_bytes()) {
+            Ok(log) => log,
+            // A frame has exactly the size of the log.
+            Err(_) => unreachable!(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! System calls: checks arguments, refuses what is not allowed, counts both.
+
+use abi::Pid;
+use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
+use abi::process::{PROCESS_SLOTS, State};
+use abi::syscall::{Call, Error, Keys, Query};
+use abi::trace::Kind;
+
+use crate::base::hardware::Hardware;
+use crate::base::layer::layer;
+use crate::base::process::PRIORITIES;
+use crate::proc::lives::Birth;
+use crate::proc::{EXIT_STATUS, KILLED};
+use crate::security::Security;
+
+/// What a call came to.
+enum Done {
+    /// The answer is in the caller's registers already, or will be when its wait ends.
+    Answered,
+    /// Success with up to one result.
+    Value(u64),
+}
+
+/// System calls, on all subsystems.
+pub struct Syscalls<H> {
+    security: Security<H>,
+}
+
+layer!(Syscalls over Security in security);
+
+impl<H> Syscalls<H> {
+    /// Creates the layer.
+    #[inline(always)]
+    pub(crate) fn new(security: Security<H>) -> Self {
+        Self { security }
+    }
+}
+
+impl<H: Hardware> Syscalls<H> {
+    #[inline(always)]
+    pub(crate) fn system_call(&mut self, slot: usize) {
+        self.counters().syscalls += 1;
+        self.clear_starved();
+        let process = self.process(slot);
+        let (pid, context) = (process.d.pid, &process.d.context);
+        let (number, first) = (context.rax, context.rdi);
+        if process.phone.active != 0 && number != Call::HangUp as u64 {
+            self.misused_phone(slot);
+            return;
+        }
+        let result = match Call::from_raw(number) {
+            Some(call) => self.carry_out(slot, call),
+            None => self.old_call(slot, number).map(|()| Done::Answered),
+        };
+        if self.is_tapped() {
+            self.tap_call(pid, number, first, result.as_ref().err().copied());
+        }
+        match result {
+            Ok(Done::Answered) => {}
+            Ok(Done::Value(value)) => {
+                let context = &mut self.process(slot).d.context;
+                context.rax = 0;
+                context.rdi = value;
+            }
+            // There was no frame for a page of somebody's. Nothing has been done yet, so the call can be made again.
+            Err(_) if self.is_starved() && self.out_of_memory(slot) => self.restart(slot),
+            Err(error) => self.refuse(slot, pid, (number, first), error),
+        }
+    }
+
+    #[inline(never)]
+    fn refuse(&mut self, slot: usize, pid: Pid, (number, first): (u64, u64), error: Error) {
+        self.process(slot).d.context.rax = error as u64;
+        self.counters().refusals += 1;
+        // Where a program stands in the boot module is a label of its own.
+        let about = if number == Call::Spawn as u64 { 0 } else { first };
+        self.emit(Kind::Refused, pid, number as u32, error as u64, about);
+    }
+
+    /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
+    #[inline(never)]
+    fn restart(&mut self, slot: usize) {
+        if self.current() == slot && self.may_be_set_back(slot) {
+            self.set_back(slot);
+        }
+    }
+
+    #[inline(always)]
+    fn carry_out(&mut self, slot: usize, call: Call) -> Result<Done, Error> {
+        let context = &self.process(slot).d.context;
+        let (first, second, third, fourth) = (context.rdi, context.rsi, context.rdx, context.r10);
+        match call {
+            Call::Exit => {
+                let pid = self.process(slot).d.pid;
+                let status = first & EXIT_STATUS;
+                self.emit(Kind::Exit, pid, status as u32, 0, 0);
+                self.end(slot, status);
+            }
+            Call::Yield => {
+                self.process(slot).d.context.rax = 0;
+                self.request_switch();
+            }
+            Call::Sleep => {
+                let due = self.due_in(first.max(1));
+                self.timers().set(slot, due);
+                self.block(slot, State::Sleeping);
+            }
+            Call::Call => self.call(slot)?,
+            Call::Receive => self.receive(slot, first, second)?,
+            Call::Reply => self.reply(slot)?,
+            Call::Bind => {
+                self.bind(slot, first)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Grow => return self.grow(slot, first).map(Done::Value),
+            Call::Pet => {
+                self.pet(slot, first)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Print => {
+                self.print(slot, first)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Spawn => return self.spawn_for(slot).map(Done::Value),
+            Call::Wait => self.wait(slot, first)?,
+            Call::Kill => self.kill(slot, first)?,
+            Call::Query => return self.query(slot, first, second).map(Done::Value),
+            Call::Post => self.post(slot)?,
+            Call::Collect => self.collect(slot)?,
+            Call::Handle => {
+                self.handle(slot, first, second, third)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Signal => self.signal(slot, first, second)?,
+            Call::Return => self.return_from_signal(slot)?,
+            Call::Phone => self.phone(slot, first, second)?,
+            Call::HangUp => self.hang_up(slot, first)?,
+            Call::Examine => {
+                self.examine(slot, first, second, third, fourth)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Attach => return self.attach(slot, first, second).map(Done::Value),
+            Call::Tag => {
+                self.tag(slot, first, second, third)?;
+                return Ok(Done::Value(0));
+            }
+            Call::Acknowledge => self.acknowledge(slot)?,
+            Call::Grant => {
+                self.grant(slot, first, second, third)?;
+                return Ok(Done::Value(0));
+            }
+        }
+        Ok(Done::Answered)
+    }
+
+    #[inline(never)]
+    fn spawn_for(&mut self, slot: usize) -> Result<u64, Error> {
+        self.only_root(slot)?;
+        let context = &self.process(slot).d.context;
+        let (program, uid, priority, argument) = (context.rdi, context.rsi, context.rdx, context.r10);
+        let birth = Birth {
+            program: usize::try_from(program).map_err(|_| Error::NotFound)?,
+            parent: self.process(slot).d.pid,
+            uid: u32::try_from(uid).map_err(|_| Error::Invalid)?,
+            priority: u8::try_from(priority)
+                .ok()
+                .filter(|p| usize::from(*p) < PRIORITIES)
+                .ok_or(Error::Invalid)?,
+            argument,
+        };
+        self.spawn(birth).map(|pid| u64::from(pid.0))
+    }
+
+    #[inline(never)]
+    fn kill(&mut self, slot: usize, pid: u64) -> Result<(), Error> {
+        self.only_root(slot)?;
+        let victim = self.find_named(pid).ok_or(Error::Dead)?;
+        let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
+        if self.process(victim).d.state == State::Zombie as u8 {
+            return Err(Error::Dead);
+        }
+        self.process(slot).d.context.rax = 0;
+        if self.process(victim).d.ring == 0 {
+            self.doom(victim, by);
+            return Ok(());
+        }
+        self.emit(Kind::Kill, pid, 0, u64::from(by.0), 0);
+        self.end(victim, KILLED);
+        Ok(())
+    }
+
+    fn only_root(&mut self, slot: usize) -> Result<(), Error> {
+        if self.process(slot).d.uid == 0 { Ok(()) } else { Err(Error::Denied) }
+    }
+
+    /// Grows the heap by whole pages; gives the address of the first new one. They are only reserved: each is given
+    /// when it is first touched.
+    #[inline(never)]
+    fn grow(&mut self, slot: usize, bytes: u64) -> Result<u64, Error> {
+        let pages = bytes.div_ceil(PAGE_SIZE);
+        let first = u64::from(self.process(slot).heap);
+        let start = USER_HEAP + first * PAGE_SIZE;
+        if pages == 0 || pages > (USER_HEAP_END - start) / PAGE_SIZE {
+            return Err(Error::Invalid);
+        }
+        self.process(slot).heap += pages as u32;
+        Ok(start)
+    }
+
+    #[inline(never)]
+    fn pet(&mut self, slot: usize, code: u64) -> Result<(), Error> {
+        let process = self.process(slot);
+        let pid = process.d.pid;
+        if process.d.keys & Keys::WATCHDOG == 0 {
+            return Err(Error::Denied);
+        }
+        self.hw().pet_watchdog((code & 15) as u8);
+        self.info_mut().last_pet = self.now();
+        self.counters().pets += 1;
+        self.emit(Kind::Pet, pid, 0, 0, 0);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn print(&mut self, slot: usize, length: u64) -> Result<(), Error> {
+        let context = &self.process(slot).d.context;
+        let words = [context.rsi, context.rdx, context.r10, context.r8, context.r9];
+        let mut text = [0; 40];
+        if length > text.len() as u64 {
+            return Err(Error::Invalid);
+        }
+        for (bytes, word) in text.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        let name = self.process(slot).d.name;
+        let name = &name[..name.iter().position(|b| *b == 0).unwrap_or(16)];
+        self.hw().print(name);
+        self.hw().print(b": ");
+        self.hw().print(&text[..length as usize]);
+        self.hw().print(b"\n");
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn query(&mut self, slot: usize, what: u64, which: u64) -> Result<u64, Error> {
+        Ok(match Query::from_raw(what).ok_or(Error::Invalid)? {
+            Query::Me => u64::from(self.process(slot).d.pid.0),
+            Query::Tick => self.now(),
+            Query::Crashes => self.counters().crashes,
+            Query::Alive => u64::from(self.info().alive),
+            Query::Slot => {
+                let slot =
+                    usize::try_from(which).ok().filter(|slot| *slot < PROCESS_SLOTS).ok_or(Error::Invalid)?;
+                if !self.is_taken(slot) { 0 } else { u64::from(self.process(slot).d.pid.0) }
+            }
+            Query::Load => *usize::try_from(which)
+                .ok()
+                .and_then(|at| self.params().load.get(at))
+                .ok_or(Error::Invalid)?,
+        })
+    }
+}

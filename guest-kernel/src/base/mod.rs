@@ -3,6 +3,7 @@
 //! every layer calls it.
 
 pub mod hardware;
+pub mod index;
 pub(crate) mod layer;
 pub mod module;
 pub mod params;
@@ -16,6 +17,7 @@ use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
 
 use hardware::Hardware;
+use index::Slot;
 use module::Module;
 use params::Params;
 use process::{Process, Slots};
@@ -48,7 +50,7 @@ pub struct Core<H> {
     descriptors: [u32; PROCESS_SLOTS],
     links: Links,
     /// The slot that runs; 0 while none does.
-    current: usize,
+    current: Slot,
     /// Records that certainly fit into the trace ring.
     trace_room: u32,
 }
@@ -68,7 +70,7 @@ impl<H: Hardware> Core<H> {
             slots: Slots::new(),
             descriptors: [0; PROCESS_SLOTS],
             links: Links::new(),
-            current: 0,
+            current: Slot::NONE,
             trace_room: 0,
         }
     }
@@ -129,44 +131,44 @@ impl<H: Hardware> Core<H> {
 
     /// The slot that runs; 0 while none does.
     #[inline(always)]
-    pub(crate) fn current(&self) -> usize {
+    pub(crate) fn current(&self) -> Slot {
         self.current
     }
 
     /// Makes a slot the one that runs; 0 for none. Only the scheduler chooses one.
     #[inline(always)]
-    pub(crate) fn set_current(&mut self, slot: usize) {
+    pub(crate) fn set_current(&mut self, slot: Slot) {
         self.current = slot;
     }
 
     /// Whether a slot has a process.
     #[inline(always)]
-    pub(crate) fn is_taken(&self, slot: usize) -> bool {
-        self.descriptors[slot] != 0
+    pub(crate) fn is_taken(&self, slot: Slot) -> bool {
+        self.descriptors[slot.index()] != 0
     }
 
-    /// One past the highest slot that ever had a process.
+    /// The slots that ever had a process, in their order.
     #[inline(always)]
-    pub(crate) fn slot_limit(&self) -> usize {
-        self.slots.limit()
+    pub(crate) fn slots_used(&self) -> impl Iterator<Item = Slot> + use<H> {
+        (1..self.slots.limit()).map(Slot::new)
     }
 
     /// The frame of the descriptor in a slot.
     #[inline(always)]
-    pub(crate) fn descriptor(&self, slot: usize) -> Frame {
-        Frame(u64::from(self.descriptors[slot]))
+    pub(crate) fn descriptor(&self, slot: Slot) -> Frame {
+        Frame(u64::from(self.descriptors[slot.index()]))
     }
 
     /// The process in a slot that has one.
     #[inline(always)]
-    pub(crate) fn process(&mut self, slot: usize) -> &mut Process {
+    pub(crate) fn process(&mut self, slot: Slot) -> &mut Process {
         let frame = self.descriptor(slot);
         Self::process_in(&mut self.hw, frame)
     }
 
     /// The process in a slot that has one, and the info block.
     #[inline(always)]
-    pub(crate) fn process_and_info(&mut self, slot: usize) -> (&mut Process, &mut Info) {
+    pub(crate) fn process_and_info(&mut self, slot: Slot) -> (&mut Process, &mut Info) {
         let frame = self.descriptor(slot);
         (Self::process_in(&mut self.hw, frame), self.info)
     }
@@ -192,14 +194,14 @@ impl<H: Hardware> Core<H> {
     }
 
     /// Looks up the slot of a living process in the process table.
-    pub(crate) fn find(&mut self, pid: Pid) -> Option<usize> {
-        let slot = pid.slot();
-        let frame = *self.processes.get(slot)?;
+    pub(crate) fn find(&mut self, pid: Pid) -> Option<Slot> {
+        let slot = Slot::of(pid);
+        let frame = *self.processes.get(slot.index())?;
         (frame != 0 && self.process(slot).d.pid == pid).then_some(slot)
     }
 
     /// Looks up the slot of the living process that a program names.
-    pub(crate) fn find_named(&mut self, pid: u64) -> Option<usize> {
+    pub(crate) fn find_named(&mut self, pid: u64) -> Option<Slot> {
         u32::try_from(pid).ok().and_then(|pid| self.find(Pid(pid)))
     }
 
@@ -209,20 +211,20 @@ impl<H: Hardware> Core<H> {
     }
 
     /// Enters a new process into both lists.
-    pub(crate) fn enter_process(&mut self, slot: usize, descriptor: Frame) {
-        self.descriptors[slot] = descriptor.0 as u32;
-        self.processes[slot] = descriptor.0 as u32;
+    pub(crate) fn enter_process(&mut self, slot: Slot, descriptor: Frame) {
+        self.descriptors[slot.index()] = descriptor.0 as u32;
+        self.processes[slot.index()] = descriptor.0 as u32;
     }
 
     /// Removes a process from both lists; returns the frame of its descriptor.
-    pub(crate) fn remove_process(&mut self, slot: usize) -> Frame {
-        let frame = Frame(u64::from(core::mem::take(&mut self.descriptors[slot])));
-        self.processes[slot] = 0;
+    pub(crate) fn remove_process(&mut self, slot: Slot) -> Frame {
+        let frame = Frame(u64::from(core::mem::take(&mut self.descriptors[slot.index()])));
+        self.processes[slot.index()] = 0;
         frame
     }
 
     /// Frees a slot; its old pid names no process from here on.
-    pub(crate) fn put_slot(&mut self, slot: usize) {
+    pub(crate) fn put_slot(&mut self, slot: Slot) {
         self.slots.put(&mut self.links, slot);
     }
 
@@ -271,6 +273,16 @@ impl<H> Core<H> {
     /// The links of all queues of processes, to be looked at.
     pub(crate) fn all_links(&self) -> &Links {
         &self.links
+    }
+
+    /// The slots that the process table names.
+    pub(crate) fn named_slots(&self) -> std::vec::Vec<Slot> {
+        (0..PROCESS_SLOTS).filter(|slot| self.processes[*slot] != 0).map(Slot::new).collect()
+    }
+
+    /// One past the highest slot that ever had a process.
+    pub(crate) fn slot_limit(&self) -> usize {
+        self.slots.limit()
     }
 
     /// The process table that the host reads.

@@ -5,6 +5,7 @@ use abi::Pid;
 use abi::process::{Context, Descriptor, PROCESS_SLOTS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::index::{LoanIndex, PortIndex, Slot};
 use super::queue::{Links, Queue};
 
 /// Priorities: 0 is the most urgent.
@@ -30,11 +31,11 @@ pub struct Process {
     /// The queue of those who wait for the CPU that it is in, plus one; 0 if it is in none.
     pub queued: u16,
     /// The port it waits at: place in the port table.
-    pub port: u32,
-    /// The loan that its present call makes, see [`crate::loans::LoanRef`].
-    pub loan: u32,
+    pub port: PortIndex,
+    /// The loan that its present call makes.
+    pub loan: LoanIndex,
     /// First ended loan whose window it still has.
-    pub pending: u32,
+    pub pending: LoanIndex,
     /// Window slots in use.
     pub windows: u64,
     /// Frame of its page directory.
@@ -144,7 +145,7 @@ impl Slots {
     /// Takes a free slot.
     pub fn take(&mut self, links: &mut Links) -> Option<Pid> {
         let slot = match links.pop(&mut self.free) {
-            Some(slot) => slot,
+            Some(slot) => slot.index(),
             None if self.fresh < PROCESS_SLOTS => {
                 self.fresh += 1;
                 self.fresh - 1
@@ -155,8 +156,8 @@ impl Slots {
     }
 
     /// Frees a slot; its old pid names nobody from here on.
-    pub fn put(&mut self, links: &mut Links, slot: usize) {
-        self.generations[slot] = self.generations[slot].wrapping_add(1);
+    pub fn put(&mut self, links: &mut Links, slot: Slot) {
+        self.generations[slot.index()] = self.generations[slot.index()].wrapping_add(1);
         links.push(&mut self.free, slot);
     }
 }

@@ -1,5 +1,6 @@
 //! Queues of processes: first in, first out, linked through one table, since a process waits in one place at a time.
 
+use super::index::Slot;
 use abi::process::PROCESS_SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -23,38 +24,38 @@ impl Links {
     }
 
     /// Adds `slot` at the end. The caller sees to it that it is in no queue.
-    pub fn push(&mut self, queue: &mut Queue, slot: usize) {
-        self.next[slot] = 0;
+    pub fn push(&mut self, queue: &mut Queue, slot: Slot) {
+        self.next[slot.index()] = 0;
         if queue.first == 0 {
-            queue.first = slot as u16;
+            queue.first = slot.index() as u16;
         } else {
-            self.next[usize::from(queue.last)] = slot as u16;
+            self.next[usize::from(queue.last)] = slot.index() as u16;
         }
-        queue.last = slot as u16;
+        queue.last = slot.index() as u16;
     }
 
     /// Takes the first.
-    pub fn pop(&mut self, queue: &mut Queue) -> Option<usize> {
-        let slot = usize::from(queue.first);
-        if slot == 0 {
+    pub fn pop(&mut self, queue: &mut Queue) -> Option<Slot> {
+        let slot = queue.first();
+        if slot.is_none() {
             return None;
         }
-        queue.first = self.next[slot];
+        queue.first = self.next[slot.index()];
         Some(slot)
     }
 
     /// Takes `slot` out of the middle; says whether it was there.
-    pub fn remove(&mut self, queue: &mut Queue, slot: usize) -> bool {
+    pub fn remove(&mut self, queue: &mut Queue, slot: Slot) -> bool {
         let (mut before, mut here) = (0, usize::from(queue.first));
         while here != 0 {
             let next = self.next[here];
-            if here == slot {
+            if here == slot.index() {
                 if before == 0 {
                     queue.first = next;
                 } else {
                     self.next[before] = next;
                 }
-                if usize::from(queue.last) == slot {
+                if usize::from(queue.last) == slot.index() {
                     queue.last = before as u16;
                 }
                 return true;
@@ -77,8 +78,8 @@ impl Queue {
     pub const EMPTY: Self = Self { first: 0, last: 0 };
 
     /// Who waits longest; 0 for nobody.
-    pub const fn first(&self) -> usize {
-        self.first as usize
+    pub const fn first(&self) -> Slot {
+        Slot::new(self.first as usize)
     }
 
     /// Whether nobody waits.
@@ -90,10 +91,10 @@ impl Queue {
 #[cfg(test)]
 impl Links {
     /// Who waits in a queue, the first first.
-    pub(crate) fn members(&self, queue: Queue) -> std::vec::Vec<usize> {
-        let next = |slot: &usize| Some(usize::from(self.next[*slot])).filter(|slot| *slot != 0);
-        let all = core::iter::successors(Some(usize::from(queue.first)).filter(|slot| *slot != 0), next);
-        all.take(PROCESS_SLOTS).collect()
+    pub(crate) fn members(&self, queue: Queue) -> std::vec::Vec<Slot> {
+        let some = |slot: &Slot| !slot.is_none();
+        let next = |slot: &Slot| Some(Slot::new(self.next[slot.index()].into())).filter(some);
+        core::iter::successors(Some(queue.first()).filter(some), next).take(PROCESS_SLOTS).collect()
     }
 }
 
@@ -109,8 +110,9 @@ mod tests {
         fn two_queues_behave_like_two_deques(steps in prop::collection::vec((0u8..3, 0usize..2, 1usize..20), 0..200)) {
             let mut links = Links::new();
             let mut queues = [Queue::EMPTY; 2];
-            let mut model: [VecDeque<usize>; 2] = Default::default();
+            let mut model: [VecDeque<Slot>; 2] = Default::default();
             for (what, which, slot) in steps {
+                let slot = Slot::new(slot);
                 match what {
                     0 if !model.iter().any(|m| m.contains(&slot)) => {
                         links.push(&mut queues[which], slot);

@@ -17,6 +17,7 @@ use abi::syscall::Error;
 use abi::trace::Kind;
 
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::process::PRIORITIES;
 use crate::mem::space::{DATA, PRESENT, USER, WRITE, frame_of};
 use crate::proc::EXIT_STATUS;
@@ -25,7 +26,7 @@ use crate::security::Security;
 impl<H: Hardware> Security<H> {
     /// A system call whose number is none of this version's.
     #[inline(never)]
-    pub(crate) fn old_call(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+    pub(crate) fn old_call(&mut self, slot: Slot, number: u64) -> Result<(), Error> {
         let process = self.process(slot);
         if process.d.ring != 3 {
             return Err(Error::Invalid);
@@ -68,7 +69,7 @@ impl<H: Hardware> Security<H> {
     /// Layering violation: takes frames and writes page-table entries itself, as when there was no demand paging. The
     /// frames are not in the process's account, so that who is ended for want of memory is never the one that has these,
     /// and it takes them whatever the low-water mark says.
-    fn old_brk(&mut self, slot: usize, address: u64) -> Result<(), Error> {
+    fn old_brk(&mut self, slot: Slot, address: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let from = u64::from(process.heap);
         let end = USER_HEAP + from * PAGE_SIZE;
@@ -99,13 +100,13 @@ impl<H: Hardware> Security<H> {
     }
 
     /// What version 1 had for a pager: only what is free, straight from the list. The ledger still learns of it.
-    fn old_frame(&mut self, slot: usize, kind: FrameKind) -> Result<abi::Frame, Error> {
+    fn old_frame(&mut self, slot: Slot, kind: FrameKind) -> Result<abi::Frame, Error> {
         self.give_unaccounted(slot, kind).map_err(|_| Error::Exhausted)
     }
 
     /// Layering violation: writes the priority into the descriptor, and the queues of the scheduler are not told. That is
     /// well as long as only who runs, and so is in no queue, does it to itself; a priority that was lent is lost.
-    fn old_nice(&mut self, slot: usize, steps: u64) {
+    fn old_nice(&mut self, slot: Slot, steps: u64) {
         let process = self.process(slot);
         let last = PRIORITIES as u64 - 1;
         let priority = u64::from(process.d.priority).saturating_add(steps).min(last) as u8;
@@ -114,7 +115,7 @@ impl<H: Hardware> Security<H> {
 
     /// Layering violation: writes straight into the saved registers of whoever waits for a message, on whatever port,
     /// past IPC: nobody counts it, taps it or finds it in the flow table, and a reply to it is for nobody.
-    fn old_post_word(&mut self, slot: usize, pid: u64, word: u64) -> Result<(), Error> {
+    fn old_post_word(&mut self, slot: Slot, pid: u64, word: u64) -> Result<(), Error> {
         let (me, uid) = (self.process(slot).d.pid, self.process(slot).d.uid);
         let to = self.find_named(pid).ok_or(Error::Dead)?;
         if self.process(to).d.state != State::Receiving as u8 {
@@ -127,7 +128,7 @@ impl<H: Hardware> Security<H> {
     }
 
     /// Layering violation: reads the descriptor of whatever process is named, and nobody asks whether it may be known.
-    fn old_stat(&mut self, slot: usize, pid: u64) -> Result<(), Error> {
+    fn old_stat(&mut self, slot: Slot, pid: u64) -> Result<(), Error> {
         let of = self.find_named(pid).ok_or(Error::Dead)?;
         let d = &self.process(of).d;
         let (state, entries, uid) = (u64::from(d.state), d.entries, u64::from(d.uid));

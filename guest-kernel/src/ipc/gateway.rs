@@ -26,6 +26,7 @@ use super::mail::PORT_DATAGRAMS;
 use super::ports::PORTS;
 use super::{GATE_SLOTS, Ipc};
 use crate::base::hardware::Hardware;
+use crate::base::index::{PortIndex, Slot};
 use crate::base::process::Transfer;
 
 /// Length of the SYSCALL instruction: so far a process goes back to make its call again.
@@ -34,7 +35,7 @@ const SYSCALL_BYTES: u64 = 2;
 impl<H: Hardware> Ipc<H> {
     /// The running process asks for a transfer, or asks again: a transfer keeps its number, its age and the end of its
     /// patience (ticks; 0 for ever) until it is done. Says whether this is another attempt.
-    pub(crate) fn ask_for_transfer(&mut self, slot: usize, patience: u64) -> bool {
+    pub(crate) fn ask_for_transfer(&mut self, slot: Slot, patience: u64) -> bool {
         if self.process(slot).transfer.number != 0 {
             return true;
         }
@@ -47,13 +48,13 @@ impl<H: Hardware> Ipc<H> {
 
     /// Whether a process may be set back to make its call again: kernel processes come by another way, and wait for
     /// nobody at the gateway.
-    pub(crate) fn may_be_set_back(&mut self, slot: usize) -> bool {
+    pub(crate) fn may_be_set_back(&mut self, slot: Slot) -> bool {
         let process = self.process(slot);
         process.runs_a_program() && process.phone.active == 0
     }
 
     /// Sets a process that runs a program back: its registers are as they were, and its next instruction is `SYSCALL`.
-    pub(crate) fn set_back(&mut self, slot: usize) {
+    pub(crate) fn set_back(&mut self, slot: Slot) {
         let context = &mut self.process(slot).d.context;
         context.rip = context.rip.wrapping_sub(SYSCALL_BYTES);
     }
@@ -62,8 +63,8 @@ impl<H: Hardware> Ipc<H> {
     /// `again` says that it has waited before.
     pub(crate) fn wait_at_gateway(
         &mut self,
-        slot: usize,
-        place: usize,
+        slot: Slot,
+        place: PortIndex,
         bytes: u64,
         peer: Pid,
         again: bool,
@@ -72,7 +73,7 @@ impl<H: Hardware> Ipc<H> {
         let process = self.process(slot);
         let (pid, Transfer { number, since, until, .. }) = (process.d.pid, process.transfer);
         if until <= now {
-            let owner = self.ports.bound[place].owner;
+            let owner = self.ports[place].owner;
             self.gave_up(pid, place, owner);
             return Err(Error::TimedOut);
         }
@@ -86,11 +87,11 @@ impl<H: Hardware> Ipc<H> {
             self.timers().set(slot, until);
         }
         let process = self.wait_for(slot, State::Gated, peer);
-        process.port = place as u32;
+        process.port = place;
         process.transfer.tried = now;
         // From outside its age is seen, not that of this attempt.
         process.d.since = since;
-        self.set_current(0);
+        self.set_current(Slot::NONE);
         Ok(())
     }
 
@@ -114,7 +115,7 @@ impl<H: Hardware> Ipc<H> {
     /// Who is served first has the smallest rank.
     fn rank(&mut self, gate: Gate) -> (u8, u64) {
         let priority =
-            if self.params().fix_priorities { 0 } else { self.process(gate.pid.slot()).d.effective };
+            if self.params().fix_priorities { 0 } else { self.process(Slot::of(gate.pid)).d.effective };
         (priority, gate.sequence)
     }
 
@@ -128,12 +129,12 @@ impl<H: Hardware> Ipc<H> {
         self.gates[waiting - 1] = Gate::default();
         self.info_mut().gate_waiting -= 1;
         // Its account of waiting has what went before this attempt already.
-        let process = self.process(pid.slot());
+        let process = self.process(Slot::of(pid));
         process.d.since = process.transfer.tried;
     }
 
     /// A gated process stops waiting, whatever the reason; its transfer is forgotten.
-    pub(crate) fn leave_gateway(&mut self, slot: usize) {
+    pub(crate) fn leave_gateway(&mut self, slot: Slot) {
         let pid = self.process(slot).d.pid;
         let waiting = &self.gates[..self.info().gate_waiting as usize];
         if let Some(place) = waiting.iter().position(|gate| gate.pid == pid) {
@@ -155,18 +156,18 @@ impl<H: Hardware> Ipc<H> {
         let mut let_in = [0; PORTS];
         let mut nth = 0;
         while nth < self.info().gate_waiting as usize {
-            let slot = self.gates[nth].pid.slot();
+            let slot = Slot::of(self.gates[nth].pid);
             let process = self.process(slot);
-            let (number, place) = (process.d.context.rdi, process.port as usize);
-            let port = &self.ports.bound[place];
+            let (number, place) = (process.d.context.rdi, process.port);
+            let port = &self.ports[place];
             let gone = port.number != number;
             if !gone {
-                if room == 0 || port.mail.count() + let_in[place] >= PORT_DATAGRAMS {
+                if room == 0 || port.mail.count() + let_in[place.index()] >= PORT_DATAGRAMS {
                     nth += 1;
                     continue;
                 }
                 room -= 1;
-                let_in[place] += 1;
+                let_in[place.index()] += 1;
             }
             self.dismiss(nth);
             self.timers().cancel(slot);

@@ -5,6 +5,7 @@ use abi::info::{COMMAND_DELAY_DATAGRAM, COMMAND_DOUBLE_DATAGRAMS, COMMAND_DROP_D
 use super::Ipc;
 use super::buffers::BUFFER_WORDS;
 use crate::base::hardware::Hardware;
+use crate::base::index::PortIndex;
 
 /// What the network does wrong.
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl<H: Hardware> Ipc<H> {
     /// What becomes of a datagram that was sent to the port at `place`. Its sender takes it for sent in any case.
     #[cold]
     #[inline(never)]
-    pub(crate) fn pass_impaired(&mut self, place: usize, buffer: u8) {
+    pub(crate) fn pass_impaired(&mut self, place: PortIndex, buffer: u8) {
         let now = self.now();
         let network = &mut self.impairment;
         if network.drop > 0 {
@@ -68,13 +69,13 @@ impl<H: Hardware> Ipc<H> {
             self.put_buffer(buffer);
         } else if network.delay > 0 && network.late.is_none() {
             let due = now + u64::from(core::mem::take(&mut network.delay));
-            network.late = Some(Late { port: self.ports.bound[place].number, buffer, due });
+            network.late = Some(Late { port: self.ports[place].number, buffer, due });
         } else if network.double > 0 {
             network.double -= 1;
             let twin = self.copy_buffer(buffer);
             self.arrive(place, buffer);
             match twin {
-                Some(twin) if !self.ports.bound[place].mail.is_full() => self.arrive(place, twin),
+                Some(twin) if !self.ports[place].mail.is_full() => self.arrive(place, twin),
                 Some(twin) => self.put_buffer(twin),
                 None => {}
             }
@@ -102,7 +103,7 @@ impl<H: Hardware> Ipc<H> {
     pub(crate) fn late_arrival(&mut self) {
         let Some(Late { port, buffer, due }) = self.impairment.late else { return };
         match self.ports.find(port) {
-            Some(place) if due > self.now() || self.ports.bound[place].mail.is_full() => return,
+            Some(place) if due > self.now() || self.ports[place].mail.is_full() => return,
             Some(place) => self.arrive(place, buffer),
             None => self.put_buffer(buffer),
         }

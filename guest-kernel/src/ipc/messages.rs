@@ -10,8 +10,9 @@ use abi::trace::Kind;
 
 use super::Ipc;
 use super::flows;
-use super::ports::{CLOSED, Port};
+use super::ports::CLOSED;
 use crate::base::hardware::Hardware;
+use crate::base::index::{LoanIndex, PortIndex, Slot};
 use crate::mem::loans::Lent;
 
 /// What a message carries besides its loan: taken from the sender's saved registers.
@@ -24,7 +25,7 @@ struct Message {
 impl<H: Hardware> Ipc<H> {
     /// Binds a port to the process.
     #[inline(never)]
-    pub(crate) fn bind(&mut self, slot: usize, number: u64) -> Result<(), Error> {
+    pub(crate) fn bind(&mut self, slot: Slot, number: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, uid) = (process.d.pid, process.d.uid);
         if number == 0 {
@@ -36,36 +37,32 @@ impl<H: Hardware> Ipc<H> {
         if self.ports.find(number).is_some() {
             return Err(Error::Invalid);
         }
-        let closed = self.ports.bound[..self.ports.count].iter().position(|port| port.number == 0);
-        let place = closed.unwrap_or(self.ports.count);
-        let port = self.ports.bound.get_mut(place).ok_or(Error::Exhausted)?;
-        *port = Port { number, owner: pid, ..CLOSED };
-        self.ports.count = self.ports.count.max(place + 1);
+        self.ports.bind(number, pid).ok_or(Error::Exhausted)?;
         self.process(slot).serves = 1;
         Ok(())
     }
 
     /// Sends a message and waits for the reply.
     #[inline(never)]
-    pub(crate) fn call(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn call(&mut self, slot: Slot) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, last, context) = (process.d.pid, process.port, &process.d.context);
         let (number, timeout, at, bytes) = (context.rdi, context.r9, context.r10, context.r8);
         let frames = self.lendable(slot, at, bytes)?;
         let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
-        let owner = self.ports.bound[place].owner;
+        let owner = self.ports[place].owner;
         if owner == pid {
             return Err(Error::Invalid);
         }
-        self.process(slot).port = place as u32;
+        self.process(slot).port = place;
         if timeout != 0 {
             let due = self.due_in(timeout);
             self.timers().set(slot, due);
         }
-        let server = self.process(owner.slot());
-        if server.d.state == State::Receiving as u8 && server.port == place as u32 {
-            match self.deliver(slot, owner.slot(), frames) {
-                Ok(()) => self.hand_off(owner.slot()),
+        let server = self.process(Slot::of(owner));
+        if server.d.state == State::Receiving as u8 && server.port == place {
+            match self.deliver(slot, Slot::of(owner), frames) {
+                Ok(()) => self.hand_off(Slot::of(owner)),
                 Err(error) => {
                     self.timers().cancel(slot);
                     return Err(error);
@@ -73,18 +70,18 @@ impl<H: Hardware> Ipc<H> {
             }
         } else {
             self.wait_for(slot, State::Sending, owner);
-            self.set_current(0);
-            self.scheduler.links().push(&mut self.ports.bound[place].senders, slot);
+            self.set_current(Slot::NONE);
+            self.scheduler.links().push(&mut self.ports[place].senders, slot);
         }
         Ok(())
     }
 
     /// Waits for a message on a port, at most `timeout` ticks (0: for ever).
     #[inline(never)]
-    pub(crate) fn receive(&mut self, slot: usize, number: u64, timeout: u64) -> Result<(), Error> {
+    pub(crate) fn receive(&mut self, slot: Slot, number: u64, timeout: u64) -> Result<(), Error> {
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         let pid = self.process(slot).d.pid;
-        if self.ports.bound[place].owner != pid {
+        if self.ports[place].owner != pid {
             return Err(Error::Denied);
         }
         if !self.take_next(slot, place) {
@@ -95,24 +92,24 @@ impl<H: Hardware> Ipc<H> {
 
     /// The running process waits for what comes to its port, at most `timeout` ticks (0: for ever).
     #[inline(always)]
-    pub(crate) fn wait_at_port(&mut self, slot: usize, place: usize, state: State, timeout: u64) {
+    pub(crate) fn wait_at_port(&mut self, slot: Slot, place: PortIndex, state: State, timeout: u64) {
         if timeout != 0 {
             let due = self.due_in(timeout);
             self.timers().set(slot, due);
         }
-        self.change_state(slot, state).port = place as u32;
-        self.set_current(0);
+        self.change_state(slot, state).port = place;
+        self.set_current(Slot::NONE);
     }
 
     /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
     #[inline(always)]
-    fn take_next(&mut self, slot: usize, place: usize) -> bool {
-        !self.ports.bound[place].senders.is_empty() && self.take_from_queue(slot, place)
+    fn take_next(&mut self, slot: Slot, place: PortIndex) -> bool {
+        !self.ports[place].senders.is_empty() && self.take_from_queue(slot, place)
     }
 
     #[inline(never)]
-    fn take_from_queue(&mut self, slot: usize, place: usize) -> bool {
-        while let Some(sender) = self.scheduler.links().pop(&mut self.ports.bound[place].senders) {
+    fn take_from_queue(&mut self, slot: Slot, place: PortIndex) -> bool {
+        while let Some(sender) = self.scheduler.links().pop(&mut self.ports[place].senders) {
             let context = &self.process(sender).d.context;
             let (at, bytes) = (context.r10, context.r8);
             match self.lendable(sender, at, bytes).and_then(|frames| self.deliver(sender, slot, frames)) {
@@ -126,12 +123,12 @@ impl<H: Hardware> Ipc<H> {
     /// Moves a message from the sender's registers into the receiver's, `frames` being those that it lends; the sender
     /// then awaits the reply.
     #[inline(always)]
-    fn deliver(&mut self, sender: usize, receiver: usize, frames: Lent) -> Result<(), Error> {
+    fn deliver(&mut self, sender: Slot, receiver: Slot, frames: Lent) -> Result<(), Error> {
         let process = self.process(sender);
-        let (pid, uid, place) = (process.d.pid, process.d.uid, process.port as usize);
+        let (pid, uid, place) = (process.d.pid, process.d.uid, process.port);
         let context = &process.d.context;
         let message = Message { words: [context.rsi, context.rdx], at: context.r10, bytes: context.r8 };
-        let (mut loan, mut window, mut id) = (0, 0, 0);
+        let (mut loan, mut window, mut id) = (LoanIndex::NONE, 0, 0);
         if message.bytes != 0 {
             loan = self.open_loan(sender, receiver, message.at, message.bytes, frames)?;
             let opened = self.loan(loan);
@@ -156,7 +153,7 @@ impl<H: Hardware> Ipc<H> {
         if self.posts.attached() {
             self.tap_delivery(pid, server_pid);
         }
-        let number = self.ports.bound[place].number;
+        let number = self.ports[place].number;
         let now = self.now();
         flows::count(self.flows, (pid, server_pid), number, message.bytes, now);
         self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));
@@ -165,7 +162,7 @@ impl<H: Hardware> Ipc<H> {
 
     /// Answers a sender; with a port, waits for the next message there.
     #[inline(never)]
-    pub(crate) fn reply(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn reply(&mut self, slot: Slot) -> Result<(), Error> {
         let me = self.process(slot);
         let (pid, last, context) = (me.d.pid, me.port, &me.d.context);
         let (to, words) = (Pid(context.rdi as u32), [context.rsi, context.rdx]);
@@ -174,7 +171,7 @@ impl<H: Hardware> Ipc<H> {
             0 => None,
             _ => {
                 let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
-                if self.ports.bound[place].owner != pid {
+                if self.ports[place].owner != pid {
                     return Err(Error::Denied);
                 }
                 Some(place)
@@ -193,14 +190,14 @@ impl<H: Hardware> Ipc<H> {
             }
             return Err(Error::Dead);
         };
-        let sender = to.slot();
+        let sender = Slot::of(to);
         process.d.messages += 1;
         process.d.context.rax = 0;
         [process.d.context.rdi, process.d.context.rsi] = words;
         let loan = core::mem::take(&mut process.loan);
         self.timers().cancel(sender);
         self.counters().messages += 1;
-        if loan == 0 {
+        if loan.is_none() {
             self.emit(Kind::Reply, pid, 0, u64::from(to.0), 0);
         } else {
             let id = self.loan(loan).id;
@@ -215,7 +212,7 @@ impl<H: Hardware> Ipc<H> {
                 self.wait_at_port(slot, place, State::Receiving, timeout);
             }
             _ => {
-                self.set_current(0);
+                self.set_current(Slot::NONE);
                 self.make_ready(slot);
             }
         }
@@ -224,12 +221,12 @@ impl<H: Hardware> Ipc<H> {
     }
 
     /// Ends the wait of a process with a status and two words.
-    pub(crate) fn wake(&mut self, slot: usize, status: u64, words: [u64; 2]) {
+    pub(crate) fn wake(&mut self, slot: Slot, status: u64, words: [u64; 2]) {
         self.answer(slot, status, words);
         self.make_ready(slot);
     }
 
-    fn answer(&mut self, slot: usize, status: u64, words: [u64; 2]) {
+    fn answer(&mut self, slot: Slot, status: u64, words: [u64; 2]) {
         self.timers().cancel(slot);
         let context = &mut self.process(slot).d.context;
         context.rax = status;
@@ -237,15 +234,15 @@ impl<H: Hardware> Ipc<H> {
     }
 
     /// The timer of a process has expired, whatever it waits for.
-    pub(crate) fn expired(&mut self, slot: usize) {
+    pub(crate) fn expired(&mut self, slot: Slot) {
         let process = self.process(slot);
-        let (pid, place, peer) = (process.d.pid, process.port as usize, process.d.peer);
+        let (pid, place, peer) = (process.d.pid, process.port, process.d.peer);
         let loan = core::mem::take(&mut process.loan);
         match State::from_raw(process.d.state) {
             Some(State::Sleeping) => self.wake(slot, 0, [0; 2]),
             Some(State::Sending) => {
-                self.scheduler.links().remove(&mut self.ports.bound[place].senders, slot);
-                self.give_up(slot, pid, place, self.ports.bound[place].owner);
+                self.scheduler.links().remove(&mut self.ports[place].senders, slot);
+                self.give_up(slot, pid, place, self.ports[place].owner);
             }
             Some(State::AwaitingReply) => {
                 self.end_loan(loan);
@@ -253,7 +250,7 @@ impl<H: Hardware> Ipc<H> {
             }
             Some(State::Gated) => {
                 self.leave_gateway(slot);
-                self.give_up(slot, pid, place, self.ports.bound[place].owner);
+                self.give_up(slot, pid, place, self.ports[place].owner);
             }
             // Nothing came, which is nobody's fault.
             Some(State::Waiting | State::Receiving | State::Collecting) => {
@@ -263,46 +260,46 @@ impl<H: Hardware> Ipc<H> {
         }
     }
 
-    fn give_up(&mut self, slot: usize, pid: Pid, place: usize, server: Pid) {
+    fn give_up(&mut self, slot: Slot, pid: Pid, place: PortIndex, server: Pid) {
         self.gave_up(pid, place, server);
         self.wake(slot, Error::TimedOut as u64, [0; 2]);
     }
 
     /// A sender's patience with a port is at its end.
-    pub(crate) fn gave_up(&mut self, pid: Pid, place: usize, server: Pid) {
+    pub(crate) fn gave_up(&mut self, pid: Pid, place: PortIndex, server: Pid) {
         self.counters().timeouts += 1;
-        let number = self.ports.bound[place].number;
+        let number = self.ports[place].number;
         self.emit(Kind::Timeout, pid, number as u32, u64::from(server.0), 0);
     }
 
     /// A dying process leaves the queue of the port it waits at.
-    pub(crate) fn leave_port(&mut self, slot: usize) {
-        let place = self.process(slot).port as usize;
-        self.scheduler.links().remove(&mut self.ports.bound[place].senders, slot);
+    pub(crate) fn leave_port(&mut self, slot: Slot) {
+        let place = self.process(slot).port;
+        self.scheduler.links().remove(&mut self.ports[place].senders, slot);
     }
 
     /// A dying process gives up its ports; everybody who waits for it is told.
-    pub(crate) fn close_ports(&mut self, slot: usize) {
+    pub(crate) fn close_ports(&mut self, slot: Slot) {
         let pid = self.process(slot).d.pid;
         if self.process(slot).serves == 0 {
             return;
         }
-        for place in 0..self.ports.count {
-            if self.ports.bound[place].owner == pid {
-                while let Some(sender) = self.scheduler.links().pop(&mut self.ports.bound[place].senders) {
+        for place in self.ports.places() {
+            if self.ports[place].owner == pid {
+                while let Some(sender) = self.scheduler.links().pop(&mut self.ports[place].senders) {
                     self.wake(sender, Error::Dead as u64, [0; 2]);
                 }
                 self.drop_mail(place);
-                self.ports.bound[place] = CLOSED;
+                self.ports[place] = CLOSED;
             }
         }
-        for other in 1..self.slot_limit() {
+        for other in self.slots_used() {
             if !self.is_taken(other) {
                 continue;
             }
             let process = self.process(other);
             if process.d.state == State::AwaitingReply as u8 && process.d.peer == pid {
-                process.loan = 0;
+                process.loan = LoanIndex::NONE;
                 self.wake(other, Error::Dead as u64, [0; 2]);
             }
         }

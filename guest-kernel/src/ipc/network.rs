@@ -17,6 +17,7 @@ use super::buffers::Letter;
 use super::ports::Port;
 use super::{Ipc, flows};
 use crate::base::hardware::Hardware;
+use crate::base::index::{PortIndex, Slot};
 use crate::mem::copy::{UserPtr, sum};
 
 /// Words of header in a buffer: the checksum; the sender and, above it, the sequence number.
@@ -29,7 +30,7 @@ enum Posted {
     Sent,
     /// It must wait, for room at this place in the port table or for a buffer; `peer` could make some.
     Wait {
-        place: usize,
+        place: PortIndex,
         peer: Pid,
     },
 }
@@ -37,7 +38,7 @@ enum Posted {
 impl<H: Hardware> Ipc<H> {
     /// Sends a datagram. When it must wait, the call is made again later.
     #[inline(never)]
-    pub(crate) fn post(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn post(&mut self, slot: Slot) -> Result<(), Error> {
         let context = &self.process(slot).d.context;
         let (number, at, bytes, patience) = (context.rdi, context.rsi, context.rdx, context.r10);
         let again = self.ask_for_transfer(slot, patience);
@@ -60,7 +61,7 @@ impl<H: Hardware> Ipc<H> {
         result
     }
 
-    fn try_post(&mut self, slot: usize, number: u64, at: u64, bytes: u64) -> Result<Posted, Error> {
+    fn try_post(&mut self, slot: Slot, number: u64, at: u64, bytes: u64) -> Result<Posted, Error> {
         if bytes > DATAGRAM_BYTES {
             return Err(Error::Invalid);
         }
@@ -69,8 +70,8 @@ impl<H: Hardware> Ipc<H> {
         }
         let from = UserPtr::new(at, bytes)?;
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
-        if self.ports.bound[place].mail.is_full() {
-            return Ok(Posted::Wait { place, peer: self.ports.bound[place].owner });
+        if self.ports[place].mail.is_full() {
+            return Ok(Posted::Wait { place, peer: self.ports[place].owner });
         }
         let Some(buffer) = self.take_buffer() else {
             return if self.buffers.used() == 0 {
@@ -99,7 +100,7 @@ impl<H: Hardware> Ipc<H> {
             *to = *word;
         }
         self.buffers.letters[usize::from(buffer)] = Letter { uid, bytes: bytes as u8, next: 0 };
-        let owner = self.ports.bound[place].owner;
+        let owner = self.ports[place].owner;
         self.counters().datagrams += 1;
         let now = self.now();
         flows::count(self.flows, (pid, owner), number, bytes, now);
@@ -113,23 +114,23 @@ impl<H: Hardware> Ipc<H> {
     }
 
     /// A datagram has come to its port, which has room for it.
-    pub(crate) fn arrive(&mut self, place: usize, buffer: u8) {
-        self.ports.bound[place].mail.push(&mut self.buffers, buffer);
-        let owner = self.ports.bound[place].owner;
-        let collector = self.process(owner.slot());
-        if collector.d.state == State::Collecting as u8 && collector.port == place as u32 {
-            self.timers().cancel(owner.slot());
-            if self.pick_up(owner.slot(), place).is_err() {
+    pub(crate) fn arrive(&mut self, place: PortIndex, buffer: u8) {
+        self.ports[place].mail.push(&mut self.buffers, buffer);
+        let owner = self.ports[place].owner;
+        let collector = self.process(Slot::of(owner));
+        if collector.d.state == State::Collecting as u8 && collector.port == place {
+            self.timers().cancel(Slot::of(owner));
+            if self.pick_up(Slot::of(owner), place).is_err() {
                 // Whatever is wrong with its memory is for its own call to find out.
-                self.set_back(owner.slot());
+                self.set_back(Slot::of(owner));
             }
-            self.make_ready(owner.slot());
+            self.make_ready(Slot::of(owner));
         }
     }
 
     /// Waits for a datagram.
     #[inline(never)]
-    pub(crate) fn collect(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn collect(&mut self, slot: Slot) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, context) = (process.d.pid, &process.d.context);
         let (number, at, capacity, timeout) = (context.rdi, context.rsi, context.rdx, context.r10);
@@ -138,10 +139,10 @@ impl<H: Hardware> Ipc<H> {
         }
         UserPtr::new(at, capacity.min(DATAGRAM_BYTES))?;
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
-        if self.ports.bound[place].owner != pid {
+        if self.ports[place].owner != pid {
             return Err(Error::Denied);
         }
-        if self.ports.bound[place].mail.count() == 0 {
+        if self.ports[place].mail.count() == 0 {
             self.wait_at_port(slot, place, State::Collecting, timeout);
             return Ok(());
         }
@@ -151,8 +152,8 @@ impl<H: Hardware> Ipc<H> {
     }
 
     /// Gives the first datagram at a port to its owner, if the owner's memory is fit for it; otherwise it stays.
-    fn pick_up(&mut self, slot: usize, place: usize) -> Result<(), Error> {
-        let Port { number, mut mail, .. } = self.ports.bound[place];
+    fn pick_up(&mut self, slot: Slot, place: PortIndex) -> Result<(), Error> {
+        let Port { number, mut mail, .. } = self.ports[place];
         let Some(buffer) = mail.pop(&self.buffers) else { return Err(Error::NotFound) };
         let Letter { uid, bytes, .. } = self.buffers.letters[usize::from(buffer)];
         let (frame, first) = self.buffers.at(buffer);
@@ -166,7 +167,7 @@ impl<H: Hardware> Ipc<H> {
         let context = &self.process(slot).d.context;
         let (at, bytes) = (context.rsi, u64::from(bytes).min(context.rdx));
         self.copy_out(slot, UserPtr::new(at, bytes)?, &words)?;
-        self.ports.bound[place].mail = mail;
+        self.ports[place].mail = mail;
         self.put_buffer(buffer);
         let (sender, mut sequence) = (Pid(header as u32), header >> 32);
         if check.wrapping_add(header) != mark {
@@ -189,14 +190,14 @@ impl<H: Hardware> Ipc<H> {
 
     /// Somebody who holds buffers in a port's queue and could free one: one who does not come to wait at the gateway
     /// himself if there is any, and otherwise the one with most.
-    fn holder(&mut self, asker: usize) -> Pid {
+    fn holder(&mut self, asker: Slot) -> Pid {
         let (mut holder, mut most) = (Pid::NONE, 0);
-        for place in 0..self.ports.count {
-            let (owner, count) = (self.ports.bound[place].owner, self.ports.bound[place].mail.count());
+        for place in self.ports.places() {
+            let (owner, count) = (self.ports[place].owner, self.ports[place].mail.count());
             if count == 0 {
                 continue;
             }
-            if owner.slot() != asker && self.process(owner.slot()).d.state != State::Gated as u8 {
+            if Slot::of(owner) != asker && self.process(Slot::of(owner)).d.state != State::Gated as u8 {
                 return owner;
             }
             if count > most {
@@ -207,8 +208,8 @@ impl<H: Hardware> Ipc<H> {
     }
 
     /// The datagrams at a port that closes are lost.
-    pub(crate) fn drop_mail(&mut self, place: usize) {
-        while let Some(buffer) = self.ports.bound[place].mail.pop(&self.buffers) {
+    pub(crate) fn drop_mail(&mut self, place: PortIndex) {
+        while let Some(buffer) = self.ports[place].mail.pop(&self.buffers) {
             self.put_buffer(buffer);
         }
     }

@@ -21,6 +21,7 @@ use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
 
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::layer::layer;
 use crate::base::module::Module;
 use crate::base::params::Params;
@@ -132,7 +133,7 @@ impl<H: Hardware> Kernel<H> {
     }
 
     #[inline(never)]
-    fn exception(&mut self, slot: usize, vector: u64) {
+    fn exception(&mut self, slot: Slot, vector: u64) {
         match vector {
             VECTOR_PAGE_FAULT => self.page_fault(slot),
             VECTOR_TIMER => {}
@@ -142,7 +143,7 @@ impl<H: Hardware> Kernel<H> {
 
     /// A system call that has arrived as a page fault becomes what it is; says whether it was one.
     #[inline(always)]
-    fn mend_syscall(&mut self, slot: usize) -> bool {
+    fn mend_syscall(&mut self, slot: Slot) -> bool {
         let context = &self.process(slot).d.context;
         if !H::is_syscall(context) {
             return false;

@@ -10,6 +10,7 @@ use abi::{Frame, GuestVirt};
 use super::Memory;
 use super::space::{PRESENT, USER, WRITE, frame_of};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 
 /// Most bytes in one transfer.
 pub(crate) const TRANSFER_BYTES: u64 = 256;
@@ -61,7 +62,7 @@ impl<H: Hardware> Memory<H> {
     /// [`UserPtr::words`]; bytes of the last word beyond the length are zero. Gives the [`sum`] of the words, from 0.
     /// A page that is reserved but not there yet is paged in; [`Error::BadAddress`] where there is none, for kernel
     /// processes and for the dead. Nothing waits here.
-    pub(crate) fn copy_in(&mut self, slot: usize, from: UserPtr, into: &mut [u64]) -> Result<u64, Error> {
+    pub(crate) fn copy_in(&mut self, slot: Slot, from: UserPtr, into: &mut [u64]) -> Result<u64, Error> {
         let into = &mut into[..from.words()];
         let (mut at, mut done, mut check) = (from.at, 0, 0);
         while done < into.len() {
@@ -88,7 +89,7 @@ impl<H: Hardware> Memory<H> {
     /// Copies the front of `from`, which has at least [`UserPtr::words`], to the memory of the user process in `slot`;
     /// memory behind the last byte stays as it is. Otherwise as [`Self::copy_in`]; the page must be writable to its
     /// owner. When it is refused half-way the first page has been written.
-    pub(crate) fn copy_out(&mut self, slot: usize, to: UserPtr, from: &[u64]) -> Result<u64, Error> {
+    pub(crate) fn copy_out(&mut self, slot: Slot, to: UserPtr, from: &[u64]) -> Result<u64, Error> {
         let from = &from[..to.words()];
         let (mut at, mut done, mut check) = (to.at, 0, 0);
         while done < from.len() {
@@ -119,7 +120,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     /// The frame behind a user address and the word in it, if its page has all of `rights` or can be given.
-    fn reach(&mut self, slot: usize, at: u64, rights: u64) -> Result<(Frame, usize), Error> {
+    fn reach(&mut self, slot: Slot, at: u64, rights: u64) -> Result<(Frame, usize), Error> {
         let process = self.process(slot);
         // A kernel process has no directory, a dead one no root.
         if process.d.root == 0 || process.directory == 0 {

@@ -8,11 +8,12 @@ use super::Memory;
 use super::pager::Source;
 use super::space::NoMemory;
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::process::Chain;
 
 impl<H: Hardware> Memory<H> {
     /// Gives a zeroed frame to the process in `slot`; it is taken back when the process ends.
-    pub(crate) fn give(&mut self, slot: usize, kind: FrameKind) -> Result<Frame, NoMemory> {
+    pub(crate) fn give(&mut self, slot: Slot, kind: FrameKind) -> Result<Frame, NoMemory> {
         let pid = self.process(slot).d.pid;
         let frame = self.give_loose(pid, kind)?;
         let mut chain = self.process(slot).frames();
@@ -63,7 +64,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     /// Gives a frame as version 1 of the system calls did: a free one only, and outside the process's account.
-    pub(crate) fn give_unaccounted(&mut self, slot: usize, kind: FrameKind) -> Result<Frame, NoMemory> {
+    pub(crate) fn give_unaccounted(&mut self, slot: Slot, kind: FrameKind) -> Result<Frame, NoMemory> {
         if self.pager.free_frames() == 0 {
             return Err(NoMemory);
         }
@@ -83,7 +84,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     /// Takes back every frame of a process, and its address space with them.
-    pub(crate) fn take_back_all(&mut self, slot: usize, pid: Pid) {
+    pub(crate) fn take_back_all(&mut self, slot: Slot, pid: Pid) {
         let mut chain = self.process(slot).frames();
         while let Some(frame) = self.pager.unchain(&mut chain) {
             self.take_back(pid, frame);

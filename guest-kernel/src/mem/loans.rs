@@ -17,26 +17,24 @@ use abi::{Frame, GuestVirt};
 
 use super::{LOAN_SLOTS, Memory};
 use crate::base::hardware::Hardware;
+use crate::base::index::{LoanIndex, Slot};
 use crate::mem::space::{DATA, PRESENT, USER, WRITE, frame_of};
 
 /// The frames of a loan.
 pub(crate) type Lent = [u32; LOAN_PAGES];
 
-/// A place in the loan table plus one; 0 is no loan.
-pub(crate) type LoanRef = u32;
-
 impl<H: Hardware> Memory<H> {
     /// The frames behind a buffer that its owner wants to lend: whole pages, all writable. Those that are reserved and
     /// not there yet are given now: a loan is of frames.
     #[inline(always)]
-    pub(crate) fn lendable(&mut self, slot: usize, at: u64, bytes: u64) -> Result<Lent, Error> {
+    pub(crate) fn lendable(&mut self, slot: Slot, at: u64, bytes: u64) -> Result<Lent, Error> {
         if !at.is_multiple_of(PAGE_SIZE) {
             return Err(Error::Invalid);
         }
         if bytes == 0 { Ok([0; LOAN_PAGES]) } else { self.frames_behind(slot, at, bytes) }
     }
 
-    fn frames_behind(&mut self, slot: usize, at: u64, bytes: u64) -> Result<Lent, Error> {
+    fn frames_behind(&mut self, slot: Slot, at: u64, bytes: u64) -> Result<Lent, Error> {
         if bytes > LOAN_PAGES as u64 * PAGE_SIZE {
             return Err(Error::Invalid);
         }
@@ -61,12 +59,12 @@ impl<H: Hardware> Memory<H> {
     #[inline(never)]
     pub(crate) fn open_loan(
         &mut self,
-        lender: usize,
-        borrower: usize,
+        lender: Slot,
+        borrower: Slot,
         at: u64,
         bytes: u64,
         frames: Lent,
-    ) -> Result<LoanRef, Error> {
+    ) -> Result<LoanIndex, Error> {
         let pages = bytes.div_ceil(PAGE_SIZE) as usize;
         if self.process(borrower).windows == u64::MAX {
             self.teardown(borrower);
@@ -101,13 +99,13 @@ impl<H: Hardware> Memory<H> {
         for frame in frames.iter().take(pages) {
             self.emit(Kind::Lend, lender_pid, id, u64::from(*frame), u64::from(borrower_pid.0));
         }
-        Ok(index as u32 + 1)
+        Ok(LoanIndex::new(index))
     }
 
     /// An open loan.
     #[inline(always)]
-    pub(crate) fn loan(&self, loan: LoanRef) -> &Loan {
-        &self.loans[loan as usize - 1]
+    pub(crate) fn loan(&self, loan: LoanIndex) -> &Loan {
+        &self.loans[loan.index()]
     }
 
     fn free_loan(&mut self) -> Option<usize> {
@@ -120,29 +118,32 @@ impl<H: Hardware> Memory<H> {
 
     /// Ends a loan. Its window stands until the borrower's next switch.
     #[inline(always)]
-    pub(crate) fn end_loan(&mut self, loan: LoanRef) {
-        let Some(index) = (loan as usize).checked_sub(1) else { return };
+    pub(crate) fn end_loan(&mut self, loan: LoanIndex) {
+        if loan.is_none() {
+            return;
+        }
+        let index = loan.index();
         let Loan { id, lender, borrower, .. } = self.loans[index];
-        let process = self.process(borrower.slot());
+        let process = self.process(Slot::of(borrower));
         let first = core::mem::replace(&mut process.pending, loan);
         let ended = &mut self.loans[index];
         ended.state = LOAN_DRAINING;
-        ended.next = first;
-        if first == 0 {
+        ended.next = first.link();
+        if first.is_none() {
             self.info_mut().pending_spaces += 1;
         }
         self.emit(Kind::LoanEnd, lender, id, u64::from(borrower.0), 0);
     }
 
     /// Takes down the windows of all ended loans of the process in `slot`; the last one of all ends the epoch.
-    pub(crate) fn teardown(&mut self, slot: usize) {
+    pub(crate) fn teardown(&mut self, slot: Slot) {
         let mut loan = self.process(slot).pending;
-        if loan == 0 {
+        if loan.is_none() {
             return;
         }
-        self.process(slot).pending = 0;
-        while loan != 0 {
-            let index = loan as usize - 1;
+        self.process(slot).pending = LoanIndex::NONE;
+        while !loan.is_none() {
+            let index = loan.index();
             let Loan { id, borrower, window, pages, next, .. } = self.loans[index];
             for page in 0..u64::from(pages) {
                 self.unmap(slot, window.add(page * PAGE_SIZE));
@@ -150,7 +151,7 @@ impl<H: Hardware> Memory<H> {
             self.process(slot).windows &= !(1 << window_place(window));
             self.loans[index].state = LOAN_NONE;
             self.emit(Kind::Teardown, borrower, id, window.0, 0);
-            loan = next;
+            loan = LoanIndex::from_link(next);
         }
         self.settle();
     }
@@ -158,7 +159,7 @@ impl<H: Hardware> Memory<H> {
     /// Takes down every window that is pending anywhere.
     #[inline(never)]
     pub(crate) fn teardown_all(&mut self) {
-        for slot in 1..self.slot_limit() {
+        for slot in self.slots_used() {
             if self.info().pending_spaces == 0 {
                 return;
             }
@@ -169,13 +170,13 @@ impl<H: Hardware> Memory<H> {
     }
 
     /// A borrower dies: its windows go with its address space, its lenders are told.
-    pub(crate) fn drop_borrowed(&mut self, slot: usize) {
+    pub(crate) fn drop_borrowed(&mut self, slot: Slot) {
         let process = self.process(slot);
         let (pid, windows, pending) = (process.d.pid, process.windows, process.pending);
         if windows == 0 {
             return;
         }
-        process.pending = 0;
+        process.pending = LoanIndex::NONE;
         for index in 0..LOAN_SLOTS {
             let Loan { state, id, borrower, window, .. } = self.loans[index];
             if state != LOAN_NONE && borrower == pid {
@@ -187,7 +188,7 @@ impl<H: Hardware> Memory<H> {
                 self.emit(Kind::Teardown, pid, id, window.0, 0);
             }
         }
-        if pending != 0 {
+        if !pending.is_none() {
             self.settle();
         }
     }

@@ -8,6 +8,7 @@ use abi::{Frame, GuestVirt};
 use super::Memory;
 use super::space::{DATA, NoMemory, PRESENT};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 
 /// Why a page could not be given.
 pub(crate) enum Refused {
@@ -24,7 +25,7 @@ impl From<NoMemory> for Refused {
 }
 
 impl<H: Hardware> Memory<H> {
-    pub(crate) fn mend(&mut self, slot: usize, page: GuestVirt) -> Result<(), Refused> {
+    pub(crate) fn mend(&mut self, slot: Slot, page: GuestVirt) -> Result<(), Refused> {
         match page.0 {
             USER_WINDOWS..USER_HEAP => Ok(self.late_access(slot, page)?),
             _ => self.give_reserved(slot, page),
@@ -35,7 +36,7 @@ impl<H: Hardware> Memory<H> {
     /// ended for it here, since the caller may be in the middle of something: a system call that is refused for it is
     /// tried again (see [`crate::syscall`]).
     #[inline(never)]
-    pub(crate) fn page_in(&mut self, slot: usize, page: GuestVirt) -> bool {
+    pub(crate) fn page_in(&mut self, slot: Slot, page: GuestVirt) -> bool {
         if self.entry(slot, page) & PRESENT != 0 {
             return true;
         }
@@ -50,7 +51,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     #[inline(always)]
-    fn give_reserved(&mut self, slot: usize, page: GuestVirt) -> Result<(), Refused> {
+    fn give_reserved(&mut self, slot: Slot, page: GuestVirt) -> Result<(), Refused> {
         let process = self.process(slot);
         let pages = |count: u32| u64::from(count) * PAGE_SIZE;
         let reserved = match page.0 {
@@ -73,7 +74,7 @@ impl<H: Hardware> Memory<H> {
     /// A server comes back to a loan that has ended and whose window is gone. It cannot know; it gets a spare page of
     /// its own to finish its work in, and nobody is harmed.
     #[inline(never)]
-    fn late_access(&mut self, slot: usize, page: GuestVirt) -> Result<(), NoMemory> {
+    fn late_access(&mut self, slot: Slot, page: GuestVirt) -> Result<(), NoMemory> {
         let process = self.process(slot);
         let (pid, spare) = (process.d.pid, process.spare);
         let frame = match spare {

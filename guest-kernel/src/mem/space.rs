@@ -9,6 +9,7 @@ use abi::{Frame, GuestVirt};
 
 use super::Memory;
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 
 /// Entry bits (Intel SDM vol. 3, 4.5).
 pub const PRESENT: u64 = 1;
@@ -39,7 +40,7 @@ pub fn frame_of(entry: u64) -> Frame {
 
 impl<H: Hardware> Memory<H> {
     /// Builds an empty address space: the kernel's half shared, the user half one directory.
-    pub(crate) fn build_space(&mut self, slot: usize) -> Result<(), NoMemory> {
+    pub(crate) fn build_space(&mut self, slot: Slot) -> Result<(), NoMemory> {
         let root = self.give(slot, FrameKind::PageTable)?;
         let pointers = self.give(slot, FrameKind::PageTable)?;
         let directory = self.give(slot, FrameKind::PageTable)?;
@@ -60,7 +61,7 @@ impl<H: Hardware> Memory<H> {
 
     /// The page table and index for a user address, if there is a table.
     #[inline(always)]
-    pub(crate) fn slot_of(&mut self, slot: usize, page: GuestVirt) -> Option<(Frame, usize)> {
+    pub(crate) fn slot_of(&mut self, slot: Slot, page: GuestVirt) -> Option<(Frame, usize)> {
         if page.0 >= USER_END {
             return None;
         }
@@ -70,7 +71,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     /// The entry that maps a user page, or 0.
-    pub(crate) fn entry(&mut self, slot: usize, page: GuestVirt) -> u64 {
+    pub(crate) fn entry(&mut self, slot: Slot, page: GuestVirt) -> u64 {
         match self.slot_of(slot, page) {
             Some((table, index)) => self.hw().page(table).0[index],
             None => 0,
@@ -80,7 +81,7 @@ impl<H: Hardware> Memory<H> {
     /// Maps a frame at a user page, building the page table if there is none. What was mapped there is forgotten.
     pub(crate) fn map(
         &mut self,
-        slot: usize,
+        slot: Slot,
         page: GuestVirt,
         frame: Frame,
         flags: u64,
@@ -95,7 +96,7 @@ impl<H: Hardware> Memory<H> {
 
     /// The page table and index for a user page; the table is built if there is none.
     #[inline(always)]
-    pub(crate) fn table_for(&mut self, slot: usize, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
+    pub(crate) fn table_for(&mut self, slot: Slot, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
         match self.slot_of(slot, page) {
             Some(found) => Ok(found),
             None => self.new_table(slot, page),
@@ -103,7 +104,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     #[inline(never)]
-    fn new_table(&mut self, slot: usize, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
+    fn new_table(&mut self, slot: Slot, page: GuestVirt) -> Result<(Frame, usize), NoMemory> {
         let table = self.give(slot, FrameKind::PageTable)?;
         let directory = Frame(u64::from(self.process(slot).directory));
         self.hw().page(directory).0[(page.0 >> 21 & 511) as usize] = table.base().0 | PRESENT | WRITE | USER;
@@ -111,7 +112,7 @@ impl<H: Hardware> Memory<H> {
     }
 
     /// Removes the mapping of a user page.
-    pub(crate) fn unmap(&mut self, slot: usize, page: GuestVirt) {
+    pub(crate) fn unmap(&mut self, slot: Slot, page: GuestVirt) {
         if let Some((table, index)) = self.slot_of(slot, page) {
             self.hw().page(table).0[index] = 0;
             if slot == self.current() {

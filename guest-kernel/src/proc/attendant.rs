@@ -15,6 +15,7 @@ use abi::trace::Kind;
 
 use super::{KILLED, Processes};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 
 /// The timer's interrupt.
 #[derive(Default)]
@@ -58,7 +59,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Acknowledges the timer's interrupt, does what is due, waits for the next.
     #[inline(never)]
-    pub(crate) fn acknowledge(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn acknowledge(&mut self, slot: Slot) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, ring) = (process.d.pid, process.d.ring);
         if ring != 0 || (self.attendant() != Pid::NONE && self.attendant() != pid) {
@@ -78,7 +79,7 @@ impl<H: Hardware> Processes<H> {
     /// Begins the kill of a process that runs in ring 0. It may be in the middle of the kernel's own work, so nobody but
     /// the scheduler ends it: from here on the switch passes it over, and when the scheduler's process next attends to the
     /// timer it completes what was begun.
-    pub(crate) fn doom(&mut self, victim: usize, by: Pid) {
+    pub(crate) fn doom(&mut self, victim: Slot, by: Pid) {
         let process = self.process(victim);
         process.d.doomed = 1;
         let pid = process.d.pid;
@@ -91,7 +92,7 @@ impl<H: Hardware> Processes<H> {
     #[inline(never)]
     fn end_the_doomed(&mut self) {
         self.timer.doomed = false;
-        for slot in 1..self.slot_limit() {
+        for slot in self.slots_used() {
             if !self.is_taken(slot) {
                 continue;
             }

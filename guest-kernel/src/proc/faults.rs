@@ -10,6 +10,7 @@ use abi::trace::Kind;
 
 use super::{KILLED, Processes};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::mem::reserve::Refused;
 
 /// Page-fault error code (Intel SDM vol. 3, 4.7): the page is there, the access was not allowed.
@@ -18,7 +19,7 @@ const PROTECTION: u64 = 1;
 const FETCH: u64 = 16;
 
 impl<H: Hardware> Processes<H> {
-    pub(crate) fn page_fault(&mut self, slot: usize) {
+    pub(crate) fn page_fault(&mut self, slot: Slot) {
         let at = self.hw().fault_address();
         let process = self.process(slot);
         let may_wait = process.runs_a_program() && process.phone.active == 0;
@@ -44,9 +45,9 @@ impl<H: Hardware> Processes<H> {
     /// No frame is left for what `asking` wants: the user process with the most frames is ended, be it the one that asks.
     /// Says whether there was one; equals are chosen in the order of their slots.
     #[inline(never)]
-    pub(crate) fn out_of_memory(&mut self, asking: usize) -> bool {
-        let mut most = (0, 0);
-        for slot in 1..self.slot_limit() {
+    pub(crate) fn out_of_memory(&mut self, asking: Slot) -> bool {
+        let mut most = (0, Slot::NONE);
+        for slot in self.slots_used() {
             if !self.is_taken(slot) {
                 continue;
             }
@@ -56,7 +57,7 @@ impl<H: Hardware> Processes<H> {
             }
         }
         let (frames, victim) = most;
-        if victim == 0 {
+        if victim.is_none() {
             return false;
         }
         let (by, pid) = (self.process(asking).d.pid, self.process(victim).d.pid);
@@ -68,7 +69,7 @@ impl<H: Hardware> Processes<H> {
 
     /// A fault that is the process's own: it ends.
     #[inline(never)]
-    pub(crate) fn fault(&mut self, slot: usize, vector: u32, address: u64) {
+    pub(crate) fn fault(&mut self, slot: Slot, vector: u32, address: u64) {
         let process = self.process(slot);
         let (pid, rip, runs_a_program) = (process.d.pid, process.d.context.rip, process.runs_a_program());
         assert!(

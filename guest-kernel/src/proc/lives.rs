@@ -20,6 +20,7 @@ use abi::{GuestVirt, Pid};
 use super::signals::USER_FLAGS;
 use super::{ORDERED, Processes, TAGGED};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::params::Clock;
 use crate::mem::space::{NoMemory, RODATA, TEXT};
 use crate::sched::{HIGHEST, UNKNOWN_BURST};
@@ -112,18 +113,18 @@ impl<H: Hardware> Processes<H> {
         Ok(pid)
     }
 
-    fn embryo(&mut self, parent: Pid, uid: u32, priority: u8) -> Result<usize, NoMemory> {
+    fn embryo(&mut self, parent: Pid, uid: u32, priority: u8) -> Result<Slot, NoMemory> {
         let pid = self.take_slot().ok_or(NoMemory)?;
         let frame = match self.give_loose(pid, FrameKind::Descriptor) {
             Ok(frame) => frame,
             Err(error) => {
-                self.put_slot(pid.slot());
+                self.put_slot(Slot::of(pid));
                 return Err(error);
             }
         };
-        self.enter_process(pid.slot(), frame);
+        self.enter_process(Slot::of(pid), frame);
         let now = self.now();
-        let process = self.process(pid.slot());
+        let process = self.process(Slot::of(pid));
         process.d.magic = DESCRIPTOR_MAGIC;
         process.d.pid = pid;
         process.d.parent = parent;
@@ -134,10 +135,10 @@ impl<H: Hardware> Processes<H> {
         process.d.since = now;
         process.d.born = now;
         process.d.predicted = UNKNOWN_BURST;
-        Ok(pid.slot())
+        Ok(Slot::of(pid))
     }
 
-    fn build_image(&mut self, slot: usize, program: &abi::module::Program) -> Result<(), NoMemory> {
+    fn build_image(&mut self, slot: Slot, program: &abi::module::Program) -> Result<(), NoMemory> {
         self.build_space(slot)?;
         let pages = program.text_pages + program.rodata_pages;
         for page in 0..pages {
@@ -148,7 +149,7 @@ impl<H: Hardware> Processes<H> {
         Ok(())
     }
 
-    fn born(&mut self, slot: usize, parent: Pid) {
+    fn born(&mut self, slot: Slot, parent: Pid) {
         if let Some(parent) = self.find(parent) {
             self.process(parent).children += 1;
         }
@@ -162,7 +163,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Ends a process, whatever it is doing. Everything it holds goes back at once; its descriptor stays until its
     /// parent has asked for the status.
-    pub(crate) fn end(&mut self, slot: usize, status: u64) {
+    pub(crate) fn end(&mut self, slot: Slot, status: u64) {
         let process = self.process(slot);
         let (pid, parent) = (process.d.pid, process.d.parent);
         let status = if process.d.tagged != 0 { TAGGED } else { status };
@@ -177,7 +178,7 @@ impl<H: Hardware> Processes<H> {
         }
         self.timers().cancel(slot);
         if slot == self.current() {
-            self.set_current(0);
+            self.set_current(Slot::NONE);
             let root = self.kernel_root();
             self.hw().load_root(root);
         }
@@ -212,7 +213,7 @@ impl<H: Hardware> Processes<H> {
         }
     }
 
-    fn orphan_children(&mut self, slot: usize, pid: Pid) {
+    fn orphan_children(&mut self, slot: Slot, pid: Pid) {
         let mut zombies = self.process(slot).zombies;
         while let Some(zombie) = self.links().pop(&mut zombies) {
             self.reap(zombie);
@@ -220,14 +221,14 @@ impl<H: Hardware> Processes<H> {
         if self.process(slot).children == 0 {
             return;
         }
-        for other in 1..self.slot_limit() {
+        for other in self.slots_used() {
             if self.is_taken(other) && self.process(other).d.parent == pid {
                 self.process(other).d.parent = Pid::NONE;
             }
         }
     }
 
-    fn reap(&mut self, slot: usize) {
+    fn reap(&mut self, slot: Slot) {
         let pid = self.process(slot).d.pid;
         let frame = self.remove_process(slot);
         self.take_back(pid, frame);
@@ -235,7 +236,7 @@ impl<H: Hardware> Processes<H> {
     }
 
     /// An embryo that could not be finished: as if it had never been.
-    fn recycle(&mut self, slot: usize) {
+    fn recycle(&mut self, slot: Slot) {
         let pid = self.process(slot).d.pid;
         self.take_back_all(slot, pid);
         self.reap(slot);
@@ -243,7 +244,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Gives the status of a dead child, or waits for one.
     #[inline(never)]
-    pub(crate) fn wait(&mut self, slot: usize, timeout: u64) -> Result<(), Error> {
+    pub(crate) fn wait(&mut self, slot: Slot, timeout: u64) -> Result<(), Error> {
         let mut zombies = self.process(slot).zombies;
         if let Some(zombie) = self.links().pop(&mut zombies) {
             let child = self.process(zombie);

@@ -23,6 +23,7 @@ use zerocopy::transmute;
 
 use super::Processes;
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::mem::copy::UserPtr;
 
 /// Words in a [`Context`].
@@ -46,7 +47,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Picks up: the caller's function runs in ring 0.
     #[inline(never)]
-    pub(crate) fn phone(&mut self, slot: usize, function: u64, argument: u64) -> Result<(), Error> {
+    pub(crate) fn phone(&mut self, slot: Slot, function: u64, argument: u64) -> Result<(), Error> {
         let process = self.process(slot);
         if process.d.keys & Keys::PHONE == 0 || process.d.ring != 3 {
             return Err(Error::Denied);
@@ -86,7 +87,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Hangs up: back to ring 3, with the registers that lie on the return stack.
     #[inline(never)]
-    pub(crate) fn hang_up(&mut self, slot: usize, result: u64) -> Result<(), Error> {
+    pub(crate) fn hang_up(&mut self, slot: Slot, result: u64) -> Result<(), Error> {
         let process = self.process(slot);
         if process.phone.active == 0 {
             return Err(Error::Invalid);
@@ -124,7 +125,7 @@ impl<H: Hardware> Processes<H> {
 
     /// What the function may not do in ring 0: any system call but the one that its return makes. It ends, as by a fault.
     #[inline(never)]
-    pub(crate) fn misused_phone(&mut self, slot: usize) {
+    pub(crate) fn misused_phone(&mut self, slot: Slot) {
         let rip = self.process(slot).d.context.rip;
         self.fault(slot, MISUSE, rip);
     }

@@ -18,6 +18,7 @@ use abi::{Frame, Pid};
 use super::lives::Birth;
 use super::{ORDERED, Processes, TAGGED};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 
 impl<H: Hardware> Processes<H> {
     /// Starts a process of the start list. One that cannot be started is a service that is down; one that finds the
@@ -41,7 +42,7 @@ impl<H: Hardware> Processes<H> {
         let Service { program, uid, argument, priority, .. } = self.services[place];
         let birth = Birth { program: program as usize, parent: Pid::NONE, uid, priority, argument };
         let pid = self.spawn(birth)?;
-        self.process(pid.slot()).d.service = place as u16 + 1;
+        self.process(Slot::of(pid)).d.service = place as u16 + 1;
         let now = self.now();
         let service = &mut self.services[place];
         service.pid = pid;
@@ -51,14 +52,14 @@ impl<H: Hardware> Processes<H> {
     }
 
     /// The service whose process is in `slot`: its place in the table.
-    pub(crate) fn service_of(&mut self, slot: usize) -> Option<usize> {
+    pub(crate) fn service_of(&mut self, slot: Slot) -> Option<usize> {
         let process = self.process(slot);
         let (pid, place) = (process.d.pid, usize::from(process.d.service).checked_sub(1)?);
         self.services.get(place).filter(|service| service.pid == pid).map(|_| place)
     }
 
     /// A process has ended with `status`: if it was a service, that is over, or missing.
-    pub(crate) fn service_ended(&mut self, slot: usize, status: u64) {
+    pub(crate) fn service_ended(&mut self, slot: Slot, status: u64) {
         let Some(place) = self.service_of(slot) else { return };
         let service = &mut self.services[place];
         service.state = match status {

@@ -14,6 +14,7 @@ use abi::trace::Kind;
 
 use super::{KILLED, Processes};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::process::Transfer;
 use crate::mem::copy::UserPtr;
 
@@ -27,7 +28,7 @@ const SIGNALS: u64 = 64;
 impl<H: Hardware> Processes<H> {
     /// Says what the process does on a signal.
     #[inline(never)]
-    pub(crate) fn handle(&mut self, slot: usize, handler: u64, top: u64, back: u64) -> Result<(), Error> {
+    pub(crate) fn handle(&mut self, slot: Slot, handler: u64, top: u64, back: u64) -> Result<(), Error> {
         if self.process(slot).d.ring != 3 {
             return Err(Error::Denied);
         }
@@ -48,7 +49,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Sends a signal.
     #[inline(never)]
-    pub(crate) fn signal(&mut self, slot: usize, pid: u64, number: u64) -> Result<(), Error> {
+    pub(crate) fn signal(&mut self, slot: Slot, pid: u64, number: u64) -> Result<(), Error> {
         let sender = self.process(slot);
         let (by, uid) = (sender.d.pid, sender.d.uid);
         if !(1..SIGNALS).contains(&number) {
@@ -81,7 +82,7 @@ impl<H: Hardware> Processes<H> {
     }
 
     /// Has the process go on in its handler, if a signal waits and it is neither in its handler nor on the phone.
-    pub(crate) fn deliver_pending(&mut self, slot: usize) {
+    pub(crate) fn deliver_pending(&mut self, slot: Slot) {
         let process = self.process(slot);
         if process.signals.pending == 0 || process.signals.handling != 0 || process.phone.active != 0 {
             return;
@@ -104,7 +105,7 @@ impl<H: Hardware> Processes<H> {
 
     /// The handler has come to its end.
     #[inline(never)]
-    pub(crate) fn return_from_signal(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn return_from_signal(&mut self, slot: Slot) -> Result<(), Error> {
         let process = self.process(slot);
         if process.signals.handling == 0 {
             return Err(Error::Invalid);
@@ -117,7 +118,7 @@ impl<H: Hardware> Processes<H> {
     }
 
     /// Ends whatever the process waits for.
-    pub(crate) fn interrupt(&mut self, slot: usize) {
+    pub(crate) fn interrupt(&mut self, slot: Slot) {
         let process = self.process(slot);
         match State::from_raw(process.d.state) {
             Some(State::Sending) => self.leave_port(slot),

@@ -69,7 +69,7 @@ impl<H: Hardware> Scheduler<H> {
     /// Whether the present kernel entry must end with a switch.
     #[inline(always)]
     pub(crate) fn needs_switch(&self) -> bool {
-        self.preempt || self.current() == 0
+        self.preempt || self.current().is_none()
     }
 
     /// The process that attends to the timer's interrupt; [`Pid::NONE`] until one does.
@@ -87,7 +87,7 @@ impl<H: Hardware> Scheduler<H> {
 #[cfg(test)]
 impl<H> Scheduler<H> {
     /// The running timers, as slot and tick, in the order in which they will expire.
-    pub(crate) fn running_timers(&self) -> std::vec::Vec<(usize, u64)> {
+    pub(crate) fn running_timers(&self) -> std::vec::Vec<(crate::base::index::Slot, u64)> {
         self.timers.list()
     }
 

@@ -6,6 +6,7 @@ use abi::trace::Kind;
 
 use super::Scheduler;
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::process::PRIORITIES;
 
 /// Ticks in the queue after which a process is lifted by a priority, and once more after as many again.
@@ -14,7 +15,7 @@ const OLD: u64 = 32;
 impl<H: Hardware> Scheduler<H> {
     /// Where priorities are inherited: the process lends its own to whom it waits for.
     #[inline(never)]
-    pub(super) fn set_peer(&mut self, slot: usize, peer: Pid) {
+    pub(super) fn set_peer(&mut self, slot: Slot, peer: Pid) {
         let process = self.process(slot);
         let before = core::mem::replace(&mut process.d.peer, peer);
         let (pid, level) = (process.d.pid, lent_level(process.d.effective));
@@ -32,7 +33,7 @@ impl<H: Hardware> Scheduler<H> {
 
     /// Works out the effective priority anew, and that of whomever the process waits for, and so on. Comes to an end
     /// even where they wait for each other in a circle: it goes on only while priorities change, all in one direction.
-    pub(super) fn refresh_priority(&mut self, slot: usize, by: Pid) {
+    pub(super) fn refresh_priority(&mut self, slot: Slot, by: Pid) {
         let (mut slot, mut by) = (slot, by);
         loop {
             let process = self.process(slot);

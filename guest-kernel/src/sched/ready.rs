@@ -3,6 +3,7 @@
 //! A *burst* is what a process does from getting the CPU until it waits for something, in kernel entries. The next one
 //! is predicted from the last: an exponential average (Silberschatz, Galvin, Gagne, "Operating System Concepts", 5.3.2).
 
+use crate::base::index::Slot;
 use crate::base::process::PRIORITIES;
 use crate::base::queue::{Links, Queue};
 
@@ -46,13 +47,13 @@ impl Ready {
     }
 
     /// Adds a process.
-    pub(super) fn push(&mut self, links: &mut Links, slot: usize, place: usize) {
+    pub(super) fn push(&mut self, links: &mut Links, slot: Slot, place: usize) {
         links.push(&mut self.queues[place], slot);
         self.occupied |= 1 << place;
     }
 
     /// Takes the next.
-    pub(super) fn pop(&mut self, links: &mut Links) -> Option<usize> {
+    pub(super) fn pop(&mut self, links: &mut Links) -> Option<Slot> {
         if self.occupied == 0 {
             return None;
         }
@@ -63,7 +64,7 @@ impl Ready {
     }
 
     /// Takes a process out of its queue; says whether it was there.
-    pub(super) fn remove(&mut self, links: &mut Links, slot: usize, place: usize) -> bool {
+    pub(super) fn remove(&mut self, links: &mut Links, slot: Slot, place: usize) -> bool {
         let there = links.remove(&mut self.queues[place], slot);
         self.note_emptied(place);
         there
@@ -108,10 +109,10 @@ mod tests {
     fn urgent_ones_come_first_then_short_ones_and_equals_in_turn() {
         let (mut links, mut ready) = (Links::new(), Ready::new());
         for (slot, priority, class) in [(1, 3, 1), (2, 1, 3), (3, 3, 1), (4, 200, 0), (5, 3, 0)] {
-            ready.push(&mut links, slot, Ready::place(priority, class));
+            ready.push(&mut links, Slot::new(slot), Ready::place(priority, class));
         }
         assert!(ready.any_at(1) && !ready.any_at(0) && ready.any_at(255));
-        let order: [_; 6] = core::array::from_fn(|_| ready.pop(&mut links));
+        let order: [_; 6] = core::array::from_fn(|_| ready.pop(&mut links).map(Slot::index));
         assert_eq!(order, [Some(2), Some(5), Some(1), Some(3), Some(4), None]);
         assert!(!ready.any_at(255));
     }
@@ -152,8 +153,9 @@ mod tests {
             steps in prop::collection::vec((0u8..4, 0u8..10, 0..CLASSES, 1usize..30), 0..300)
         ) {
             let (mut links, mut ready) = (Links::new(), Ready::new());
-            let mut model: Vec<VecDeque<usize>> = (0..PRIORITIES * CLASSES).map(|_| VecDeque::new()).collect();
+            let mut model: Vec<VecDeque<Slot>> = (0..PRIORITIES * CLASSES).map(|_| VecDeque::new()).collect();
             for (what, priority, class, slot) in steps {
+                let slot = Slot::new(slot);
                 let place = Ready::place(priority, class);
                 match what {
                     0 | 1 if !model.iter().any(|queue| queue.contains(&slot)) => {

@@ -8,6 +8,7 @@ use abi::process::{DESCRIPTOR_MAGIC, State};
 use super::ready::{LONGEST_BURST, Ready, class, predict};
 use super::{HIGHEST, Scheduler};
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::process::Process;
 
 /// States in which a process waits for others, by their numbers.
@@ -79,15 +80,15 @@ impl<H: Hardware> Scheduler<H> {
     pub(crate) fn begin_switch(&mut self) {
         self.preempt = false;
         let slot = self.current();
-        if slot != 0 {
-            self.set_current(0);
+        if !slot.is_none() {
+            self.set_current(Slot::NONE);
             self.make_ready(slot);
         }
     }
 
     /// Takes the next process that waits for the CPU, passing over those that are doomed.
     #[inline(always)]
-    pub(crate) fn next_ready(&mut self) -> Option<usize> {
+    pub(crate) fn next_ready(&mut self) -> Option<Slot> {
         loop {
             let next = self.ready.pop(self.memory.links())?;
             if self.process(next).d.doomed == 0 {
@@ -99,7 +100,7 @@ impl<H: Hardware> Scheduler<H> {
 
     /// Completes a switch: takes down what the next process has pending, and runs it.
     #[inline(always)]
-    pub(crate) fn switch_to(&mut self, next: usize) {
+    pub(crate) fn switch_to(&mut self, next: Slot) {
         self.preempt = false;
         self.counters().switches += 1;
         if self.info().pending_spaces != 0 {
@@ -109,13 +110,13 @@ impl<H: Hardware> Scheduler<H> {
     }
 
     /// The hand-off: the CPU goes to `to`, and nothing else happens.
-    pub(crate) fn hand_off(&mut self, to: usize) {
+    pub(crate) fn hand_off(&mut self, to: Slot) {
         self.counters().handoffs += 1;
         self.run(to);
     }
 
     #[inline(always)]
-    fn run(&mut self, next: usize) {
+    fn run(&mut self, next: Slot) {
         let process = self.change_state(next, State::Running);
         if process.d.magic != DESCRIPTOR_MAGIC {
             damaged(next);
@@ -134,7 +135,7 @@ impl<H: Hardware> Scheduler<H> {
 
     /// The one place where a process's state changes. Gives the process.
     #[inline(always)]
-    pub(crate) fn change_state(&mut self, slot: usize, state: State) -> &mut Process {
+    pub(crate) fn change_state(&mut self, slot: Slot, state: State) -> &mut Process {
         if self.params().fix_priorities {
             self.set_state_and_priority(slot, state);
             return self.process(slot);
@@ -150,7 +151,7 @@ impl<H: Hardware> Scheduler<H> {
     /// Where priorities are inherited they change with the state: of who was lifted for its age, and of whom it no longer
     /// waits for.
     #[inline(never)]
-    fn set_state_and_priority(&mut self, slot: usize, state: State) {
+    fn set_state_and_priority(&mut self, slot: Slot, state: State) {
         let (process, info) = self.process_and_info(slot);
         let lifted = process.set_state(state, info);
         let peer = process.d.peer;
@@ -163,25 +164,25 @@ impl<H: Hardware> Scheduler<H> {
     }
 
     /// Puts a process among those that wait for the CPU.
-    pub(crate) fn make_ready(&mut self, slot: usize) {
+    pub(crate) fn make_ready(&mut self, slot: Slot) {
         self.change_state(slot, State::Ready);
         self.enter_ready(slot);
     }
 
     #[inline(always)]
-    pub(super) fn enter_ready(&mut self, slot: usize) {
+    pub(super) fn enter_ready(&mut self, slot: Slot) {
         let process = self.process(slot);
         let (place, priority) = (process.place(), process.d.effective);
         process.queued = place as u16 + 1;
         self.ready.push(self.memory.links(), slot, place);
         let running = self.current();
-        if running != 0 && priority < self.process(running).d.effective {
+        if !running.is_none() && priority < self.process(running).d.effective {
             self.preempt = true;
         }
     }
 
     /// Takes a process out of those that wait for the CPU.
-    pub(crate) fn leave_ready(&mut self, slot: usize) {
+    pub(crate) fn leave_ready(&mut self, slot: Slot) {
         if let Some(place) = core::mem::take(&mut self.process(slot).queued).checked_sub(1) {
             self.ready.remove(self.memory.links(), slot, usize::from(place));
         }
@@ -190,7 +191,7 @@ impl<H: Hardware> Scheduler<H> {
     /// The running process has had its share of a tick: others of its priority come first.
     pub(crate) fn end_share(&mut self) {
         let running = self.current();
-        if running != 0 {
+        if !running.is_none() {
             let priority = self.process(running).d.effective;
             self.preempt |= self.ready.any_at(priority);
         }
@@ -198,14 +199,14 @@ impl<H: Hardware> Scheduler<H> {
 
     /// The running process waits for something; somebody else must be found.
     #[inline(always)]
-    pub(crate) fn block(&mut self, slot: usize, state: State) {
+    pub(crate) fn block(&mut self, slot: Slot, state: State) {
         self.change_state(slot, state);
-        self.set_current(0);
+        self.set_current(Slot::NONE);
     }
 
     /// A process comes to wait for another. Gives the process.
     #[inline(always)]
-    pub(crate) fn wait_for(&mut self, slot: usize, state: State, peer: Pid) -> &mut Process {
+    pub(crate) fn wait_for(&mut self, slot: Slot, state: State, peer: Pid) -> &mut Process {
         if self.params().fix_priorities {
             self.set_state_and_priority(slot, state);
             if self.process(slot).d.peer != peer {
@@ -226,6 +227,6 @@ const fn waits(state: State) -> bool {
 
 #[cold]
 #[inline(never)]
-fn damaged(slot: usize) -> ! {
-    panic!("the descriptor of slot {slot} is damaged")
+fn damaged(slot: Slot) -> ! {
+    panic!("the descriptor of slot {} is damaged", slot.index())
 }

@@ -1,5 +1,6 @@
 //! Timers: at most one for each process, in order of their ticks; equal ticks in order of setting.
 
+use crate::base::index::Slot;
 use abi::process::PROCESS_SLOTS;
 
 /// All running timers.
@@ -18,34 +19,34 @@ impl Timers {
 
     /// Starts the timer of `slot`, which has none, for tick `due` (not 0).
     #[inline(never)]
-    pub(crate) fn set(&mut self, slot: usize, due: u64) {
+    pub(crate) fn set(&mut self, slot: Slot, due: u64) {
         let (mut before, mut here) = (0, usize::from(self.first));
         while here != 0 && self.due[here] <= due {
             before = here;
             here = usize::from(self.next[here]);
         }
-        self.due[slot] = due;
-        self.next[slot] = here as u16;
+        self.due[slot.index()] = due;
+        self.next[slot.index()] = here as u16;
         if before == 0 {
-            self.first = slot as u16;
+            self.first = slot.index() as u16;
         } else {
-            self.next[before] = slot as u16;
+            self.next[before] = slot.index() as u16;
         }
     }
 
     /// Stops the timer of `slot`, if it has one.
-    pub(crate) fn cancel(&mut self, slot: usize) {
-        if self.due[slot] == 0 {
+    pub(crate) fn cancel(&mut self, slot: Slot) {
+        if self.due[slot.index()] == 0 {
             return;
         }
-        self.due[slot] = 0;
-        let after = self.next[slot];
-        if usize::from(self.first) == slot {
+        self.due[slot.index()] = 0;
+        let after = self.next[slot.index()];
+        if usize::from(self.first) == slot.index() {
             self.first = after;
             return;
         }
         let mut here = usize::from(self.first);
-        while usize::from(self.next[here]) != slot {
+        while usize::from(self.next[here]) != slot.index() {
             here = usize::from(self.next[here]);
         }
         self.next[here] = after;
@@ -57,13 +58,13 @@ impl Timers {
     }
 
     /// Takes one timer that is due at `now`.
-    pub(crate) fn expire(&mut self, now: u64) -> Option<usize> {
-        let slot = usize::from(self.first);
-        if slot == 0 || self.due[slot] > now {
+    pub(crate) fn expire(&mut self, now: u64) -> Option<Slot> {
+        let slot = Slot::new(usize::from(self.first));
+        if slot.is_none() || self.due[slot.index()] > now {
             return None;
         }
-        self.first = self.next[slot];
-        self.due[slot] = 0;
+        self.first = self.next[slot.index()];
+        self.due[slot.index()] = 0;
         Some(slot)
     }
 }
@@ -77,10 +78,11 @@ impl Default for Timers {
 #[cfg(test)]
 impl Timers {
     /// All timers, as slot and tick, in the order in which they will expire.
-    pub(crate) fn list(&self) -> std::vec::Vec<(usize, u64)> {
-        let next = |slot: &usize| Some(usize::from(self.next[*slot])).filter(|slot| *slot != 0);
-        let all = core::iter::successors(Some(usize::from(self.first)).filter(|slot| *slot != 0), next);
-        all.take(PROCESS_SLOTS).map(|slot| (slot, self.due[slot])).collect()
+    pub(crate) fn list(&self) -> std::vec::Vec<(Slot, u64)> {
+        let some = |slot: &usize| *slot != 0;
+        let next = |slot: &usize| Some(usize::from(self.next[*slot])).filter(some);
+        let all = core::iter::successors(Some(usize::from(self.first)).filter(some), next);
+        all.take(PROCESS_SLOTS).map(|slot| (Slot::new(slot), self.due[slot])).collect()
     }
 }
 
@@ -96,9 +98,10 @@ mod tests {
             steps in prop::collection::vec((0u8..4, 1usize..30, 1u64..50), 0..200)
         ) {
             let mut timers = Timers::new();
-            let mut model: Vec<(u64, usize)> = Vec::new();
+            let mut model: Vec<(u64, Slot)> = Vec::new();
             let mut now = 0;
             for (what, slot, amount) in steps {
+                let slot = Slot::new(slot);
                 match what {
                     0 | 1 => {
                         timers.cancel(slot);

@@ -22,6 +22,7 @@ use abi::{Frame, GuestVirt};
 
 use super::Security;
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::module::Module;
 use crate::mem::copy::{TRANSFER_BYTES, UserPtr};
 use crate::mem::space::{DATA, NoMemory, RODATA, TEXT};
@@ -41,7 +42,7 @@ impl<H: Hardware> Security<H> {
     /// its image that those whom it tags are sent to; it is kept in the descriptor, since the state page is not the
     /// kernel's alone.
     #[inline(never)]
-    pub(crate) fn attach(&mut self, slot: usize, class: u64, remedy: u64) -> Result<u64, Error> {
+    pub(crate) fn attach(&mut self, slot: Slot, class: u64, remedy: u64) -> Result<u64, Error> {
         let process = self.process(slot);
         let (pid, program) = (process.d.pid, process.d.program);
         if process.d.keys & Keys::AGENT == 0 {
@@ -63,7 +64,7 @@ impl<H: Hardware> Security<H> {
     }
 
     /// The page of a service outlives its process; that of any other process goes with it.
-    fn state_page(&mut self, slot: usize) -> Result<Frame, Error> {
+    fn state_page(&mut self, slot: Slot) -> Result<Frame, Error> {
         let pid = self.process(slot).d.pid;
         let place = self.service_of(slot);
         if let Some(frame) = place.and_then(|place| self.warm_page(place)) {
@@ -88,7 +89,7 @@ impl<H: Hardware> Security<H> {
     /// Tags a violator, which comes to its end at the Agent's remedy: see [`Self::remedy`]. One that runs in ring 0 is the
     /// scheduler's to end.
     #[inline(never)]
-    pub(crate) fn tag(&mut self, slot: usize, pid: u64, heuristic: u64, score: u64) -> Result<(), Error> {
+    pub(crate) fn tag(&mut self, slot: Slot, pid: u64, heuristic: u64, score: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let by = process.d.pid;
         if process.d.keys & Keys::AGENT == 0 {
@@ -118,7 +119,7 @@ impl<H: Hardware> Security<H> {
     /// program, whatever it waits for is ended, and it goes on at the remedy's beginning, in its own memory and with its
     /// own registers. What is to be done with a violator is so the daemon's to say, in code of its own, and the kernel
     /// needs none for it.
-    fn remedy(&mut self, agent: usize, violator: usize) -> Result<(), NoMemory> {
+    fn remedy(&mut self, agent: Slot, violator: Slot) -> Result<(), NoMemory> {
         let Descriptor { program, remedy, .. } = self.process(agent).d;
         let image = |module: &Module, program: u32| module.program(program as usize).copied().ok_or(NoMemory);
         let from = image(self.module(), program)?;
@@ -145,7 +146,7 @@ impl<H: Hardware> Security<H> {
     #[inline(never)]
     pub(crate) fn examine(
         &mut self,
-        slot: usize,
+        slot: Slot,
         pid: u64,
         at: u64,
         buffer: u64,
@@ -166,7 +167,7 @@ impl<H: Hardware> Security<H> {
     }
 
     /// The slot of a living process that runs a program and is not the caller.
-    fn other(&mut self, slot: usize, pid: u64) -> Result<usize, Error> {
+    fn other(&mut self, slot: Slot, pid: u64) -> Result<Slot, Error> {
         let other = self.find_named(pid).ok_or(Error::Dead)?;
         let process = self.process(other);
         if process.d.state == State::Zombie as u8 {

@@ -7,6 +7,7 @@ use abi::syscall::{Call, Error, Keys, Query};
 use abi::trace::Kind;
 
 use crate::base::hardware::Hardware;
+use crate::base::index::Slot;
 use crate::base::layer::layer;
 use crate::base::process::PRIORITIES;
 use crate::proc::lives::Birth;
@@ -38,7 +39,7 @@ impl<H> Syscalls<H> {
 
 impl<H: Hardware> Syscalls<H> {
     #[inline(always)]
-    pub(crate) fn system_call(&mut self, slot: usize) {
+    pub(crate) fn system_call(&mut self, slot: Slot) {
         self.counters().syscalls += 1;
         self.clear_starved();
         let process = self.process(slot);
@@ -69,7 +70,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn refuse(&mut self, slot: usize, pid: Pid, (number, first): (u64, u64), error: Error) {
+    fn refuse(&mut self, slot: Slot, pid: Pid, (number, first): (u64, u64), error: Error) {
         self.process(slot).d.context.rax = error as u64;
         self.counters().refusals += 1;
         // Where a program stands in the boot module is a label of its own.
@@ -79,14 +80,14 @@ impl<H: Hardware> Syscalls<H> {
 
     /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
     #[inline(never)]
-    fn restart(&mut self, slot: usize) {
+    fn restart(&mut self, slot: Slot) {
         if self.current() == slot && self.may_be_set_back(slot) {
             self.set_back(slot);
         }
     }
 
     #[inline(always)]
-    fn carry_out(&mut self, slot: usize, call: Call) -> Result<Done, Error> {
+    fn carry_out(&mut self, slot: Slot, call: Call) -> Result<Done, Error> {
         let context = &self.process(slot).d.context;
         let (first, second, third, fourth) = (context.rdi, context.rsi, context.rdx, context.r10);
         match call {
@@ -154,7 +155,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn spawn_for(&mut self, slot: usize) -> Result<u64, Error> {
+    fn spawn_for(&mut self, slot: Slot) -> Result<u64, Error> {
         self.only_root(slot)?;
         let context = &self.process(slot).d.context;
         let (program, uid, priority, argument) = (context.rdi, context.rsi, context.rdx, context.r10);
@@ -172,7 +173,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn kill(&mut self, slot: usize, pid: u64) -> Result<(), Error> {
+    fn kill(&mut self, slot: Slot, pid: u64) -> Result<(), Error> {
         self.only_root(slot)?;
         let victim = self.find_named(pid).ok_or(Error::Dead)?;
         let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
@@ -189,14 +190,14 @@ impl<H: Hardware> Syscalls<H> {
         Ok(())
     }
 
-    fn only_root(&mut self, slot: usize) -> Result<(), Error> {
+    fn only_root(&mut self, slot: Slot) -> Result<(), Error> {
         if self.process(slot).d.uid == 0 { Ok(()) } else { Err(Error::Denied) }
     }
 
     /// Grows the heap by whole pages; gives the address of the first new one. They are only reserved: each is given
     /// when it is first touched.
     #[inline(never)]
-    fn grow(&mut self, slot: usize, bytes: u64) -> Result<u64, Error> {
+    fn grow(&mut self, slot: Slot, bytes: u64) -> Result<u64, Error> {
         let pages = bytes.div_ceil(PAGE_SIZE);
         let first = u64::from(self.process(slot).heap);
         let start = USER_HEAP + first * PAGE_SIZE;
@@ -208,7 +209,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn pet(&mut self, slot: usize, code: u64) -> Result<(), Error> {
+    fn pet(&mut self, slot: Slot, code: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let pid = process.d.pid;
         if process.d.keys & Keys::WATCHDOG == 0 {
@@ -222,7 +223,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn print(&mut self, slot: usize, length: u64) -> Result<(), Error> {
+    fn print(&mut self, slot: Slot, length: u64) -> Result<(), Error> {
         let context = &self.process(slot).d.context;
         let words = [context.rsi, context.rdx, context.r10, context.r8, context.r9];
         let mut text = [0; 40];
@@ -242,16 +243,16 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(always)]
-    fn query(&mut self, slot: usize, what: u64, which: u64) -> Result<u64, Error> {
+    fn query(&mut self, slot: Slot, what: u64, which: u64) -> Result<u64, Error> {
         Ok(match Query::from_raw(what).ok_or(Error::Invalid)? {
             Query::Me => u64::from(self.process(slot).d.pid.0),
             Query::Tick => self.now(),
             Query::Crashes => self.counters().crashes,
             Query::Alive => u64::from(self.info().alive),
             Query::Slot => {
-                let slot =
-                    usize::try_from(which).ok().filter(|slot| *slot < PROCESS_SLOTS).ok_or(Error::Invalid)?;
-                if !self.is_taken(slot) { 0 } else { u64::from(self.process(slot).d.pid.0) }
+                let index = usize::try_from(which).ok().filter(|index| *index < PROCESS_SLOTS);
+                let slot = Slot::new(index.ok_or(Error::Invalid)?);
+                if self.is_taken(slot) { u64::from(self.process(slot).d.pid.0) } else { 0 }
             }
             Query::Load => *usize::try_from(which)
                 .ok()

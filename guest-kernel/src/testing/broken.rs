@@ -114,7 +114,7 @@ fn pair() -> (Matrix, Pid, Pid) {
 
 fn collect_all(m: &mut Matrix, server: Pid) -> Vec<u64> {
     m.turn_to(server);
-    let waiting = m.kernel.ports().bound[0].mail.count();
+    let waiting = m.kernel.ports().all()[0].mail.count();
     (0..waiting).map(|_| collect(m, server)).collect()
 }
 

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::matrix::{BARE, LARGE, Matrix, TIMELESS};
 use super::network::{PORT, collect, post, talker};
+use crate::base::index::Slot;
 use crate::ipc::GATE_SLOTS;
 use crate::mem::copy::UserPtr;
 
@@ -314,7 +315,7 @@ fn only_what_a_process_may_do_itself_is_done_for_it() {
     let pid = m.spawn(LARGE, 1000, 3);
     let root = m.spawn(BARE, 0, 4);
     m.schedule();
-    let slot = pid.slot();
+    let slot = Slot::of(pid);
     let mut words = [7; 2];
     let text = UserPtr::new(USER_TEXT, 16).expect("it is user memory");
     assert!(m.kernel.copy_in(slot, text, &mut words).is_ok());
@@ -325,15 +326,15 @@ fn only_what_a_process_may_do_itself_is_done_for_it() {
     // Kernel processes have no user memory, and neither have the dead.
     let kernel = m.spawn_kernel(1);
     let data = UserPtr::new(USER_DATA, 16).expect("it is user memory");
-    assert_eq!(m.kernel.copy_in(kernel.slot(), data, &mut words), Err(Error::BadAddress));
+    assert_eq!(m.kernel.copy_in(Slot::of(kernel), data, &mut words), Err(Error::BadAddress));
     let child = Pid(m
         .kernel
         .spawn(crate::proc::lives::Birth { program: LARGE, parent: root, uid: 0, priority: 3, argument: 0 })
         .expect("there is memory")
         .0);
-    m.kernel.end(child.slot(), 1);
+    m.kernel.end(Slot::of(child), 1);
     assert_eq!(m.state(child), Some(State::Zombie));
-    assert_eq!(m.kernel.copy_in(child.slot(), data, &mut words), Err(Error::BadAddress));
+    assert_eq!(m.kernel.copy_in(Slot::of(child), data, &mut words), Err(Error::BadAddress));
 }
 
 proptest! {
@@ -349,7 +350,7 @@ proptest! {
         let pid = m.spawn(LARGE, 1000, 3);
         m.schedule();
         m.watchful = false;
-        let slot = pid.slot();
+        let slot = Slot::of(pid);
         let to = UserPtr::new(USER_DATA + PAGE_SIZE - 384 + at * 8, bytes).expect("it is user memory");
         for word in 0..192 {
             m.write(USER_DATA + PAGE_SIZE - 512 + word * 8, u64::MAX).expect("it has data");

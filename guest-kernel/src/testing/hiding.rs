@@ -6,6 +6,7 @@ use abi::process::State;
 use abi::syscall::{Call, Error};
 
 use super::matrix::{Matrix, PLAIN, TIMELESS};
+use crate::base::index::Slot;
 
 /// A root process and another one that nobody can see; the root runs.
 fn hidden() -> (Matrix, Pid, Pid) {
@@ -24,7 +25,7 @@ fn it_runs_in_its_turn_waits_and_wakes() {
     let (mut m, root, hider) = hidden();
     m.turn_to(hider);
     assert_eq!(m.read(abi::layout::USER_HEAP), Some(0), "in its own address space");
-    let slot = hider.slot();
+    let slot = Slot::of(hider);
     m.act(hider, Call::Sleep, &[3]);
     assert_eq!(m.kernel.process(slot).d.state, State::Sleeping as u8);
     assert_eq!(m.running(), root);
@@ -57,6 +58,6 @@ fn it_ends_like_any_other_and_its_slot_is_used_again() {
 #[test]
 fn it_can_be_ended_for_its_memory() {
     let (mut m, root, hider) = hidden();
-    assert!(m.kernel.out_of_memory(root.slot()), "there is one of the people");
-    assert!(!m.kernel.is_taken(hider.slot()));
+    assert!(m.kernel.out_of_memory(Slot::of(root)), "there is one of the people");
+    assert!(!m.kernel.is_taken(Slot::of(hider)));
 }

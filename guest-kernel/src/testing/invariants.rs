@@ -17,6 +17,7 @@ use abi::{Frame, GuestVirt, Pid};
 
 use super::machine::FakeMachine;
 use super::matrix::{FIRST, KERNEL_ROOT, MODULE, MODULE_PAGES};
+use crate::base::index::{LoanIndex, PortIndex, Slot};
 use crate::base::process::PRIORITIES;
 use crate::kernel::Kernel;
 use crate::mem::space::{DATA, RODATA, TEXT, frame_of};
@@ -26,7 +27,7 @@ type K = Kernel<FakeMachine>;
 /// What a process says of itself.
 #[derive(Clone, Copy)]
 struct Seen {
-    slot: usize,
+    slot: Slot,
     pid: Pid,
     parent: Pid,
     state: State,
@@ -36,9 +37,9 @@ struct Seen {
     program: u32,
     root: Frame,
     peer: Pid,
-    port: usize,
-    loan: u32,
-    pending: u32,
+    port: PortIndex,
+    loan: LoanIndex,
+    pending: LoanIndex,
     windows: u64,
     spare: u32,
     serves: bool,
@@ -69,12 +70,15 @@ pub(super) fn check(kernel: &mut K) {
 
 /// Every descriptor is where its pid says, and families agree about their members.
 fn processes(kernel: &mut K) -> Vec<Seen> {
-    let slots = (0..PROCESS_SLOTS).filter(|slot| kernel.is_taken(*slot)).collect::<Vec<_>>();
+    let slots = (0..PROCESS_SLOTS).map(Slot::new).filter(|slot| kernel.is_taken(*slot)).collect::<Vec<_>>();
     // A test may have taken a process out of the table; nothing else makes it differ from the kernel's own list.
-    let named = (0..PROCESS_SLOTS).filter(|slot| kernel.process_table()[*slot] != 0);
-    for slot in named {
+    for slot in kernel.named_slots() {
         let descriptor = kernel.descriptor(slot);
-        assert_eq!(u64::from(kernel.process_table()[slot]), descriptor.0, "the process table's slot {slot}");
+        assert_eq!(
+            u64::from(kernel.process_table()[slot.index()]),
+            descriptor.0,
+            "the process table's slot {slot:?}"
+        );
     }
     let mut all = Vec::new();
     for slot in slots {
@@ -82,9 +86,9 @@ fn processes(kernel: &mut K) -> Vec<Seen> {
         let process = kernel.process(slot);
         let d = &process.d;
         assert_eq!(
-            (d.magic, d.pid.slot()),
+            (d.magic, Slot::of(d.pid)),
             (DESCRIPTOR_MAGIC, slot),
-            "the descriptor of slot {slot} is damaged"
+            "the descriptor of slot {slot:?} is damaged"
         );
         all.push(Seen {
             slot,
@@ -97,7 +101,7 @@ fn processes(kernel: &mut K) -> Vec<Seen> {
             program: d.program,
             root: process.root(),
             peer: d.peer,
-            port: process.port as usize,
+            port: process.port,
             loan: process.loan,
             pending: process.pending,
             windows: process.windows,
@@ -117,7 +121,11 @@ fn processes(kernel: &mut K) -> Vec<Seen> {
         }
         if process.state == State::Zombie {
             assert!(process.parent != Pid::NONE, "nobody will ask for {pid}");
-            assert_eq!((process.root, process.loan, process.pending), (Frame(0), 0, 0), "{pid} holds on");
+            assert_eq!(
+                (process.root, process.loan, process.pending),
+                (Frame(0), LoanIndex::NONE, LoanIndex::NONE),
+                "{pid} holds on"
+            );
         } else {
             let children = all.iter().filter(|child| child.parent == pid).count();
             assert_eq!(process.children as usize, children, "children of {pid}");
@@ -145,11 +153,11 @@ fn running(kernel: &mut K, all: &[Seen]) {
 /// Whoever waits is in the one queue where it will be found, and in no other.
 fn waiting(kernel: &mut K, all: &[Seen]) {
     let mut queued = [None; PROCESS_SLOTS];
-    let mut enqueue = |slot: usize, state: State, what: &dyn Fn(&Seen) -> bool| {
+    let mut enqueue = |slot: Slot, state: State, what: &dyn Fn(&Seen) -> bool| {
         let process = all.iter().find(|process| process.slot == slot).expect("a queue holds processes only");
         assert_eq!(process.state, state, "{} waits in the wrong place", process.pid);
         assert!(what(process), "{} waits in the wrong queue", process.pid);
-        assert_eq!(queued[slot].replace(state), None, "{} waits twice", process.pid);
+        assert_eq!(queued[slot.index()].replace(state), None, "{} waits twice", process.pid);
     };
     for (priority, _, queue) in kernel.ready().queues() {
         for slot in kernel.all_links().members(queue) {
@@ -163,7 +171,7 @@ fn waiting(kernel: &mut K, all: &[Seen]) {
         assert_eq!(owners.insert(place, owner), None);
         assert!(server.state != State::Receiving || server.port != place || senders.is_empty());
         for slot in kernel.all_links().members(senders) {
-            enqueue(slot, State::Sending, &|p| p.port == place && p.loan == 0);
+            enqueue(slot, State::Sending, &|p| p.port == place && p.loan.is_none());
         }
     }
     for parent in all.iter().filter(|process| process.state != State::Zombie) {
@@ -178,14 +186,14 @@ fn waiting(kernel: &mut K, all: &[Seen]) {
             State::Ready | State::Sending | State::Zombie => Some(process.state),
             _ => None,
         };
-        assert_eq!(queued[process.slot], expected, "{} waits where nobody finds it", process.pid);
+        assert_eq!(queued[process.slot.index()], expected, "{} waits where nobody finds it", process.pid);
         match process.state {
             State::Receiving => assert_eq!(owners.get(&process.port), Some(&process.pid)),
             State::AwaitingReply => {
                 assert!(find(all, process.peer).is_some(), "{} awaits a dead one's reply", process.pid);
                 assert_eq!(owners.get(&process.port), Some(&process.peer));
             }
-            _ => assert_eq!(process.loan, 0, "{} lends without a call", process.pid),
+            _ => assert_eq!(process.loan, LoanIndex::NONE, "{} lends without a call", process.pid),
         }
     }
 }
@@ -228,9 +236,9 @@ fn loans(kernel: &mut K, all: &[Seen]) {
         assert!((1..=LOAN_PAGES as u32).contains(&loan.pages));
         let (place, rest) = (window_place(loan.window), loan.window.0 % (LOAN_PAGES as u64 * PAGE_SIZE));
         assert!(place < WINDOW_SLOTS && rest == 0, "the window of loan {} is out of place", loan.id);
-        assert_eq!(windows[borrower.slot] & (1 << place), 0, "two loans share a window");
-        windows[borrower.slot] |= 1 << place;
-        let lender = all.iter().filter(|process| process.loan as usize == index + 1);
+        assert_eq!(windows[borrower.slot.index()] & (1 << place), 0, "two loans share a window");
+        windows[borrower.slot.index()] |= 1 << place;
+        let lender = all.iter().filter(|process| process.loan == LoanIndex::new(index));
         let lender: Vec<_> = lender.map(|process| (process.pid, process.peer)).collect();
         if loan.state == LOAN_ACTIVE {
             assert_eq!(lender, vec![(loan.lender, loan.borrower)], "loan {} has no end", loan.id);
@@ -240,18 +248,18 @@ fn loans(kernel: &mut K, all: &[Seen]) {
         }
     }
     for process in all.iter().filter(|process| process.state != State::Zombie) {
-        assert_eq!(process.windows, windows[process.slot], "windows of {}", process.pid);
+        assert_eq!(process.windows, windows[process.slot.index()], "windows of {}", process.pid);
         let mut next = process.pending;
-        while next != 0 {
-            let Loan { state, borrower, next: after, .. } = kernel.loans()[next as usize - 1];
+        while !next.is_none() {
+            let Loan { state, borrower, next: after, .. } = *kernel.loan(next);
             assert_eq!((state, borrower), (LOAN_DRAINING, process.pid), "pending of {}", process.pid);
             draining -= 1;
             assert!(draining >= 0, "a loan is pending twice");
-            next = after;
+            next = LoanIndex::from_link(after);
         }
     }
     assert_eq!(draining, 0, "an ended loan is forgotten");
-    let pending = all.iter().filter(|process| process.pending != 0).count();
+    let pending = all.iter().filter(|process| !process.pending.is_none()).count();
     assert_eq!(kernel.info().pending_spaces as usize, pending, "address spaces with something pending");
     assert!(pending != 0 || kernel.info().quarantined == 0, "the epoch did not end");
 }

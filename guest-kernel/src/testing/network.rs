@@ -8,7 +8,7 @@ use abi::Pid;
 use abi::flow::{Flow, Gate};
 use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_DATA, USER_HEAP, USER_TEXT};
-use abi::process::{PROCESS_SLOTS, State};
+use abi::process::State;
 use abi::syscall::{Call, DAMAGED, Error};
 use abi::trace::Kind;
 
@@ -41,7 +41,7 @@ pub(super) fn check(kernel: &mut Kernel<FakeMachine>) {
     assert!(gates[waiting..].iter().all(|gate| *gate == Gate::default()));
     let mut buffers = BTreeSet::new();
     let ports: Vec<_> =
-        kernel.ports().bound.iter().map(|port| (port.number, port.owner, port.mail)).collect();
+        kernel.ports().all().iter().map(|port| (port.number, port.owner, port.mail)).collect();
     for (number, _, mail) in &ports {
         assert!(*number != 0 || mail.count() == 0, "a closed port has datagrams");
         assert!(mail.count() <= PORT_DATAGRAMS);
@@ -55,10 +55,14 @@ pub(super) fn check(kernel: &mut Kernel<FakeMachine>) {
     let late = usize::from(kernel.impairment().is_late());
     assert_eq!(kernel.buffers().used() as usize, buffers.len() + late, "buffers were lost");
     assert_eq!(kernel.info().buffers_used, kernel.buffers().used());
-    for slot in (1..PROCESS_SLOTS).filter(|slot| kernel.process_table()[*slot] != 0).collect::<Vec<_>>() {
+    for slot in kernel.named_slots() {
         let process = kernel.process(slot);
-        let (pid, state, place) = (process.d.pid, process.d.state, process.port as usize);
-        assert_eq!(state == State::Gated as u8, gated.contains(&slot), "{pid} waits where nobody finds it");
+        let (pid, state, place) = (process.d.pid, process.d.state, process.port.index());
+        assert_eq!(
+            state == State::Gated as u8,
+            gated.contains(&slot.index()),
+            "{pid} waits where nobody finds it"
+        );
         if state == State::Collecting as u8 {
             assert_eq!((ports[place].1, ports[place].2.count()), (pid, 0), "{pid} collects in vain");
         }
@@ -168,7 +172,7 @@ fn a_damaged_datagram_is_delivered_and_said_to_be_damaged() {
         m.turn_to(client);
         post(&mut m, client, 7);
         post(&mut m, client, 8);
-        let buffer = m.kernel.ports().bound[0].mail.members(&m.kernel.buffers()).next().expect("one waits");
+        let buffer = m.kernel.ports().all()[0].mail.members(&m.kernel.buffers()).next().expect("one waits");
         let (frame, first) = m.kernel.buffers().at(buffer);
         m.kernel.hw().page(frame).0[first + word] ^= damage;
         m.turn_to(server);

@@ -7,6 +7,7 @@ use abi::trace::Kind;
 use proptest::prelude::*;
 
 use super::matrix::{BARE, Matrix, PLAIN, TIMELESS};
+use crate::base::index::Slot;
 use crate::sched::UNKNOWN_BURST;
 
 const PORT: u64 = 2000;
@@ -305,8 +306,8 @@ proptest! {
         for steps in steps {
             let me = m.running();
             let mut everybody = std::vec::Vec::new();
-            for slot in 1..m.kernel.slot_limit() {
-                if m.kernel.process_table()[slot] != 0 && ![oracle.slot(), keeper.slot()].contains(&slot) {
+            for slot in m.kernel.named_slots() {
+                if ![oracle, keeper].map(Slot::of).contains(&slot) {
                     everybody.push(m.kernel.process(slot).d.pid);
                 }
             }

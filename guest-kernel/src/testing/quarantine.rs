@@ -5,13 +5,14 @@ use std::vec::Vec;
 use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_DATA, USER_WINDOWS};
 use abi::loan::LOAN_NONE;
-use abi::process::{PROCESS_SLOTS, State};
+use abi::process::State;
 use abi::syscall::Call;
 use abi::trace::Kind;
 use abi::{Frame, Pid};
 use proptest::prelude::*;
 
 use super::matrix::{BARE, FRAMES, Matrix, PLAIN, TIMELESS};
+use crate::base::index::Slot;
 use crate::mem::pager::Source;
 
 const FRONT: u64 = 2000;
@@ -21,7 +22,7 @@ const FIX: &str = "tick-entries=1000000 low-water=0 fix.pager=1";
 /// Frames that a process can reach and that belong to somebody else who has not lent them.
 fn leaks(m: &mut Matrix) -> Vec<Frame> {
     let mut leaks = Vec::new();
-    for slot in (1..PROCESS_SLOTS).filter(|slot| m.kernel.process_table()[*slot] != 0).collect::<Vec<_>>() {
+    for slot in m.kernel.named_slots() {
         let process = m.kernel.process(slot);
         let (pid, root) = (process.d.pid, process.root());
         if process.d.state == State::Zombie as u8 || process.d.ring == 0 {
@@ -179,7 +180,7 @@ fn frames_are_free_at_once_while_no_window_waits() {
 /// Whoever runs goes about its business: root starts and kills, servers serve, people ask them and lend.
 fn business(m: &mut Matrix, [root, front, back]: [Pid; 3], what: u8, pick: usize) {
     let me = m.running();
-    let all = (1..PROCESS_SLOTS).filter(|slot| m.kernel.process_table()[*slot] != 0).collect::<Vec<_>>();
+    let all = m.kernel.named_slots();
     if me == root {
         let victim = all[pick % all.len()];
         let victim = m.kernel.process(victim).d.pid;
@@ -191,7 +192,7 @@ fn business(m: &mut Matrix, [root, front, back]: [Pid; 3], what: u8, pick: usize
         }
         return;
     }
-    let waits = |slot: &&usize| {
+    let waits = |slot: &&Slot| {
         let process = m.kernel.process(**slot);
         process.d.state == State::AwaitingReply as u8 && process.d.peer == me
     };

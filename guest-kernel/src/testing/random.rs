@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::machine::Access;
 use super::matrix::{BARE, Matrix, PLAIN, PROGRAMS};
+use crate::base::index::Slot;
 use abi::compat::{V1_EXIT, V1_NICE, V2_EXIT, V2_STAT};
 
 /// Ports that are bound from the beginning.
@@ -131,9 +132,9 @@ impl World {
     }
 
     /// Everybody but the keeper.
-    fn slots(&self) -> Vec<usize> {
-        let there = |slot: &usize| self.m.kernel.process_table()[*slot] != 0 && *slot != self.keeper.slot();
-        (1..PROCESS_SLOTS).filter(there).collect()
+    fn slots(&self) -> Vec<Slot> {
+        let keeper = Slot::of(self.keeper);
+        self.m.kernel.named_slots().into_iter().filter(|slot| *slot != keeper).collect()
     }
 
     fn resolve(&mut self, word: Word) -> u64 {

@@ -8,6 +8,7 @@ use abi::trace::Kind;
 use proptest::prelude::*;
 
 use super::matrix::{BARE, Matrix, PLAIN, PROGRAMS, TIMELESS};
+use crate::base::index::Slot;
 use crate::proc::lives::Birth;
 
 impl Matrix {
@@ -176,8 +177,8 @@ proptest! {
             m.tick();
         }
         for service in m.kernel.services().iter().filter(|service| service.state == SERVICE_RUNS) {
-            let slot = service.pid.slot();
-            prop_assert_ne!(m.kernel.process_table()[slot], 0);
+            let slot = Slot::of(service.pid);
+            prop_assert_ne!(m.kernel.process_table()[slot.index()], 0);
         }
     }
 }

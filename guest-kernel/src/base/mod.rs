@@ -2,6 +2,7 @@
 //! the host reads about the kernel as a whole and the list by which processes are found. It touches nothing else, and
 //! every layer calls it.
 
+pub(crate) mod arguments;
 pub mod hardware;
 pub mod index;
 pub(crate) mod layer;
@@ -11,7 +12,7 @@ pub mod process;
 pub mod queue;
 
 use abi::info::{Counters, Doorbell, HOST_LISTENS, Info};
-use abi::process::PROCESS_SLOTS;
+use abi::process::{Context, PROCESS_SLOTS};
 use abi::trace::{Kind, Record};
 use abi::{Frame, GuestPhys, Pid};
 use zerocopy::{FromBytes, IntoBytes};
@@ -164,6 +165,12 @@ impl<H: Hardware> Core<H> {
     pub(crate) fn process(&mut self, slot: Slot) -> &mut Process {
         let frame = self.descriptor(slot);
         Self::process_in(&mut self.hw, frame)
+    }
+
+    /// The arguments of the system call that the process in a slot makes.
+    #[inline(always)]
+    pub(crate) fn arguments<A: for<'a> From<&'a Context>>(&mut self, slot: Slot) -> A {
+        A::from(&self.process(slot).d.context)
     }
 
     /// The process in a slot that has one, and the info block.

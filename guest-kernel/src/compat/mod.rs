@@ -16,6 +16,7 @@ use abi::process::State;
 use abi::syscall::Error;
 use abi::trace::Kind;
 
+use crate::base::arguments::OldArguments;
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 use crate::base::process::PRIORITIES;
@@ -31,7 +32,8 @@ impl<H: Hardware> Security<H> {
         if process.d.ring != 3 {
             return Err(Error::Invalid);
         }
-        let (pid, first, second) = (process.d.pid, process.d.context.rdi, process.d.context.rsi);
+        let pid = process.d.pid;
+        let OldArguments { first, second } = self.arguments(slot);
         let version = match number {
             V1_EXIT..=V1_NICE => 1,
             V2_EXIT..=V2_STAT => 2,

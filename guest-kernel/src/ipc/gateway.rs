@@ -25,6 +25,7 @@ use abi::trace::Kind;
 use super::mail::PORT_DATAGRAMS;
 use super::ports::PORTS;
 use super::{GATE_SLOTS, Ipc};
+use crate::base::arguments::PostArguments;
 use crate::base::hardware::Hardware;
 use crate::base::index::{PortIndex, Slot};
 use crate::base::process::Transfer;
@@ -158,7 +159,8 @@ impl<H: Hardware> Ipc<H> {
         while nth < self.info().gate_waiting as usize {
             let slot = Slot::of(self.gates[nth].pid);
             let process = self.process(slot);
-            let (number, place) = (process.d.context.rdi, process.port);
+            let place = process.port;
+            let PostArguments { port: number, .. } = self.arguments(slot);
             let port = &self.ports[place];
             let gone = port.number != number;
             if !gone {

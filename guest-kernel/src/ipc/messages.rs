@@ -11,21 +11,19 @@ use abi::trace::Kind;
 use super::Ipc;
 use super::flows;
 use super::ports::CLOSED;
+use crate::base::arguments::{BindArguments, CallArguments, ReceiveArguments, ReplyArguments};
 use crate::base::hardware::Hardware;
 use crate::base::index::{LoanIndex, PortIndex, Slot};
 use crate::mem::loans::Lent;
 
-/// What a message carries besides its loan: taken from the sender's saved registers.
-struct Message {
-    words: [u64; 2],
-    at: u64,
-    bytes: u64,
-}
-
 impl<H: Hardware> Ipc<H> {
     /// Binds a port to the process.
     #[inline(never)]
-    pub(crate) fn bind(&mut self, slot: Slot, number: u64) -> Result<(), Error> {
+    pub(crate) fn bind(
+        &mut self,
+        slot: Slot,
+        BindArguments { port: number }: BindArguments,
+    ) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, uid) = (process.d.pid, process.d.uid);
         if number == 0 {
@@ -44,24 +42,23 @@ impl<H: Hardware> Ipc<H> {
 
     /// Sends a message and waits for the reply.
     #[inline(never)]
-    pub(crate) fn call(&mut self, slot: Slot) -> Result<(), Error> {
+    pub(crate) fn call(&mut self, slot: Slot, arguments: &CallArguments) -> Result<(), Error> {
         let process = self.process(slot);
-        let (pid, last, context) = (process.d.pid, process.port, &process.d.context);
-        let (number, timeout, at, bytes) = (context.rdi, context.r9, context.r10, context.r8);
-        let frames = self.lendable(slot, at, bytes)?;
-        let place = self.ports.find_again(number, last).ok_or(Error::NotFound)?;
+        let (pid, last) = (process.d.pid, process.port);
+        let frames = self.lendable(slot, arguments.lent_at, arguments.lent_bytes)?;
+        let place = self.ports.find_again(arguments.port, last).ok_or(Error::NotFound)?;
         let owner = self.ports[place].owner;
         if owner == pid {
             return Err(Error::Invalid);
         }
         self.process(slot).port = place;
-        if timeout != 0 {
-            let due = self.due_in(timeout);
+        if arguments.timeout != 0 {
+            let due = self.due_in(arguments.timeout);
             self.timers().set(slot, due);
         }
         let server = self.process(Slot::of(owner));
         if server.d.state == State::Receiving as u8 && server.port == place {
-            match self.deliver(slot, Slot::of(owner), frames) {
+            match self.deliver(slot, arguments, Slot::of(owner), frames) {
                 Ok(()) => self.hand_off(Slot::of(owner)),
                 Err(error) => {
                     self.timers().cancel(slot);
@@ -78,7 +75,8 @@ impl<H: Hardware> Ipc<H> {
 
     /// Waits for a message on a port, at most `timeout` ticks (0: for ever).
     #[inline(never)]
-    pub(crate) fn receive(&mut self, slot: Slot, number: u64, timeout: u64) -> Result<(), Error> {
+    pub(crate) fn receive(&mut self, slot: Slot, arguments: ReceiveArguments) -> Result<(), Error> {
+        let ReceiveArguments { port: number, timeout } = arguments;
         let place = self.ports.find(number).ok_or(Error::NotFound)?;
         let pid = self.process(slot).d.pid;
         if self.ports[place].owner != pid {
@@ -110,9 +108,9 @@ impl<H: Hardware> Ipc<H> {
     #[inline(never)]
     fn take_from_queue(&mut self, slot: Slot, place: PortIndex) -> bool {
         while let Some(sender) = self.scheduler.links().pop(&mut self.ports[place].senders) {
-            let context = &self.process(sender).d.context;
-            let (at, bytes) = (context.r10, context.r8);
-            match self.lendable(sender, at, bytes).and_then(|frames| self.deliver(sender, slot, frames)) {
+            let arguments: CallArguments = self.arguments(sender);
+            let frames = self.lendable(sender, arguments.lent_at, arguments.lent_bytes);
+            match frames.and_then(|frames| self.deliver(sender, &arguments, slot, frames)) {
                 Ok(()) => return true,
                 Err(error) => self.wake(sender, error as u64, [0; 2]),
             }
@@ -120,17 +118,21 @@ impl<H: Hardware> Ipc<H> {
         false
     }
 
-    /// Moves a message from the sender's registers into the receiver's, `frames` being those that it lends; the sender
-    /// then awaits the reply.
+    /// Moves a message from the sender, whose arguments these are, into the receiver's registers, and lends `frames` with
+    /// it; the sender then awaits the reply.
     #[inline(always)]
-    fn deliver(&mut self, sender: Slot, receiver: Slot, frames: Lent) -> Result<(), Error> {
+    fn deliver(
+        &mut self,
+        sender: Slot,
+        message: &CallArguments,
+        receiver: Slot,
+        frames: Lent,
+    ) -> Result<(), Error> {
         let process = self.process(sender);
         let (pid, uid, place) = (process.d.pid, process.d.uid, process.port);
-        let context = &process.d.context;
-        let message = Message { words: [context.rsi, context.rdx], at: context.r10, bytes: context.r8 };
         let (mut loan, mut window, mut id) = (LoanIndex::NONE, 0, 0);
-        if message.bytes != 0 {
-            loan = self.open_loan(sender, receiver, message.at, message.bytes, frames)?;
+        if message.lent_bytes != 0 {
+            loan = self.open_loan(sender, receiver, message.lent_at, message.lent_bytes, frames)?;
             let opened = self.loan(loan);
             (window, id) = (opened.window.0, opened.id);
         }
@@ -141,10 +143,10 @@ impl<H: Hardware> Ipc<H> {
         let context = &mut server.d.context;
         context.rax = 0;
         context.rdi = u64::from(pid.0);
-        context.rsi = message.words[0];
-        context.rdx = message.words[1];
+        context.rsi = message.word0;
+        context.rdx = message.word1;
         context.r10 = window;
-        context.r8 = message.bytes;
+        context.r8 = message.lent_bytes;
         context.r9 = u64::from(uid);
         let process = self.wait_for(sender, State::AwaitingReply, server_pid);
         process.loan = loan;
@@ -155,18 +157,18 @@ impl<H: Hardware> Ipc<H> {
         }
         let number = self.ports[place].number;
         let now = self.now();
-        flows::count(self.flows, (pid, server_pid), number, message.bytes, now);
+        flows::count(self.flows, (pid, server_pid), number, message.lent_bytes, now);
         self.emit(Kind::Send, pid, number as u32, u64::from(server_pid.0), u64::from(id));
         Ok(())
     }
 
     /// Answers a sender; with a port, waits for the next message there.
     #[inline(never)]
-    pub(crate) fn reply(&mut self, slot: Slot) -> Result<(), Error> {
+    pub(crate) fn reply(&mut self, slot: Slot, arguments: &ReplyArguments) -> Result<(), Error> {
+        let ReplyArguments { to, word0, word1, next_port: number, timeout } = *arguments;
+        let (to, words) = (Pid(to as u32), [word0, word1]);
         let me = self.process(slot);
-        let (pid, last, context) = (me.d.pid, me.port, &me.d.context);
-        let (to, words) = (Pid(context.rdi as u32), [context.rsi, context.rdx]);
-        let (number, timeout) = (context.r10, context.r8);
+        let (pid, last) = (me.d.pid, me.port);
         let next = match number {
             0 => None,
             _ => {

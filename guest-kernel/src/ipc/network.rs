@@ -16,6 +16,7 @@ use abi::trace::Kind;
 use super::buffers::Letter;
 use super::ports::Port;
 use super::{Ipc, flows};
+use crate::base::arguments::{CollectArguments, PostArguments};
 use crate::base::hardware::Hardware;
 use crate::base::index::{PortIndex, Slot};
 use crate::mem::copy::{UserPtr, sum};
@@ -38,16 +39,16 @@ enum Posted {
 impl<H: Hardware> Ipc<H> {
     /// Sends a datagram. When it must wait, the call is made again later.
     #[inline(never)]
-    pub(crate) fn post(&mut self, slot: Slot) -> Result<(), Error> {
-        let context = &self.process(slot).d.context;
-        let (number, at, bytes, patience) = (context.rdi, context.rsi, context.rdx, context.r10);
-        let again = self.ask_for_transfer(slot, patience);
-        let result = match self.try_post(slot, number, at, bytes) {
+    pub(crate) fn post(&mut self, slot: Slot, arguments: &PostArguments) -> Result<(), Error> {
+        let again = self.ask_for_transfer(slot, arguments.timeout);
+        let result = match self.try_post(slot, arguments) {
             Ok(Posted::Sent) => Ok(()),
-            Ok(Posted::Wait { place, peer }) => match self.wait_at_gateway(slot, place, bytes, peer, again) {
-                Ok(()) => return Ok(()),
-                Err(error) => Err(error),
-            },
+            Ok(Posted::Wait { place, peer }) => {
+                match self.wait_at_gateway(slot, place, arguments.bytes, peer, again) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         };
         let process = self.process(slot);
@@ -61,7 +62,8 @@ impl<H: Hardware> Ipc<H> {
         result
     }
 
-    fn try_post(&mut self, slot: Slot, number: u64, at: u64, bytes: u64) -> Result<Posted, Error> {
+    fn try_post(&mut self, slot: Slot, arguments: &PostArguments) -> Result<Posted, Error> {
+        let PostArguments { port: number, at, bytes, .. } = *arguments;
         if bytes > DATAGRAM_BYTES {
             return Err(Error::Invalid);
         }
@@ -130,10 +132,9 @@ impl<H: Hardware> Ipc<H> {
 
     /// Waits for a datagram.
     #[inline(never)]
-    pub(crate) fn collect(&mut self, slot: Slot) -> Result<(), Error> {
-        let process = self.process(slot);
-        let (pid, context) = (process.d.pid, &process.d.context);
-        let (number, at, capacity, timeout) = (context.rdi, context.rsi, context.rdx, context.r10);
+    pub(crate) fn collect(&mut self, slot: Slot, arguments: &CollectArguments) -> Result<(), Error> {
+        let CollectArguments { port: number, at, capacity, timeout } = *arguments;
+        let pid = self.process(slot).d.pid;
         if !self.may_be_set_back(slot) {
             return Err(Error::BadAddress);
         }
@@ -164,8 +165,8 @@ impl<H: Hardware> Ipc<H> {
             *to = *word;
             check = sum(check, *word);
         }
-        let context = &self.process(slot).d.context;
-        let (at, bytes) = (context.rsi, u64::from(bytes).min(context.rdx));
+        let CollectArguments { at, capacity, .. } = self.arguments(slot);
+        let bytes = u64::from(bytes).min(capacity);
         self.copy_out(slot, UserPtr::new(at, bytes)?, &words)?;
         self.ports[place].mail = mail;
         self.put_buffer(buffer);

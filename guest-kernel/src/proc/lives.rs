@@ -19,6 +19,7 @@ use abi::{GuestVirt, Pid};
 
 use super::signals::USER_FLAGS;
 use super::{ORDERED, Processes, TAGGED};
+use crate::base::arguments::WaitArguments;
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 use crate::base::params::Clock;
@@ -244,7 +245,7 @@ impl<H: Hardware> Processes<H> {
 
     /// Gives the status of a dead child, or waits for one.
     #[inline(never)]
-    pub(crate) fn wait(&mut self, slot: Slot, timeout: u64) -> Result<(), Error> {
+    pub(crate) fn wait(&mut self, slot: Slot, WaitArguments { timeout }: WaitArguments) -> Result<(), Error> {
         let mut zombies = self.process(slot).zombies;
         if let Some(zombie) = self.links().pop(&mut zombies) {
             let child = self.process(zombie);

@@ -22,6 +22,7 @@ use abi::trace::Kind;
 use zerocopy::transmute;
 
 use super::Processes;
+use crate::base::arguments::{HangUpArguments, PhoneArguments};
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 use crate::mem::copy::UserPtr;
@@ -47,7 +48,8 @@ impl<H: Hardware> Processes<H> {
 
     /// Picks up: the caller's function runs in ring 0.
     #[inline(never)]
-    pub(crate) fn phone(&mut self, slot: Slot, function: u64, argument: u64) -> Result<(), Error> {
+    pub(crate) fn phone(&mut self, slot: Slot, arguments: PhoneArguments) -> Result<(), Error> {
+        let PhoneArguments { function, argument } = arguments;
         let process = self.process(slot);
         if process.d.keys & Keys::PHONE == 0 || process.d.ring != 3 {
             return Err(Error::Denied);
@@ -87,7 +89,8 @@ impl<H: Hardware> Processes<H> {
 
     /// Hangs up: back to ring 3, with the registers that lie on the return stack.
     #[inline(never)]
-    pub(crate) fn hang_up(&mut self, slot: Slot, result: u64) -> Result<(), Error> {
+    pub(crate) fn hang_up(&mut self, slot: Slot, arguments: HangUpArguments) -> Result<(), Error> {
+        let HangUpArguments { result } = arguments;
         let process = self.process(slot);
         if process.phone.active == 0 {
             return Err(Error::Invalid);

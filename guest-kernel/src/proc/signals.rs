@@ -13,6 +13,7 @@ use abi::syscall::{Error, SIGNAL_END};
 use abi::trace::Kind;
 
 use super::{KILLED, Processes};
+use crate::base::arguments::{HandleArguments, SignalArguments};
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 use crate::base::process::Transfer;
@@ -28,7 +29,8 @@ const SIGNALS: u64 = 64;
 impl<H: Hardware> Processes<H> {
     /// Says what the process does on a signal.
     #[inline(never)]
-    pub(crate) fn handle(&mut self, slot: Slot, handler: u64, top: u64, back: u64) -> Result<(), Error> {
+    pub(crate) fn handle(&mut self, slot: Slot, arguments: &HandleArguments) -> Result<(), Error> {
+        let HandleArguments { handler, top, back } = *arguments;
         if self.process(slot).d.ring != 3 {
             return Err(Error::Denied);
         }
@@ -49,7 +51,8 @@ impl<H: Hardware> Processes<H> {
 
     /// Sends a signal.
     #[inline(never)]
-    pub(crate) fn signal(&mut self, slot: Slot, pid: u64, number: u64) -> Result<(), Error> {
+    pub(crate) fn signal(&mut self, slot: Slot, arguments: SignalArguments) -> Result<(), Error> {
+        let SignalArguments { pid, number } = arguments;
         let sender = self.process(slot);
         let (by, uid) = (sender.d.pid, sender.d.uid);
         if !(1..SIGNALS).contains(&number) {

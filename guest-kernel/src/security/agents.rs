@@ -21,6 +21,7 @@ use abi::trace::Kind;
 use abi::{Frame, GuestVirt};
 
 use super::Security;
+use crate::base::arguments::{AttachArguments, ExamineArguments, TagArguments};
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 use crate::base::module::Module;
@@ -42,7 +43,8 @@ impl<H: Hardware> Security<H> {
     /// its image that those whom it tags are sent to; it is kept in the descriptor, since the state page is not the
     /// kernel's alone.
     #[inline(never)]
-    pub(crate) fn attach(&mut self, slot: Slot, class: u64, remedy: u64) -> Result<u64, Error> {
+    pub(crate) fn attach(&mut self, slot: Slot, arguments: AttachArguments) -> Result<u64, Error> {
+        let AttachArguments { class, remedy } = arguments;
         let process = self.process(slot);
         let (pid, program) = (process.d.pid, process.d.program);
         if process.d.keys & Keys::AGENT == 0 {
@@ -89,7 +91,8 @@ impl<H: Hardware> Security<H> {
     /// Tags a violator, which comes to its end at the Agent's remedy: see [`Self::remedy`]. One that runs in ring 0 is the
     /// scheduler's to end.
     #[inline(never)]
-    pub(crate) fn tag(&mut self, slot: Slot, pid: u64, heuristic: u64, score: u64) -> Result<(), Error> {
+    pub(crate) fn tag(&mut self, slot: Slot, arguments: &TagArguments) -> Result<(), Error> {
+        let TagArguments { pid, heuristic, score } = *arguments;
         let process = self.process(slot);
         let by = process.d.pid;
         if process.d.keys & Keys::AGENT == 0 {
@@ -144,14 +147,8 @@ impl<H: Hardware> Security<H> {
 
     /// Reads another process's memory into the caller's.
     #[inline(never)]
-    pub(crate) fn examine(
-        &mut self,
-        slot: Slot,
-        pid: u64,
-        at: u64,
-        buffer: u64,
-        bytes: u64,
-    ) -> Result<(), Error> {
+    pub(crate) fn examine(&mut self, slot: Slot, arguments: &ExamineArguments) -> Result<(), Error> {
+        let ExamineArguments { pid, at, buffer, bytes } = *arguments;
         if self.process(slot).d.uid != 0 {
             return Err(Error::Denied);
         }

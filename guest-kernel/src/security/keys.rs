@@ -12,6 +12,7 @@ use abi::trace::Kind;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::Security;
+use crate::base::arguments::GrantArguments;
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 
@@ -27,7 +28,8 @@ pub const fn entitled(uid: u32) -> u32 {
 impl<H: Hardware> Security<H> {
     /// Gives keys to a process, and writes down what was wanted and what was given; for kernel processes.
     #[inline(never)]
-    pub(crate) fn grant(&mut self, slot: Slot, to: u64, wanted: u64, granted: u64) -> Result<(), Error> {
+    pub(crate) fn grant(&mut self, slot: Slot, arguments: &GrantArguments) -> Result<(), Error> {
+        let GrantArguments { to, wanted, granted } = *arguments;
         let process = self.process(slot);
         let by = process.d.pid;
         if process.d.ring != 0 {

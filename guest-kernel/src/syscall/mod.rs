@@ -6,6 +6,10 @@ use abi::process::{PROCESS_SLOTS, State};
 use abi::syscall::{Call, Error, Keys, Query};
 use abi::trace::Kind;
 
+use crate::base::arguments::{
+    ExitArguments, GrowArguments, KillArguments, PetArguments, PrintArguments, QueryArguments,
+    SleepArguments, SpawnArguments,
+};
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 use crate::base::layer::layer;
@@ -88,12 +92,10 @@ impl<H: Hardware> Syscalls<H> {
 
     #[inline(always)]
     fn carry_out(&mut self, slot: Slot, call: Call) -> Result<Done, Error> {
-        let context = &self.process(slot).d.context;
-        let (first, second, third, fourth) = (context.rdi, context.rsi, context.rdx, context.r10);
         match call {
             Call::Exit => {
                 let pid = self.process(slot).d.pid;
-                let status = first & EXIT_STATUS;
+                let status = self.arguments::<ExitArguments>(slot).status & EXIT_STATUS;
                 self.emit(Kind::Exit, pid, status as u32, 0, 0);
                 self.end(slot, status);
             }
@@ -102,52 +104,102 @@ impl<H: Hardware> Syscalls<H> {
                 self.request_switch();
             }
             Call::Sleep => {
-                let due = self.due_in(first.max(1));
+                let SleepArguments { ticks } = self.arguments(slot);
+                let due = self.due_in(ticks.max(1));
                 self.timers().set(slot, due);
                 self.block(slot, State::Sleeping);
             }
-            Call::Call => self.call(slot)?,
-            Call::Receive => self.receive(slot, first, second)?,
-            Call::Reply => self.reply(slot)?,
+            Call::Call => {
+                let arguments = self.arguments(slot);
+                self.call(slot, &arguments)?;
+            }
+            Call::Receive => {
+                let arguments = self.arguments(slot);
+                self.receive(slot, arguments)?;
+            }
+            Call::Reply => {
+                let arguments = self.arguments(slot);
+                self.reply(slot, &arguments)?;
+            }
             Call::Bind => {
-                self.bind(slot, first)?;
+                let arguments = self.arguments(slot);
+                self.bind(slot, arguments)?;
                 return Ok(Done::Value(0));
             }
-            Call::Grow => return self.grow(slot, first).map(Done::Value),
+            Call::Grow => {
+                let arguments = self.arguments(slot);
+                return self.grow(slot, arguments).map(Done::Value);
+            }
             Call::Pet => {
-                self.pet(slot, first)?;
+                let arguments = self.arguments(slot);
+                self.pet(slot, arguments)?;
                 return Ok(Done::Value(0));
             }
             Call::Print => {
-                self.print(slot, first)?;
+                let arguments = self.arguments(slot);
+                self.print(slot, &arguments)?;
                 return Ok(Done::Value(0));
             }
-            Call::Spawn => return self.spawn_for(slot).map(Done::Value),
-            Call::Wait => self.wait(slot, first)?,
-            Call::Kill => self.kill(slot, first)?,
-            Call::Query => return self.query(slot, first, second).map(Done::Value),
-            Call::Post => self.post(slot)?,
-            Call::Collect => self.collect(slot)?,
+            Call::Spawn => {
+                let arguments = self.arguments(slot);
+                return self.spawn_for(slot, &arguments).map(Done::Value);
+            }
+            Call::Wait => {
+                let arguments = self.arguments(slot);
+                self.wait(slot, arguments)?;
+            }
+            Call::Kill => {
+                let arguments = self.arguments(slot);
+                self.kill(slot, arguments)?;
+            }
+            Call::Query => {
+                let arguments = self.arguments(slot);
+                return self.query(slot, arguments).map(Done::Value);
+            }
+            Call::Post => {
+                let arguments = self.arguments(slot);
+                self.post(slot, &arguments)?;
+            }
+            Call::Collect => {
+                let arguments = self.arguments(slot);
+                self.collect(slot, &arguments)?;
+            }
             Call::Handle => {
-                self.handle(slot, first, second, third)?;
+                let arguments = self.arguments(slot);
+                self.handle(slot, &arguments)?;
                 return Ok(Done::Value(0));
             }
-            Call::Signal => self.signal(slot, first, second)?,
+            Call::Signal => {
+                let arguments = self.arguments(slot);
+                self.signal(slot, arguments)?;
+            }
             Call::Return => self.return_from_signal(slot)?,
-            Call::Phone => self.phone(slot, first, second)?,
-            Call::HangUp => self.hang_up(slot, first)?,
+            Call::Phone => {
+                let arguments = self.arguments(slot);
+                self.phone(slot, arguments)?;
+            }
+            Call::HangUp => {
+                let arguments = self.arguments(slot);
+                self.hang_up(slot, arguments)?;
+            }
             Call::Examine => {
-                self.examine(slot, first, second, third, fourth)?;
+                let arguments = self.arguments(slot);
+                self.examine(slot, &arguments)?;
                 return Ok(Done::Value(0));
             }
-            Call::Attach => return self.attach(slot, first, second).map(Done::Value),
+            Call::Attach => {
+                let arguments = self.arguments(slot);
+                return self.attach(slot, arguments).map(Done::Value);
+            }
             Call::Tag => {
-                self.tag(slot, first, second, third)?;
+                let arguments = self.arguments(slot);
+                self.tag(slot, &arguments)?;
                 return Ok(Done::Value(0));
             }
             Call::Acknowledge => self.acknowledge(slot)?,
             Call::Grant => {
-                self.grant(slot, first, second, third)?;
+                let arguments = self.arguments(slot);
+                self.grant(slot, &arguments)?;
                 return Ok(Done::Value(0));
             }
         }
@@ -155,10 +207,9 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn spawn_for(&mut self, slot: Slot) -> Result<u64, Error> {
+    fn spawn_for(&mut self, slot: Slot, arguments: &SpawnArguments) -> Result<u64, Error> {
         self.only_root(slot)?;
-        let context = &self.process(slot).d.context;
-        let (program, uid, priority, argument) = (context.rdi, context.rsi, context.rdx, context.r10);
+        let SpawnArguments { program, uid, priority, argument } = *arguments;
         let birth = Birth {
             program: usize::try_from(program).map_err(|_| Error::NotFound)?,
             parent: self.process(slot).d.pid,
@@ -173,7 +224,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn kill(&mut self, slot: Slot, pid: u64) -> Result<(), Error> {
+    fn kill(&mut self, slot: Slot, KillArguments { pid }: KillArguments) -> Result<(), Error> {
         self.only_root(slot)?;
         let victim = self.find_named(pid).ok_or(Error::Dead)?;
         let (by, pid) = (self.process(slot).d.pid, self.process(victim).d.pid);
@@ -197,7 +248,7 @@ impl<H: Hardware> Syscalls<H> {
     /// Grows the heap by whole pages; gives the address of the first new one. They are only reserved: each is given
     /// when it is first touched.
     #[inline(never)]
-    fn grow(&mut self, slot: Slot, bytes: u64) -> Result<u64, Error> {
+    fn grow(&mut self, slot: Slot, GrowArguments { bytes }: GrowArguments) -> Result<u64, Error> {
         let pages = bytes.div_ceil(PAGE_SIZE);
         let first = u64::from(self.process(slot).heap);
         let start = USER_HEAP + first * PAGE_SIZE;
@@ -209,7 +260,7 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn pet(&mut self, slot: Slot, code: u64) -> Result<(), Error> {
+    fn pet(&mut self, slot: Slot, PetArguments { code }: PetArguments) -> Result<(), Error> {
         let process = self.process(slot);
         let pid = process.d.pid;
         if process.d.keys & Keys::WATCHDOG == 0 {
@@ -223,9 +274,9 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn print(&mut self, slot: Slot, length: u64) -> Result<(), Error> {
-        let context = &self.process(slot).d.context;
-        let words = [context.rsi, context.rdx, context.r10, context.r8, context.r9];
+    fn print(&mut self, slot: Slot, arguments: &PrintArguments) -> Result<(), Error> {
+        let PrintArguments { length, text0, text1, text2, text3, text4 } = *arguments;
+        let words = [text0, text1, text2, text3, text4];
         let mut text = [0; 40];
         if length > text.len() as u64 {
             return Err(Error::Invalid);
@@ -243,7 +294,8 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(always)]
-    fn query(&mut self, slot: Slot, what: u64, which: u64) -> Result<u64, Error> {
+    fn query(&mut self, slot: Slot, arguments: QueryArguments) -> Result<u64, Error> {
+        let QueryArguments { what, which } = arguments;
         Ok(match Query::from_raw(what).ok_or(Error::Invalid)? {
             Query::Me => u64::from(self.process(slot).d.pid.0),
             Query::Tick => self.now(),

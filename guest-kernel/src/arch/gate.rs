@@ -4,7 +4,7 @@ use core::arch::asm;
 
 /// Makes a system call from a kernel process; returns the status, then RDI, RSI, RDX, R10, R8, R9.
 #[inline]
-pub fn kernel_call(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> (u64, [u64; 6]) {
+pub(super) fn kernel_call(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> (u64, [u64; 6]) {
     let (status, ra, rb, rc, rd, re, rf);
     // SAFETY: the gate changes the registers named here and returns with the caller's stack as it was. Kernel processes
     // pass no addresses.

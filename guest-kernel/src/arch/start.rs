@@ -18,13 +18,13 @@ use zerocopy::FromBytes;
 
 use super::machine::{HostSide, Machine};
 use super::serial::Line;
-use super::{apic, entry, machine, port, serial, tables};
+use super::{apic, entry, machine, port, processes, serial, tables};
 use crate::base::TRACE_SLOTS;
 use crate::base::hardware::Hardware;
 use crate::base::module::Module;
 use crate::base::params::{Clock, Params, number};
 use crate::ipc::{FLOW_SLOTS, GATE_SLOTS};
-use crate::kernel::{Kernel, Tables, processes};
+use crate::kernel::{Kernel, Tables};
 use crate::mem::LOAN_SLOTS;
 use crate::mem::pager::Pager;
 use crate::mem::space::{NO_EXECUTE, PRESENT, WRITE};

@@ -5,12 +5,9 @@
 //! one: memory set aside for a case that almost never comes is memory wasted, and a server frees a buffer before it
 //! needs one. A server that waits for a buffer while all of them hold requests to it waits for ever.
 
-use abi::frame::FrameKind;
+use abi::Frame;
 use abi::layout::PAGE_SIZE;
-use abi::{Frame, Pid};
 
-use super::Ipc;
-use crate::base::hardware::Hardware;
 use crate::base::params::MOST_BUFFERS;
 
 /// Bytes of a buffer: two words of header, then the data.
@@ -120,27 +117,6 @@ impl Buffers {
     pub(crate) fn at(&self, buffer: u8) -> (Frame, usize) {
         let (place, nth) = (usize::from(buffer) / IN_FRAME, usize::from(buffer) % IN_FRAME);
         (Frame(u64::from(self.frames[place])), nth * BUFFER_BYTES as usize / 8)
-    }
-}
-
-impl<H: Hardware> Ipc<H> {
-    /// Takes a buffer, with a new frame if need be. `None` at the limit, and when there is no memory.
-    pub(crate) fn take_buffer(&mut self) -> Option<u8> {
-        if self.buffers.at_hand() == 0 && self.buffers.may_grow() {
-            let frame = self.give_loose(Pid::NONE, FrameKind::Buffer).ok()?;
-            self.buffers.add(frame);
-        }
-        let buffer = self.buffers.take();
-        self.info_mut().buffers_used = self.buffers.used();
-        buffer
-    }
-
-    /// Puts a buffer back.
-    pub(crate) fn put_buffer(&mut self, buffer: u8) {
-        if let Some(frame) = self.buffers.put(buffer) {
-            self.take_back(Pid::NONE, frame);
-        }
-        self.info_mut().buffers_used = self.buffers.used();
     }
 }
 

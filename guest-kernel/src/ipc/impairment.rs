@@ -1,40 +1,47 @@
-//! A network that loses, doubles or delays what passes, by order of the host. Without an order nothing of it is reached.
+//! What the network does wrong by order of the host: it loses, doubles or delays datagrams.
 
 use abi::info::{COMMAND_DELAY_DATAGRAM, COMMAND_DOUBLE_DATAGRAMS, COMMAND_DROP_DATAGRAMS};
 
-use super::Ipc;
-use super::buffers::BUFFER_WORDS;
-use crate::base::hardware::Hardware;
-use crate::base::index::PortIndex;
-
-/// What the network does wrong.
+/// The host's orders that are still to be carried out.
 #[derive(Default)]
 pub(crate) struct Impairment {
-    /// Whether it does any of the following.
+    /// Whether any of the following is to be done.
     active: bool,
-    /// Datagrams that are still to be lost.
+    /// Datagrams to lose.
     drop: u32,
-    /// Datagrams that are still to arrive twice.
+    /// Datagrams to deliver twice.
     double: u32,
-    /// Ticks that the next datagram is to be late.
+    /// Ticks by which to delay the next datagram.
     delay: u32,
     /// The datagram that is under way.
     late: Option<Late>,
 }
 
-/// A datagram that is late.
+/// A delayed datagram.
 #[derive(Clone, Copy)]
-pub(crate) struct Late {
+pub(super) struct Late {
     /// The port's number.
-    pub port: u64,
+    pub(super) port: u64,
     /// The buffer that holds it.
-    pub buffer: u8,
+    pub(super) buffer: u8,
     /// The tick at which it arrives.
-    pub due: u64,
+    pub(super) due: u64,
+}
+
+/// What happens to a datagram.
+pub(super) enum Fate {
+    /// It is lost.
+    Drop,
+    /// It arrives so many ticks late.
+    Delay(u64),
+    /// It arrives twice.
+    Double,
+    /// It arrives.
+    Arrive,
 }
 
 impl Impairment {
-    /// Whether it does anything wrong.
+    /// Whether the next datagram needs [`Self::fate`].
     #[inline(always)]
     pub(super) fn is_active(&self) -> bool {
         self.active
@@ -51,62 +58,35 @@ impl Impairment {
         }
     }
 
+    /// Decides what happens to the next datagram.
+    pub(super) fn fate(&mut self) -> Fate {
+        let fate = if self.drop > 0 {
+            self.drop -= 1;
+            Fate::Drop
+        } else if self.delay > 0 && self.late.is_none() {
+            Fate::Delay(u64::from(core::mem::take(&mut self.delay)))
+        } else if self.double > 0 {
+            self.double -= 1;
+            Fate::Double
+        } else {
+            Fate::Arrive
+        };
+        self.active = self.drop | self.double | self.delay != 0;
+        fate
+    }
+
+    /// The datagram that is under way.
+    pub(super) fn late(&self) -> Option<Late> {
+        self.late
+    }
+
+    /// Replaces the datagram that is under way.
+    pub(super) fn set_late(&mut self, late: Option<Late>) {
+        self.late = late;
+    }
+
     /// Whether a datagram is under way.
     pub(crate) fn is_late(&self) -> bool {
         self.late.is_some()
-    }
-}
-
-impl<H: Hardware> Ipc<H> {
-    /// What becomes of a datagram that was sent to the port at `place`. Its sender takes it for sent in any case.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn pass_impaired(&mut self, place: PortIndex, buffer: u8) {
-        let now = self.now();
-        let network = &mut self.impairment;
-        if network.drop > 0 {
-            network.drop -= 1;
-            self.put_buffer(buffer);
-        } else if network.delay > 0 && network.late.is_none() {
-            let due = now + u64::from(core::mem::take(&mut network.delay));
-            network.late = Some(Late { port: self.ports[place].number, buffer, due });
-        } else if network.double > 0 {
-            network.double -= 1;
-            let twin = self.copy_buffer(buffer);
-            self.arrive(place, buffer);
-            match twin {
-                Some(twin) if !self.ports[place].mail.is_full() => self.arrive(place, twin),
-                Some(twin) => self.put_buffer(twin),
-                None => {}
-            }
-        } else {
-            self.arrive(place, buffer);
-        }
-        let Impairment { drop, double, delay, .. } = self.impairment;
-        self.impairment.active = drop | double | delay != 0;
-    }
-
-    fn copy_buffer(&mut self, buffer: u8) -> Option<u8> {
-        let twin = self.take_buffer()?;
-        let ((from, first), (to, start)) = (self.buffers.at(buffer), self.buffers.at(twin));
-        for nth in 0..BUFFER_WORDS {
-            let word = self.hw().page(from).0[first + nth];
-            self.hw().page(to).0[start + nth] = word;
-        }
-        self.buffers.letters[usize::from(twin)] = self.buffers.letters[usize::from(buffer)];
-        Some(twin)
-    }
-
-    /// A datagram that was late arrives, if it is time to, there is room for it, and its port is still there.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn late_arrival(&mut self) {
-        let Some(Late { port, buffer, due }) = self.impairment.late else { return };
-        match self.ports.find(port) {
-            Some(place) if due > self.now() || self.ports[place].mail.is_full() => return,
-            Some(place) => self.arrive(place, buffer),
-            None => self.put_buffer(buffer),
-        }
-        self.impairment.late = None;
     }
 }

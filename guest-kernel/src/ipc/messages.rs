@@ -152,7 +152,7 @@ impl<H: Hardware> Ipc<H> {
         process.loan = loan;
         process.d.messages += 1;
         self.counters().messages += 1;
-        if self.posts.attached() {
+        if self.is_tapped() {
             self.tap_delivery(pid, server_pid);
         }
         let number = self.ports[place].number;

@@ -9,10 +9,11 @@
 //! | [`network`], [`mail`], [`buffers`] | datagrams, the queue at a port, the pool |
 //! | [`gateway`] | processes that wait for room |
 //! | [`flows`] | who sends to whom |
-//! | [`taps`] | what the Agents are told |
-//! | [`impairment`] | a network that does wrong by order |
+//! | [`posts`], [`taps`] | the Agents, and what they are told |
+//! | [`impairment`], [`delivery`] | a network that does wrong by order |
 
 mod buffers;
+mod delivery;
 mod flows;
 mod gateway;
 mod impairment;
@@ -20,6 +21,7 @@ mod mail;
 mod messages;
 mod network;
 mod ports;
+mod posts;
 mod taps;
 
 use abi::flow::{Flow, Gate};
@@ -30,7 +32,7 @@ use crate::sched::Scheduler;
 use buffers::Buffers;
 use impairment::Impairment;
 use ports::Ports;
-use taps::Posts;
+use posts::Posts;
 
 /// Entries in the flow table.
 pub const FLOW_SLOTS: usize = 256;

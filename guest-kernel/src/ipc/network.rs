@@ -9,6 +9,7 @@
 //! the same, and said to be damaged: what it is worth is for its receiver to judge. Nobody acknowledges anything.
 
 use abi::Pid;
+use abi::frame::FrameKind;
 use abi::process::State;
 use abi::syscall::{DAMAGED, DATAGRAM_BYTES, Error};
 use abi::trace::Kind;
@@ -108,7 +109,7 @@ impl<H: Hardware> Ipc<H> {
         flows::count(self.flows, (pid, owner), number, bytes, now);
         self.emit(Kind::Datagram, pid, number as u32, u64::from(owner.0), u64::from(sequence));
         if self.impairment.is_active() {
-            self.pass_impaired(place, buffer);
+            self.deliver_impaired(place, buffer);
         } else {
             self.arrive(place, buffer);
         }
@@ -213,5 +214,24 @@ impl<H: Hardware> Ipc<H> {
         while let Some(buffer) = self.ports[place].mail.pop(&self.buffers) {
             self.put_buffer(buffer);
         }
+    }
+
+    /// Takes a buffer, with a new frame if necessary; `None` at the limit, and without memory.
+    pub(crate) fn take_buffer(&mut self) -> Option<u8> {
+        if self.buffers.at_hand() == 0 && self.buffers.may_grow() {
+            let frame = self.give_loose(Pid::NONE, FrameKind::Buffer).ok()?;
+            self.buffers.add(frame);
+        }
+        let buffer = self.buffers.take();
+        self.info_mut().buffers_used = self.buffers.used();
+        buffer
+    }
+
+    /// Puts a buffer back, and the frame that is empty by that.
+    pub(crate) fn put_buffer(&mut self, buffer: u8) {
+        if let Some(frame) = self.buffers.put(buffer) {
+            self.take_back(Pid::NONE, frame);
+        }
+        self.info_mut().buffers_used = self.buffers.used();
     }
 }

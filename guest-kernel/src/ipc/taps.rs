@@ -13,21 +13,6 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::Ipc;
 use crate::base::hardware::Hardware;
 
-/// Who is attached.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Posts {
-    posts: [Post; Class::ALL.len()],
-    /// Whether there is anybody: the one question on the path of every system call.
-    attached: bool,
-}
-
-/// The Agent of a class: nobody while `pid` is [`Pid::NONE`].
-#[derive(Clone, Copy, Default)]
-struct Post {
-    pid: Pid,
-    frame: u32,
-}
-
 /// What the Agent's page says of a call.
 struct Attempt {
     class: Class,
@@ -47,35 +32,21 @@ fn attempt(call: Call, error: Option<Error>) -> Option<Attempt> {
     Some(Attempt { class, refused: error == Some(telling) })
 }
 
-impl Posts {
-    /// Whether an Agent is attached: the one question on the path of every system call.
-    #[inline(always)]
-    pub(super) fn attached(&self) -> bool {
-        self.attached
-    }
-
-    /// The Agent of a class.
-    fn of(&self, class: Class) -> Post {
-        self.posts[class as usize]
-    }
-}
-
 impl<H: Hardware> Ipc<H> {
     /// Whether an Agent is attached: the one question on the path of every system call.
     #[inline(always)]
     pub(crate) fn is_tapped(&self) -> bool {
-        self.posts.attached
+        self.posts.any()
     }
 
     /// Whether a class has an Agent, or the process is one already.
     pub(crate) fn has_agent(&self, class: Class, pid: Pid) -> bool {
-        self.posts.of(class).pid != Pid::NONE || self.posts.posts.iter().any(|post| post.pid == pid)
+        self.posts.page(class).is_some() || self.posts.has(pid)
     }
 
     /// Makes a process the Agent of a class, with the state page in `frame`.
     pub(crate) fn attach_agent(&mut self, class: Class, pid: Pid, frame: Frame) {
-        self.posts.posts[class as usize] = Post { pid, frame: frame.0 as u32 };
-        self.posts.attached = true;
+        self.posts.attach(class, pid, frame);
     }
 
     /// A system call has been carried out or refused. Only called while somebody is attached.
@@ -102,11 +73,8 @@ impl<H: Hardware> Ipc<H> {
     }
 
     fn tap(&mut self, class: Class, tap: Tap) {
-        let Post { pid, frame } = self.posts.of(class);
-        if pid == Pid::NONE {
-            return;
-        }
-        let page = self.agent_page(Frame(u64::from(frame)));
+        let Some(frame) = self.posts.page(class) else { return };
+        let page = self.agent_page(frame);
         page.skipped = page.skipped.wrapping_add(1);
         if page.skipped < page.every {
             return;
@@ -129,13 +97,8 @@ impl<H: Hardware> Ipc<H> {
         }
     }
 
-    /// A process ends: if it was an Agent, nobody looks at its class any more.
+    /// Frees the posts of a process that ends.
     pub(crate) fn detach(&mut self, pid: Pid) {
-        for post in &mut self.posts.posts {
-            if post.pid == pid {
-                *post = Post::default();
-            }
-        }
-        self.posts.attached = self.posts.posts.iter().any(|post| post.pid != Pid::NONE);
+        self.posts.detach(pid);
     }
 }

@@ -45,7 +45,7 @@ impl<H: Hardware> Kernel<H> {
         }
         self.take_commands();
         if self.impairment().is_late() {
-            self.late_arrival();
+            self.deliver_late();
         }
         self.timer_interrupt();
     }

@@ -1,16 +1,13 @@
-//! The kernel: entry, the clock, the host's orders, and the processes of the kernel's own. It puts the layers together,
-//! decides when a switch happens, and is called by the machine only.
+//! The kernel: entry, the clock, the host's orders. It puts the layers together, decides when a switch happens, and is
+//! called by the machine only.
 //!
 //! | file | subject |
 //! |---|---|
 //! | [`clock`] | the virtual clock, ticks, idle time |
 //! | [`orders`] | what the host orders at a tick |
-//! | `processes` | the kernel processes: who attends to the timer, who grants keys |
 
 mod clock;
 mod orders;
-#[cfg(target_os = "none")]
-pub(crate) mod processes;
 
 use abi::flow::{Flow, Gate};
 use abi::info::{Info, QUIRK_SYSCALL_FAULTS};

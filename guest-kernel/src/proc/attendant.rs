@@ -17,22 +17,10 @@ use super::{KILLED, Processes};
 use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 
-/// The timer's interrupt.
-#[derive(Default)]
-pub(crate) struct TimerInterrupt {
-    /// It was raised and is not yet acknowledged.
-    raised: bool,
-    /// Somebody is to be ended at the next.
-    doomed: bool,
-    /// So many of the next ones are lost on their way.
-    lost: u32,
-}
-
 impl<H: Hardware> Processes<H> {
     /// The clock raises the timer's interrupt.
     pub(crate) fn timer_interrupt(&mut self) {
-        if self.timer.lost > 0 {
-            self.timer.lost -= 1;
+        if self.timer.is_lost() {
             return;
         }
         let pid = self.attendant();
@@ -41,13 +29,12 @@ impl<H: Hardware> Processes<H> {
             self.end_share();
             return;
         }
-        if self.timer.raised {
+        if !self.timer.raise() {
             self.counters().missed += 1;
             let missed = self.counters().missed;
             self.emit(Kind::Missed, pid, 0, missed, 0);
             return;
         }
-        self.timer.raised = true;
         if let Some(slot) = self.find(pid)
             && self.process(slot).d.state == State::Attending as u8
         {
@@ -67,8 +54,7 @@ impl<H: Hardware> Processes<H> {
         }
         self.set_attendant(pid);
         self.process(slot).d.context.rax = 0;
-        if self.timer.raised {
-            self.timer.raised = false;
+        if self.timer.acknowledge() {
             self.counters().acknowledged += 1;
             self.do_what_is_due();
         }
@@ -84,14 +70,13 @@ impl<H: Hardware> Processes<H> {
         process.d.doomed = 1;
         let pid = process.d.pid;
         self.emit(Kind::Doomed, pid, 0, u64::from(by.0), 0);
-        self.timer.doomed = true;
+        self.timer.doom();
     }
 
     /// Completes the kills that were begun.
     #[cold]
     #[inline(never)]
     fn end_the_doomed(&mut self) {
-        self.timer.doomed = false;
         for slot in self.slots_used() {
             if !self.is_taken(slot) {
                 continue;
@@ -108,7 +93,7 @@ impl<H: Hardware> Processes<H> {
     }
 
     fn do_what_is_due(&mut self) {
-        if self.timer.doomed {
+        if self.timer.take_doom() {
             self.end_the_doomed();
         }
         let now = self.now();
@@ -122,32 +107,6 @@ impl<H: Hardware> Processes<H> {
 
     /// Loses the next `count` interrupts on their way.
     pub(crate) fn lose_interrupts(&mut self, count: u32) {
-        self.timer.lost = self.timer.lost.saturating_add(count);
-    }
-}
-
-#[cfg(test)]
-impl TimerInterrupt {
-    /// Whether the interrupt was raised and is not yet acknowledged.
-    pub(crate) fn is_raised(&self) -> bool {
-        self.raised
-    }
-
-    /// Makes the next interrupt look for processes to be ended.
-    pub(crate) fn doom_pending(&mut self) {
-        self.doomed = true;
-    }
-}
-
-#[cfg(test)]
-impl<H> Processes<H> {
-    /// The timer's interrupt.
-    pub(crate) fn timer(&self) -> &TimerInterrupt {
-        &self.timer
-    }
-
-    /// The timer's interrupt, to be changed.
-    pub(crate) fn timer_mut(&mut self) -> &mut TimerInterrupt {
-        &mut self.timer
+        self.timer.lose(count);
     }
 }

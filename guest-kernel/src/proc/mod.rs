@@ -8,7 +8,7 @@
 //! | [`services`] | processes that the monitor may have started again |
 //! | [`faults`] | page faults, other exceptions, the end of memory |
 //! | [`signals`], [`phones`] | a process's handler; a piece of its code in kernel context |
-//! | [`attendant`] | the timer's interrupt and what is due at it |
+//! | [`timer`], [`attendant`] | the timer's interrupt, and what is due at it |
 
 pub(crate) mod attendant;
 mod faults;
@@ -16,12 +16,13 @@ pub mod lives;
 mod phones;
 mod services;
 mod signals;
+mod timer;
 
 use abi::service::{SERVICE_SLOTS, Service};
 
 use crate::base::layer::layer;
 use crate::ipc::Ipc;
-use attendant::TimerInterrupt;
+use timer::TimerInterrupt;
 
 /// The status of a process that was ended by others.
 pub const KILLED: u64 = 256;
@@ -55,5 +56,18 @@ impl<H> Processes<H> {
     /// Sets the address that a function called by phone returns to.
     pub fn set_phone_end(&mut self, address: u64) {
         self.phone_end = address;
+    }
+}
+
+#[cfg(test)]
+impl<H> Processes<H> {
+    /// The timer's interrupt.
+    pub(crate) fn timer(&self) -> &TimerInterrupt {
+        &self.timer
+    }
+
+    /// The timer's interrupt, to be changed.
+    pub(crate) fn timer_mut(&mut self) -> &mut TimerInterrupt {
+        &mut self.timer
     }
 }

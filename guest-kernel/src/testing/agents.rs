@@ -267,7 +267,7 @@ fn who_is_doomed_and_ends_by_itself_is_ended_once() {
     m.act(root, Call::Sleep, &[2]);
     m.process(child).d.ring = 0;
     m.process(child).d.doomed = 1;
-    m.kernel.timer_mut().doom_pending();
+    m.kernel.timer_mut().doom();
     m.act(child, Call::Exit, &[0]);
     // The idle kernel has come to the tick at which its parent wakes, and to the doomed on the way.
     assert_eq!((m.running(), m.state(child)), (root, Some(State::Zombie)));

@@ -7,6 +7,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Pid;
+use crate::boot::BootParameter;
 
 macro_rules! calls {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal;)+) => {
@@ -168,52 +169,38 @@ impl Query {
     }
 }
 
-/// Load parameters, from the kernel's command line (`people=24 …`), read by programs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u64)]
-pub enum Load {
-    /// Clients to keep alive at once.
-    People = 0,
-    /// Ticks between two starts of a client.
-    SpawnEvery = 1,
-    /// Pages that a client works on and lends.
-    Pages = 2,
-    /// Ticks that a client waits for an answer.
-    Patience = 3,
-    /// Requests that a client makes in its life.
-    Rounds = 4,
-    /// Ticks that the storage behind the front servers needs for a request.
-    Work = 5,
-    /// Ticks without a pet after which the watchdog is due; whoever pets it does so four times as often.
-    Watchdog = 6,
-    /// Front servers that share the clients.
-    Fronts = 7,
-    /// Directories that people choose from.
-    Directories = 8,
-    /// Violators to keep alive at once.
-    Violators = 9,
-    /// Crashed processes at which whoever pets the watchdog no longer takes the system for sound.
-    Unsound = 10,
-    /// Tick at which the last of those whom a nursery or the start list starts have come; the first come at half of it.
-    Ramp = 11,
+macro_rules! loads {
+    ($($name:ident = $number:literal, $parameter:ident;)+) => {
+        /// Load parameters: boot parameters that programs read by [`Query::Load`].
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u64)]
+        pub enum Load { $(#[doc = concat!("[`BootParameter::", stringify!($parameter), "`].")] $name = $number,)+ }
+
+        impl Load {
+            /// All load parameters, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The boot parameter that it reads.
+            pub const fn parameter(self) -> BootParameter {
+                match self { $(Self::$name => BootParameter::$parameter,)+ }
+            }
+        }
+    };
 }
 
-impl Load {
-    /// Names on the command line, in the order of the numbers.
-    pub const NAMES: [&'static str; 12] = [
-        "people",
-        "spawn-every",
-        "pages",
-        "patience",
-        "rounds",
-        "work",
-        "watchdog-ticks",
-        "fronts",
-        "directories",
-        "violators",
-        "unsound",
-        "ramp",
-    ];
+loads! {
+    People = 0, People;
+    SpawnEvery = 1, SpawnEvery;
+    Pages = 2, Pages;
+    Patience = 3, Patience;
+    Rounds = 4, Rounds;
+    Work = 5, Work;
+    Watchdog = 6, WatchdogTicks;
+    Fronts = 7, Fronts;
+    Directories = 8, Directories;
+    Violators = 9, Violators;
+    Unsound = 10, Unsound;
+    Ramp = 11, Ramp;
 }
 
 /// Keys: capabilities that the privilege subsystem grants by message.

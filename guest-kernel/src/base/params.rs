@@ -1,19 +1,13 @@
-//! Boot parameters, from the kernel command line: `seed=6 tick-entries=16 fix.pager=1 people=24 start=front:2:1000:4:2000`.
+//! The boot parameters, as the kernel command line gives them. The table of names, defaults and ranges is [`abi::boot`].
 //!
 //! Words that the kernel does not know are skipped, as kernels do: the line may come from any loader.
 
+use abi::boot::{
+    BootParameter, CLOCK, CLOCK_APIC, CLOCK_VIRTUAL, DEFAULT_START, PARAMETERS, START, START_BYTES,
+};
 use abi::syscall::Load;
 
-/// What is started at boot unless the command line says otherwise.
-pub const DEFAULT_START: &[u8] =
-    b"watchdogd:1:0:1:14,nursery:1:0:3:client,store:1:100:2:2100,front:2:100:3:2000,batch:1:1000:5:8";
-
-/// Buffers of datagrams at most, whatever the command line says.
-pub const MOST_BUFFERS: usize = 256;
-/// Longest start list kept, bytes.
-const START_LEN: usize = 1024;
-
-/// What drives guest time.
+/// Where ticks come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
     /// The guest's own kernel entries: a run is repeatable.
@@ -22,30 +16,22 @@ pub enum Clock {
     Apic,
 }
 
-/// The parameters, with their defaults filled in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The parameters, with defaults for those that the command line does not give. What each number means stands in the table.
+#[derive(Clone, Debug)]
 pub struct Params {
-    /// Seed of everything that is chosen.
-    pub seed: u64,
-    /// Where ticks come from.
-    pub clock: Clock,
-    /// Kernel entries in a tick of the virtual clock.
-    pub tick_entries: u32,
-    /// Microseconds in a tick of the APIC's timer.
-    pub tick_us: u32,
-    /// The pager's fix: the quarantine is honoured, teardown is forced under pressure.
-    pub fix_pager: bool,
-    /// The priorities' fix: inheritance, and ageing of those who wait for the CPU.
-    pub fix_priorities: bool,
-    /// Free frames below which the pager warns and people are no longer started.
-    pub low_water: u32,
-    /// Buffers of datagrams at most.
-    pub buffers: u32,
-    /// The Agents' fix: they look at some of what passes instead of everything.
-    pub fix_ids: bool,
-    /// Load parameters, in the order of [`Load::NAMES`].
-    pub load: [u64; Load::NAMES.len()],
-    start: [u8; START_LEN],
+    pub(crate) seed: u64,
+    pub(crate) clock: Clock,
+    pub(crate) tick_entries: u32,
+    /// Read inside the guest only, where there is an APIC.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    pub(crate) tick_us: u32,
+    pub(crate) fix_pager: bool,
+    pub(crate) fix_ids: bool,
+    pub(crate) fix_priorities: bool,
+    pub(crate) low_water: u32,
+    pub(crate) buffers: u32,
+    load: [u64; Load::ALL.len()],
+    start: [u8; START_BYTES],
     start_len: usize,
 }
 
@@ -65,68 +51,54 @@ pub struct Start<'a> {
 }
 
 impl Params {
-    /// Reads a command line.
+    /// Parses a command line.
     pub fn parse(line: &[u8]) -> Self {
-        let mut params = Self {
-            seed: 1,
-            clock: Clock::Virtual,
-            tick_entries: 16,
-            tick_us: 10_000,
-            fix_pager: false,
-            fix_priorities: false,
-            low_water: 32,
-            buffers: 128,
-            fix_ids: false,
-            load: [6, 20, 2, 200, 4, 2, 400, 2, 1, 0, 2, 0],
-            start: [0; START_LEN],
-            start_len: 0,
-        };
-        params.set_start(DEFAULT_START);
+        let mut values: [u64; PARAMETERS] = core::array::from_fn(|nth| BootParameter::ALL[nth].default());
+        let mut clock = Clock::Virtual;
+        let mut start = DEFAULT_START.as_bytes();
         for word in line.split(|b| *b == b' ').filter(|w| !w.is_empty()) {
             let mut parts = word.splitn(2, |b| *b == b'=');
-            if let (Some(key), Some(value)) = (parts.next(), parts.next()) {
-                params.set(key, value);
+            let (Some(key), Some(value)) = (parts.next(), parts.next()) else { continue };
+            if key == START.as_bytes() {
+                start = if value.len() <= START_BYTES { value } else { start };
+            } else if key == CLOCK.as_bytes() {
+                clock = match value {
+                    _ if value == CLOCK_APIC.as_bytes() => Clock::Apic,
+                    _ if value == CLOCK_VIRTUAL.as_bytes() => Clock::Virtual,
+                    _ => clock,
+                };
+            } else if let (Some(parameter), Some(number)) = (BootParameter::from_name(key), number(value)) {
+                values[parameter as usize] = parameter.clamp(number);
             }
         }
+        let mut params = Self::of(&values, clock);
+        params.start[..start.len()].copy_from_slice(start);
+        params.start_len = start.len();
         params
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) {
-        if key == b"start" {
-            self.set_start(value);
-            return;
-        }
-        if key == b"clock" {
-            match value {
-                b"apic" => self.clock = Clock::Apic,
-                b"virtual" => self.clock = Clock::Virtual,
-                _ => {}
-            }
-            return;
-        }
-        let Some(number) = number(value) else { return };
-        match key {
-            b"seed" => self.seed = number,
-            b"tick-entries" => self.tick_entries = (number as u32).max(1),
-            b"tick-us" => self.tick_us = number.clamp(100, 1_000_000) as u32,
-            b"fix.pager" => self.fix_pager = number != 0,
-            b"fix.priorities" => self.fix_priorities = number != 0,
-            b"low-water" => self.low_water = u32::try_from(number).unwrap_or(u32::MAX),
-            b"buffers" => self.buffers = number.clamp(1, MOST_BUFFERS as u64) as u32,
-            b"fix.ids" => self.fix_ids = number != 0,
-            _ => {
-                if let Some(at) = Load::NAMES.iter().position(|name| name.as_bytes() == key) {
-                    self.load[at] = number;
-                }
-            }
+    fn of(values: &[u64; PARAMETERS], clock: Clock) -> Self {
+        let value = |parameter: BootParameter| values[parameter as usize];
+        Self {
+            seed: value(BootParameter::Seed),
+            clock,
+            tick_entries: value(BootParameter::TickEntries) as u32,
+            tick_us: value(BootParameter::TickMicroseconds) as u32,
+            fix_pager: value(BootParameter::FixPager) != 0,
+            fix_ids: value(BootParameter::FixIds) != 0,
+            fix_priorities: value(BootParameter::FixPriorities) != 0,
+            low_water: value(BootParameter::LowWater) as u32,
+            buffers: value(BootParameter::Buffers) as u32,
+            load: core::array::from_fn(|nth| value(Load::ALL[nth].parameter())),
+            start: [0; START_BYTES],
+            start_len: 0,
         }
     }
 
-    fn set_start(&mut self, list: &[u8]) {
-        if list.len() <= START_LEN {
-            self.start[..list.len()].copy_from_slice(list);
-            self.start_len = list.len();
-        }
+    /// A load parameter, by its number; `None` for numbers that no parameter has.
+    #[inline(always)]
+    pub(crate) fn load(&self, which: u64) -> Option<u64> {
+        self.load.get(usize::try_from(which).ok()?).copied()
     }
 
     /// The start list.
@@ -144,7 +116,7 @@ impl Params {
     }
 }
 
-/// A decimal number; `None` for anything else, or one that does not fit.
+/// Parses a decimal number; `None` for anything else, and for one that does not fit.
 pub fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -178,7 +150,7 @@ mod tests {
         let params = Params::parse(
             b"console=ttyS0 seed=42 quiet fix.pager=1 people=99 start=front:2:10:4:2000  seed=x",
         );
-        assert_eq!((params.seed, params.fix_pager, params.load[Load::People as usize]), (42, true, 99));
+        assert_eq!((params.seed, params.fix_pager, params.load(Load::People as u64)), (42, true, Some(99)));
         let start: Vec<_> = params.start().collect();
         assert_eq!(start.len(), 1);
         assert_eq!((start[0].program, start[0].count, start[0].argument), (&b"front"[..], 2, &b"2000"[..]));
@@ -198,12 +170,22 @@ mod tests {
         assert!(Params::parse(b"fix.priorities=1").fix_priorities);
     }
 
+    #[test]
+    fn every_parameter_of_the_table_changes_what_is_parsed() {
+        let unset = std::format!("{:?}", Params::parse(b""));
+        for parameter in BootParameter::ALL.iter().copied() {
+            let other = if parameter.default() == 1 { 7 } else { 1 };
+            let line = std::format!("{}={}", parameter.name(), parameter.clamp(other));
+            assert_ne!(std::format!("{:?}", Params::parse(line.as_bytes())), unset, "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_line_is_survived(line in prop::collection::vec(any::<u8>(), 0..900)) {
             let params = Params::parse(&line);
             prop_assert!(params.tick_entries > 0);
-            prop_assert!((1..=MOST_BUFFERS as u32).contains(&params.buffers));
+            prop_assert!(BootParameter::Buffers.range().contains(&params.buffers.into()));
             let _ = params.start().count();
         }
     }

@@ -6,9 +6,8 @@
 //! needs one. A server that waits for a buffer while all of them hold requests to it waits for ever.
 
 use abi::Frame;
+use abi::boot::BootParameter;
 use abi::layout::PAGE_SIZE;
-
-use crate::base::params::MOST_BUFFERS;
 
 /// Bytes of a buffer: two words of header, then the data.
 const BUFFER_BYTES: u64 = 256;
@@ -16,6 +15,8 @@ const BUFFER_BYTES: u64 = 256;
 pub(crate) const BUFFER_WORDS: usize = BUFFER_BYTES as usize / 8;
 /// Buffers in a frame.
 const IN_FRAME: usize = (PAGE_SIZE / BUFFER_BYTES) as usize;
+/// Buffers in the pool at most, whatever the parameter says.
+const MOST_BUFFERS: usize = *BootParameter::Buffers.range().end() as usize;
 /// Frames in the pool at most.
 const FRAMES: usize = MOST_BUFFERS / IN_FRAME;
 

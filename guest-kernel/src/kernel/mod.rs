@@ -14,6 +14,7 @@ use abi::info::{Info, QUIRK_SYSCALL_FAULTS};
 use abi::loan::Loan;
 use abi::process::{Context, PROCESS_SLOTS, VECTOR_SYSCALL};
 use abi::service::{SERVICE_SLOTS, Service};
+use abi::syscall::Load;
 use abi::trace::{Kind, Record};
 use abi::{Frame, Pid};
 
@@ -88,7 +89,7 @@ impl<H: Hardware> Kernel<H> {
     fn publish_limits(&mut self) {
         let params = self.params();
         let (low_water, buffers, seed) = (params.low_water, params.buffers, params.seed);
-        let watchdog_ticks = params.load[abi::syscall::Load::Watchdog as usize];
+        let watchdog_ticks = params.load(Load::Watchdog as u64).unwrap_or(0);
         self.watch_low_water(low_water);
         let info = self.info_mut();
         info.watchdog_ticks = watchdog_ticks;

@@ -306,10 +306,7 @@ impl<H: Hardware> Syscalls<H> {
                 let slot = Slot::new(index.ok_or(Error::Invalid)?);
                 if self.is_taken(slot) { u64::from(self.process(slot).d.pid.0) } else { 0 }
             }
-            Query::Load => *usize::try_from(which)
-                .ok()
-                .and_then(|at| self.params().load.get(at))
-                .ok_or(Error::Invalid)?,
+            Query::Load => self.params().load(which).ok_or(Error::Invalid)?,
         })
     }
 }

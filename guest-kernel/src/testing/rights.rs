@@ -117,9 +117,9 @@ fn anybody_may_ask_but_only_what_there_is() {
     assert_eq!(m.ok(user, Call::Query, &[Query::Tick as u64]), 0);
     assert_eq!(m.ok(user, Call::Query, &[Query::Alive as u64]), 2);
     assert_eq!(m.ok(user, Call::Query, &[Query::Crashes as u64]), 0);
-    let people = m.kernel.params().load[Load::People as usize];
+    let people = m.kernel.params().load(Load::People as u64).expect("there is such a parameter");
     assert_eq!(m.ok(user, Call::Query, &[Query::Load as u64, Load::People as u64]), people);
-    m.refused(user, Call::Query, &[Query::Load as u64, Load::NAMES.len() as u64], Error::Invalid);
+    m.refused(user, Call::Query, &[Query::Load as u64, Load::ALL.len() as u64], Error::Invalid);
     m.refused(user, Call::Query, &[Query::Load as u64, u64::MAX], Error::Invalid);
     assert_eq!(m.ok(user, Call::Query, &[Query::Slot as u64, root.slot() as u64]), u64::from(root.0));
     assert_eq!(m.ok(user, Call::Query, &[Query::Slot as u64, 200]), 0);

@@ -1,4 +1,5 @@
-//! What the two halves of an Agent share: the kernel half writes what it taps, the daemon half reads and scores it.
+//! What the two halves of an Agent share: the kernel half writes what it taps, the daemon half reads and
+//! scores it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -65,13 +66,15 @@ impl Heuristic {
 pub struct Tap {
     /// Who made the call or sent the message.
     pub pid: Pid,
-    /// The system call's number; [`TAP_REFUSED`] besides if it was refused in a way that says something of the caller.
+    /// The system call's number; [`TAP_REFUSED`] besides if it was refused in a way that says something of
+    /// the caller.
     pub call: u32,
     /// Its first argument: a port or a pid. For a message that was delivered: to whom.
     pub subject: u64,
 }
 
-/// [`Tap::call`]: the call was refused, because the caller may not do that, or because there is no such port or message.
+/// [`Tap::call`]: the call was refused, because the caller may not do that, or because there is no such port
+/// or message.
 pub const TAP_REFUSED: u32 = 1 << 31;
 /// Taps in a state page.
 pub const TAP_SLOTS: usize = 128;

@@ -1,18 +1,20 @@
 //! Boot parameters: words of the kernel's command line, `seed=6 tick-entries=16 fix.pager=1 people=24`.
 //!
-//! This table is the only one: the kernel parses by it, and a host that composes a command line takes names, defaults and
-//! ranges from it. Two parameters are not numbers and stand beside it: [`CLOCK`] and [`START`].
+//! This table is the only one: the kernel parses by it, and a host that composes a command line takes names,
+//! defaults and ranges from it. Two parameters are not numbers and stand beside it: [`CLOCK`] and [`START`].
 
 use core::ops::RangeInclusive;
 
-/// The name of the parameter that says where ticks come from: [`CLOCK_VIRTUAL`], the default, or [`CLOCK_APIC`].
+/// The name of the parameter that says where ticks come from: [`CLOCK_VIRTUAL`], the default, or
+/// [`CLOCK_APIC`].
 pub const CLOCK: &str = "clock";
 /// Ticks count the guest's own kernel entries, so that a run is repeatable.
 pub const CLOCK_VIRTUAL: &str = "virtual";
 /// Ticks come from the local APIC's timer, in real time.
 pub const CLOCK_APIC: &str = "apic";
-/// The name of the parameter that lists what is started at boot, entries `program:count:uid:priority:argument` separated by
-/// commas; an argument is a number, to which the instance's number is added, or a program's name.
+/// The name of the parameter that lists what is started at boot, entries
+/// `program:count:uid:priority:argument` separated by commas; an argument is a number, to which the
+/// instance's number is added, or a program's name.
 pub const START: &str = "start";
 /// Longest start list that the kernel keeps, bytes.
 pub const START_BYTES: usize = 1024;

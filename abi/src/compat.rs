@@ -1,5 +1,5 @@
-//! System calls of older versions, which old programs still make. Arguments and results use the same registers as the
-//! present calls ([`crate::syscall`]).
+//! System calls of older versions, which old programs still make. Arguments and results use the same
+//! registers as the present calls ([`crate::syscall`]).
 
 /// The first number of the calls of ABI version 1.
 pub const VERSION_1: u64 = 0x1000;
@@ -10,8 +10,8 @@ pub const VERSION_2: u64 = 0x2000;
 pub const V1_EXIT: u64 = VERSION_1;
 /// Version 1, `(ticks)`: sleeps.
 pub const V1_SLEEP: u64 = VERSION_1 + 1;
-/// Version 1, `(address)` to `(address)`: moves the end of the heap up to `address`, rounded up to a page; gives where it
-/// was. 0 only asks.
+/// Version 1, `(address)` to `(address)`: moves the end of the heap up to `address`, rounded up to a page;
+/// gives where it was. 0 only asks.
 pub const V1_BRK: u64 = VERSION_1 + 2;
 /// Version 1, `(steps)`: makes the caller so much less urgent.
 pub const V1_NICE: u64 = VERSION_1 + 3;

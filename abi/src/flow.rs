@@ -26,8 +26,8 @@ pub struct Flow {
 
 const _: () = assert!(size_of::<Flow>() == 32);
 
-/// One who waits at the gateway: its entry's place is its place in the queue. Entries from the number of those who wait
-/// on are free.
+/// One who waits at the gateway: its entry's place is its place in the queue. Entries from the number of
+/// those who wait on are free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Gate {
@@ -35,7 +35,8 @@ pub struct Gate {
     pub pid: Pid,
     /// Bytes that it wants to pass.
     pub bytes: u32,
-    /// Tick at which it first came, for its present call: its age counts from here, however often it was let in.
+    /// Tick at which it first came, for its present call: its age counts from here, however often it was let
+    /// in.
     pub since: u64,
     /// Number of its transfer, in the order in which they were asked for.
     pub sequence: u64,

@@ -1,4 +1,5 @@
-//! The info block: the one structure from which an outside reader finds all others, and the doorbell that announces it.
+//! The info block: the one structure from which an outside reader finds all others, and the doorbell that
+//! announces it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -9,7 +10,8 @@ pub const INFO_MAGIC: u64 = u64::from_le_bytes(*b"MATRIXKI");
 /// Version of everything in this crate; both sides refuse another's.
 pub const VERSION: u32 = 2;
 
-/// [`Info::quirks`]: SYSCALL from ring 3 arrived as a page fault at the entry point (see the guest's page-fault entry).
+/// [`Info::quirks`]: SYSCALL from ring 3 arrived as a page fault at the entry point (see the guest's
+/// page-fault entry).
 pub const QUIRK_SYSCALL_FAULTS: u32 = 1;
 
 /// [`FromHost::features`]: somebody drains the trace and listens to doorbells.
@@ -17,8 +19,8 @@ pub const HOST_LISTENS: u32 = 1;
 /// [`FromHost::features`]: the fill port works.
 pub const HOST_FILLS: u32 = 2;
 
-/// What a write to the doorbell port says: the reason in the low 8 bits; for [`Doorbell::Hello`] the guest-physical
-/// address of the info block (page-aligned, below 4 GiB) in bits 12 and up.
+/// What a write to the doorbell port says: the reason in the low 8 bits; for [`Doorbell::Hello`] the
+/// guest-physical address of the info block (page-aligned, below 4 GiB) in bits 12 and up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Doorbell {
@@ -152,8 +154,8 @@ pub struct Counters {
     pub spawns: u64,
     /// Processes that ended by themselves with status 0.
     pub exits: u64,
-    /// Processes that ended otherwise: a fault, a status other than 0, or killed by another process. Not those that were
-    /// tagged or that the host had ended: they say nothing against the system.
+    /// Processes that ended otherwise: a fault, a status other than 0, or killed by another process. Not
+    /// those that were tagged or that the host had ended: they say nothing against the system.
     pub crashes: u64,
     /// Times the watchdog was petted.
     pub pets: u64,
@@ -215,8 +217,9 @@ pub struct FromHost {
     pub reserved: u32,
     /// Records that the host has taken out of the ring.
     pub trace_tail: u64,
-    /// Commands ever given; command n is at `commands[n % COMMAND_SLOTS]`. The guest takes them at its next tick, and
-    /// says in [`Info::commands_taken`] how far it has come: the host gives no more than fit in between.
+    /// Commands ever given; command n is at `commands[n % COMMAND_SLOTS]`. The guest takes them at its next
+    /// tick, and says in [`Info::commands_taken`] how far it has come: the host gives no more than fit in
+    /// between.
     pub commands_given: u64,
     /// The commands.
     pub commands: [Command; COMMAND_SLOTS],
@@ -237,7 +240,8 @@ pub const COMMAND_RAISE_INTERRUPT: u32 = 4;
 pub const COMMAND_WITHHOLD: u32 = 5;
 /// [`Command::what`]: so many of them are given back.
 pub const COMMAND_GIVE_BACK: u32 = 6;
-/// [`Command::what`]: so many of the next datagrams are lost on their way, and their senders do not learn of it.
+/// [`Command::what`]: so many of the next datagrams are lost on their way, and their senders do not learn of
+/// it.
 pub const COMMAND_DROP_DATAGRAMS: u32 = 7;
 /// [`Command::what`]: so many of the next datagrams arrive twice, as far as there is room for them.
 pub const COMMAND_DOUBLE_DATAGRAMS: u32 = 8;

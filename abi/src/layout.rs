@@ -22,13 +22,14 @@ pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 /// Where the kernel image starts in guest-physical memory.
 pub const KERNEL_PHYS: u64 = 0x10_0000;
 
-/// The boot module inside the kernel image. Programs run where their text lies in it, so its frames are part of what a
-/// run's events name. `kernel.ld` places it here whatever the size of the kernel's text in front of it.
+/// The boot module inside the kernel image. Programs run where their text lies in it, so its frames are part
+/// of what a run's events name. `kernel.ld` places it here whatever the size of the kernel's text in front of
+/// it.
 pub const MODULE_PHYS: u64 = 0x12_0000;
 /// The tables that the host reads: the last part of the image.
 pub const PUBLISHED_PHYS: u64 = 0x17_6000;
-/// One past the image's last byte, and the first frame that the kernel manages. Every frame number of a run counts from
-/// here, so a kernel that outgrows its window is refused by the linker instead of moving it.
+/// One past the image's last byte, and the first frame that the kernel manages. Every frame number of a run
+/// counts from here, so a kernel that outgrows its window is refused by the linker instead of moving it.
 pub const KERNEL_PHYS_END: u64 = 0x18_7000;
 
 /// Program text and read-only data.
@@ -77,15 +78,15 @@ pub const PORT_WATCHDOG_START: u16 = 0x443;
 pub const PORT_I8042: u16 = 0x64;
 /// Keyboard controller's data port; it reads as zero.
 pub const PORT_I8042_DATA: u16 = 0x60;
-/// Trap port, written as a byte: the instruction that stands here was put in place of another one, by a VMM that wants to
-/// know when that is reached. Nothing on a PC answers here.
+/// Trap port, written as a byte: the instruction that stands here was put in place of another one, by a VMM
+/// that wants to know when that is reached. Nothing on a PC answers here.
 pub const PORT_TRAP: u16 = 0xf2;
 /// Exit port: a write ends the guest, its value (0 to 127) is the exit status. Nothing on a PC answers here.
 pub const PORT_EXIT: u16 = 0xf4;
 /// Doorbell port, written as a double word: see [`crate::info::Doorbell`]. Nothing on a PC answers here.
 pub const PORT_DOORBELL: u16 = 0xf8;
-/// Fill port, written as a double word: the frame at this (page-aligned) guest-physical address is zeroed. Only
-/// where [`crate::info::HOST_FILLS`] says so: a kernel on a slow ring 0 has better things to do.
+/// Fill port, written as a double word: the frame at this (page-aligned) guest-physical address is zeroed.
+/// Only where [`crate::info::HOST_FILLS`] says so: a kernel on a slow ring 0 has better things to do.
 pub const PORT_FILL: u16 = 0xfc;
 
 /// The i8042 command that pulses the reset line.

@@ -1,4 +1,5 @@
-//! The boot module: the programs that the kernel can start, page-aligned so that their text is mapped where it lies.
+//! The boot module: the programs that the kernel can start, page-aligned so that their text is mapped where
+//! it lies.
 //!
 //! ```text
 //! page 0    Header, then `count` Programs
@@ -28,8 +29,9 @@ pub struct Header {
     pub reserved: [u32; 3],
 }
 
-/// One program, 64 bytes. Text, then read-only data are mapped from the module at [`crate::layout::USER_TEXT`];
-/// zeroed data at [`crate::layout::USER_DATA`]. A program has no initialised writable data.
+/// One program, 64 bytes. Text, then read-only data are mapped from the module at
+/// [`crate::layout::USER_TEXT`]; zeroed data at [`crate::layout::USER_DATA`]. A program has no initialised
+/// writable data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Program {

@@ -1,6 +1,7 @@
 //! Process descriptors: each in a frame of its own, found through the process table.
 //!
-//! The descriptor starts with [`Descriptor`], which the VMM reads; the kernel keeps more behind it in the same frame.
+//! The descriptor starts with [`Descriptor`], which the VMM reads; the kernel keeps more behind it in the
+//! same frame.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -83,8 +84,9 @@ impl State {
     }
 }
 
-/// Saved registers, in the order in which the entry stubs push them; the processor itself pushes the last five
-/// (Intel SDM vol. 3, 6.14.2). Its end must lie on a 16-byte boundary: the processor aligns the stack before pushing.
+/// Saved registers, in the order in which the entry stubs push them; the processor itself pushes the last
+/// five (Intel SDM vol. 3, 6.14.2). Its end must lie on a 16-byte boundary: the processor aligns the stack
+/// before pushing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[allow(missing_docs)]
@@ -120,9 +122,9 @@ pub const VECTOR_SYSCALL: u64 = 0x100;
 
 /// What the VMM may read of a process.
 ///
-/// The first words are in the order of how often the kernel asks for them: who it is, what it may do and how urgent it is,
-/// where its memory is, how it runs. They stand together, so that a check is one short access and a look at a process
-/// one line of the cache, as kernels keep credentials in one place.
+/// The first words are in the order of how often the kernel asks for them: who it is, what it may do and how
+/// urgent it is, where its memory is, how it runs. They stand together, so that a check is one short access
+/// and a look at a process one line of the cache, as kernels keep credentials in one place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Descriptor {
@@ -144,8 +146,8 @@ pub struct Descriptor {
     pub keys: u32,
     /// Kernel entries that the scheduler expects its next burst to last, times 16.
     pub predicted: u32,
-    /// Privilege ring it was started in: 0 for kernel processes, 3 for user processes. It runs in this ring, but for phone
-    /// calls.
+    /// Privilege ring it was started in: 0 for kernel processes, 3 for user processes. It runs in this ring,
+    /// but for phone calls.
     pub ring: u8,
     /// Page of its program's image that those whom it tags are sent to; for Agents.
     pub remedy: u8,
@@ -167,7 +169,8 @@ pub struct Descriptor {
     pub seen: u64,
     /// Kernel entries it has made: its CPU time, in the unit of the virtual clock.
     pub entries: u64,
-    /// Tick since which it is in its present state; at the gateway, at which it first came there for its present call.
+    /// Tick since which it is in its present state; at the gateway, at which it first came there for its
+    /// present call.
     pub since: u64,
     /// Ticks that it has spent waiting for others: for a receiver, a reply, a datagram, the gateway, the CPU.
     pub waited: u64,

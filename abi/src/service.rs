@@ -1,5 +1,5 @@
-//! The service table: processes that were started at boot and are to be there, so that a monitor can have them started
-//! again.
+//! The service table: processes that were started at boot and are to be there, so that a monitor can have
+//! them started again.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -17,7 +17,8 @@ pub const SERVICE_DONE: u8 = 2;
 /// [`Service::state`]: its process has crashed or was killed.
 pub const SERVICE_DOWN: u8 = 3;
 
-/// [`Service::state`]: its process was one of the people and was tagged as a violator; it is not to be started again.
+/// [`Service::state`]: its process was one of the people and was tagged as a violator; it is not to be
+/// started again.
 pub const SERVICE_BARRED: u8 = 4;
 
 /// One service, 48 bytes.
@@ -36,8 +37,8 @@ pub struct Service {
     pub argument: u64,
     /// Tick of the last start.
     pub started: u64,
-    /// Frame of the state page that it shares with the kernel and that a restart keeps; 0 if it has none, or if there
-    /// will be no restart.
+    /// Frame of the state page that it shares with the kernel and that a restart keeps; 0 if it has none, or
+    /// if there will be no restart.
     pub warm: u32,
     /// Priority.
     pub priority: u8,

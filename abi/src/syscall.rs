@@ -35,14 +35,15 @@ calls! {
     Yield = 1;
     /// `(ticks)`: sleeps.
     Sleep = 2;
-    /// `(port, word0, word1, loan address, loan bytes, timeout ticks)` to `(word0, word1)`: sends, lends, waits for
-    /// the reply. A timeout of 0 waits for ever.
+    /// `(port, word0, word1, loan address, loan bytes, timeout ticks)` to `(word0, word1)`: sends, lends,
+    /// waits for the reply. A timeout of 0 waits for ever.
     Call = 3;
-    /// `(port, timeout ticks)` to `(sender, word0, word1, window address, loan bytes, uid)`: waits for a message on a
-    /// port it has bound.
+    /// `(port, timeout ticks)` to `(sender, word0, word1, window address, loan bytes, uid)`: waits for a
+    /// message on a port it has bound.
     Receive = 4;
-    /// `(sender, word0, word1, port, timeout ticks)`: answers and ends the loan; with a port other than 0, also waits
-    /// for the next message there, with the results of [`Call::Receive`]. The CPU goes straight to the sender.
+    /// `(sender, word0, word1, port, timeout ticks)`: answers and ends the loan; with a port other than 0,
+    /// also waits for the next message there, with the results of [`Call::Receive`]. The CPU goes straight to
+    /// the sender.
     Reply = 5;
     /// `(port)`: binds a port to the caller; below 1024 for root only.
     Bind = 6;
@@ -56,26 +57,26 @@ calls! {
     Spawn = 10;
     /// `(timeout ticks)` to `(pid, status)`: waits for a child to end.
     Wait = 11;
-    /// `(pid)`: ends another process; for root only. A process that runs in ring 0 is ended by the scheduler, when it next
-    /// attends to the timer: the call only begins that.
+    /// `(pid)`: ends another process; for root only. A process that runs in ring 0 is ended by the scheduler,
+    /// when it next attends to the timer: the call only begins that.
     Kill = 12;
     /// `(what, which)` to `(value)`: asks for one number, see [`Query`].
     Query = 13;
     /// `(pid, keys wanted, keys)`: grants keys and logs it; for kernel processes only.
     Grant = 14;
-    /// `(port, address, bytes, timeout ticks)`: sends a datagram of up to [`DATAGRAM_BYTES`] to a port, through the
-    /// gateway into a buffer. Waits only if there is no buffer, or the port's queue is full.
+    /// `(port, address, bytes, timeout ticks)`: sends a datagram of up to [`DATAGRAM_BYTES`] to a port,
+    /// through the gateway into a buffer. Waits only if there is no buffer, or the port's queue is full.
     Post = 15;
-    /// `(port, address, capacity, timeout ticks)` to `(sender, bytes, sequence, uid)`: waits for a datagram on a port
-    /// it has bound, and has it written to `address`, a multiple of 8. What does not fit is lost. [`DAMAGED`] in the
-    /// sequence number says that the data are not what was sent.
+    /// `(port, address, capacity, timeout ticks)` to `(sender, bytes, sequence, uid)`: waits for a datagram
+    /// on a port it has bound, and has it written to `address`, a multiple of 8. What does not fit is lost.
+    /// [`DAMAGED`] in the sequence number says that the data are not what was sent.
     Collect = 16;
-    /// `(handler, top of the return stack, address the handler returns to)`: says what to do on a signal. The return
-    /// stack is the caller's, 16-byte aligned; the return address is written to its top once, here. 0 for the handler
-    /// takes it back.
+    /// `(handler, top of the return stack, address the handler returns to)`: says what to do on a signal. The
+    /// return stack is the caller's, 16-byte aligned; the return address is written to its top once, here. 0
+    /// for the handler takes it back.
     Handle = 17;
-    /// `(pid, number)`: sends a signal; for root, the parent, and processes of the same uid. Without a handler the
-    /// number [`SIGNAL_END`] ends the process and others are forgotten.
+    /// `(pid, number)`: sends a signal; for root, the parent, and processes of the same uid. Without a
+    /// handler the number [`SIGNAL_END`] ends the process and others are forgotten.
     Signal = 18;
     /// `()`: what the code at the handler's return address calls: goes on where the signal came.
     Return = 19;
@@ -86,14 +87,16 @@ calls! {
     HangUp = 21;
     /// `(pid, address, buffer, bytes)`: reads up to 256 bytes of another process's memory; for root only.
     Examine = 22;
-    /// `(class, page)` to `(address)`: maps a page of state shared with the Agents' kernel half; needs [`Keys::AGENT`].
-    /// `page` is that of the caller's image, counted from [`crate::layout::USER_TEXT`], which those whom it tags are sent to.
+    /// `(class, page)` to `(address)`: maps a page of state shared with the Agents' kernel half; needs
+    /// [`Keys::AGENT`]. `page` is that of the caller's image, counted from [`crate::layout::USER_TEXT`],
+    /// which those whom it tags are sent to.
     Attach = 23;
     /// `(pid, heuristic, score)`: tags a process as a violator: the caller's image, from the page given to
-    /// [`Call::Attach`] on, takes the place of the violator's own, and the violator goes on at its beginning. Needs
-    /// [`Keys::AGENT`].
+    /// [`Call::Attach`] on, takes the place of the violator's own, and the violator goes on at its beginning.
+    /// Needs [`Keys::AGENT`].
     Tag = 24;
-    /// `()`: acknowledges the timer's interrupt, does what is due, waits for the next; for the scheduler's process.
+    /// `()`: acknowledges the timer's interrupt, does what is due, waits for the next; for the scheduler's
+    /// process.
     Acknowledge = 25;
 }
 

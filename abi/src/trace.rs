@@ -1,7 +1,8 @@
-//! Events: fixed-size records that the guest writes into a ring and the VMM drains, and which the VMM adds its own to.
+//! Events: fixed-size records that the guest writes into a ring and the VMM drains, and which the VMM adds
+//! its own to.
 //!
-//! The event stream of a run is a sequence of [`Record`]s; the hash of their bytes is the run's identity. A record
-//! therefore holds nothing that depends on the host or on wall time.
+//! The event stream of a run is a sequence of [`Record`]s; the hash of their bytes is the run's identity. A
+//! record therefore holds nothing that depends on the host or on wall time.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -99,7 +100,8 @@ kinds! {
     LoanEnd = 10, "loan-end", Number("loan"), Process("borrower"), Nothing;
     /// A window was taken down.
     Teardown = 11, "teardown", Number("loan"), Hex("window"), Nothing;
-    /// A frame was given out: `use` is its frame kind, `source` is 0 fresh, 1 free list, 2 out of quarantine early.
+    /// A frame was given out: `use` is its frame kind, `source` is 0 fresh, 1 free list, 2 out of quarantine
+    /// early.
     Given = 12, "given", Number("use"), Hex("frame"), Number("source");
     /// A frame was taken back: `quarantined` is 1 if it must wait for its epoch.
     Freed = 13, "freed", Number("quarantined"), Hex("frame"), Number("epoch");
@@ -109,8 +111,8 @@ kinds! {
     Pet = 15, "pet", Nothing, Nothing, Nothing;
     /// A key was granted.
     Grant = 16, "grant", Hex("keys"), Process("by"), Nothing;
-    /// A system call was refused: `error` is the error's number, `first` the call's first argument, a pid or a port for
-    /// most; 0 for a spawn, whose argument depends on how the boot module was packed.
+    /// A system call was refused: `error` is the error's number, `first` the call's first argument, a pid or
+    /// a port for most; 0 for a spawn, whose argument depends on how the boot module was packed.
     Refused = 17, "refused", Number("call"), Number("error"), Hex("first");
     /// A write came too late: its window had been taken down, it went to the process's own spare page.
     LateWrite = 18, "late-write", Nothing, Hex("address"), Nothing;
@@ -123,8 +125,8 @@ kinds! {
     Datagram = 21, "datagram", Number("port"), Process("to"), Number("sequence");
     /// A datagram was collected whose checksum is not the one it was sent with.
     Damaged = 22, "damaged", Number("port"), Process("from"), Number("sequence");
-    /// A process waits at the gateway: `place` is its place in the queue, from 1, `age` the ticks since it first came
-    /// there for its present call.
+    /// A process waits at the gateway: `place` is its place in the queue, from 1, `age` the ticks since it
+    /// first came there for its present call.
     Gated = 23, "gated", Number("place"), Number("bytes"), Number("age");
     /// Free frames have fallen below the low-water mark.
     LowWater = 24, "low-water", Number("free"), Number("mark"), Nothing;
@@ -174,20 +176,22 @@ kinds! {
     MonitorKill = 0x10a, "monitor-kill", Number("waited"), Nothing, Nothing;
     /// The monitor has a service started again that is no more.
     MonitorRestart = 0x10b, "monitor-restart", Number("service"), Nothing, Nothing;
-    /// An audit found that the kernel keeps an object in a frame that is not its own: `pid` owns it by the frame table,
-    /// `role` is 0 page table, 1 descriptor, 2 kernel stack, 3 log of keys, `named-at` the address of what names it.
+    /// An audit found that the kernel keeps an object in a frame that is not its own: `pid` owns it by the
+    /// frame table, `role` is 0 page table, 1 descriptor, 2 kernel stack, 3 log of keys, `named-at` the
+    /// address of what names it.
     BackingFound = 0x10c, "backing-found", Number("role"), Hex("frame"), Hex("named-at");
     /// An audit found a page that its process can write and execute.
     ExecutableFound = 0x10d, "executable-found", Nothing, Hex("frame"), Hex("address");
-    /// An audit found an address space that the process table does not name: `pid` is to whom its root was given, `use` the
-    /// frame kind of the root.
+    /// An audit found an address space that the process table does not name: `pid` is to whom its root was
+    /// given, `use` the frame kind of the root.
     HiddenSpace = 0x10e, "hidden-space", Number("use"), Hex("root"), Number("entries");
-    /// A fault of the scenario acts, from outside. `number` is its place among the faults of the resolved scenario, from 0;
-    /// `at` the guest-physical address that it changes, 0 if none; `change` the bits that it inverts there, or how many or
-    /// how long it is.
+    /// A fault of the scenario acts, from outside. `number` is its place among the faults of the resolved
+    /// scenario, from 0; `at` the guest-physical address that it changes, 0 if none; `change` the bits that
+    /// it inverts there, or how many or how long it is.
     FaultInjected = 0x10f, "fault-injected", Number("number"), Hex("at"), Hex("change");
-    /// A fault's moment came, and there was nothing that it could act on: `reason` is 1 no such process, 2 nothing mapped,
-    /// 3 no message on its way, 4 no such frame, 5 no second entry, 6 a process of the kernel's own.
+    /// A fault's moment came, and there was nothing that it could act on: `reason` is 1 no such process, 2
+    /// nothing mapped, 3 no message on its way, 4 no such frame, 5 no second entry, 6 a process of the
+    /// kernel's own.
     FaultMissed = 0x110, "fault-missed", Number("number"), Number("reason"), Nothing;
     /// A fault that lasts has ended.
     FaultEnded = 0x111, "fault-ended", Number("number"), Hex("at"), Nothing;

@@ -1,5 +1,5 @@
-//! The kernel on the host: a machine made of plain memory, a test in the place of the programs, and what must hold
-//! after every kernel entry, whatever the programs do.
+//! The kernel on the host: a machine made of plain memory, a test in the place of the programs, and what must
+//! hold after every kernel entry, whatever the programs do.
 //!
 //! | file | subject |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! What programs cannot say in safe Rust, and all of ring 3's `unsafe`: the system call, words of memory that others may
-//! write, the code that the kernel sends a process to, and the start of a program.
+//! What programs cannot say in safe Rust, and all of ring 3's `unsafe`: the system call, words of memory that
+//! others may write, the code that the kernel sends a process to, and the start of a program.
 #![allow(unsafe_code)]
 
 use core::arch::{asm, global_asm};
@@ -14,8 +14,8 @@ pub type Results = (u64, [u64; 6]);
 #[inline]
 pub fn system_call(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> Results {
     let (status, ra, rb, rc, rd, re, rf);
-    // SAFETY: the kernel changes the registers named here, and no memory that the caller holds references to: a lent
-    // buffer is passed by address and read again through volatile accesses.
+    // SAFETY: the kernel changes the registers named here, and no memory that the caller holds references to:
+    // a lent buffer is passed by address and read again through volatile accesses.
     unsafe {
         asm!("syscall", inlateout("rax") number => status, inlateout("rdi") a => ra, inlateout("rsi") b => rb,
             inlateout("rdx") c => rc, inlateout("r10") d => rd, inlateout("r8") e => re, inlateout("r9") f => rf,
@@ -27,7 +27,8 @@ pub fn system_call(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> Results {
 /// Reads a word of memory that others may write: heap on loan, or a window.
 #[inline]
 pub fn read_word(at: u64) -> u64 {
-    // SAFETY: an address of the program's own. If nothing is mapped there the program faults, and the kernel handles it.
+    // SAFETY: an address of the program's own. If nothing is mapped there the program faults, and the kernel
+    // handles it.
     unsafe { (at as *const u64).read_volatile() }
 }
 
@@ -50,8 +51,9 @@ global_asm!(
     number = const Call::Return as u32,
 );
 
-// A tagged process continues here, in the place of its own program, and exits. The code has a page of its own, so that
-// nothing else of the Agent is mapped into the violator with it; to the Agent itself the page is read-only data.
+// A tagged process continues here, in the place of its own program, and exits. The code has a page of its
+// own, so that nothing else of the Agent is mapped into the violator with it; to the Agent itself the page is
+// read-only data.
 global_asm!(
     ".pushsection .rodata.remedy, \"a\", @progbits",
     ".balign 4096",

@@ -1,5 +1,5 @@
-//! A directory of names and ports, in which an entry holds for a time only: whoever wants to stay in it enters himself
-//! again, so that the dead disappear by themselves. (In the story: what Smith keeps.)
+//! A directory of names and ports, in which an entry holds for a time only: whoever wants to stay in it
+//! enters himself again, so that the dead disappear by themselves. (In the story: what Smith keeps.)
 
 /// The port of the first directory; others have the numbers that follow.
 pub const DIRECTORIES: u64 = 700;
@@ -31,7 +31,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Nobody.
+    /// Creates empty queues.
     pub const fn new() -> Self {
         Self { entries: [Entry { name: 0, port: 0, uid: 0, until: 0 }; NAMES] }
     }
@@ -44,8 +44,8 @@ impl Directory {
             .map_or(0, |entry| entry.port)
     }
 
-    /// Enters a name at tick `now`, or renews it, if it is nobody else's or `uid` is root's; gives the port, or 0 if it
-    /// is refused or there is no room.
+    /// Enters a name at tick `now`, or renews it, if it is nobody else's or `uid` is root's; gives the port,
+    /// or 0 if it is refused or there is no room.
     #[must_use]
     pub fn enter(&mut self, name: u64, port: u64, uid: u32, now: u64) -> u64 {
         let own = self.entries.iter_mut().position(|entry| entry.until > now && entry.name == name);

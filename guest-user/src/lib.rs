@@ -1,7 +1,8 @@
-//! Ring 3 of the Matrix: the library that programs are written with. The programs are in `src/bin`, one file each.
+//! Ring 3 of the Matrix: the library that programs are written with. The programs are in `src/bin`, one file
+//! each.
 //!
-//! A program names its main function with [`program!`] and makes system calls through [`system::SYSTEM`]. It knows the
-//! kernel only by `abi`, and its unsafe code is all in [`arch`].
+//! A program names its main function with [`program!`] and makes system calls through [`system::SYSTEM`]. It
+//! knows the kernel only by `abi`, and its unsafe code is all in [`arch`].
 //!
 //! | module | subject |
 //! |---|---|

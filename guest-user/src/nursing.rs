@@ -8,8 +8,8 @@ use crate::system::{Choices, SYSTEM};
 const UID: u64 = 1000;
 const PRIORITY: u64 = 4;
 
-/// Keeps as many instances of `program` alive as the load parameter says. Starts at most one every [`Load::SpawnEvery`]
-/// ticks.
+/// Keeps as many instances of `program` alive as the load parameter says. Starts at most one every
+/// [`Load::SpawnEvery`] ticks.
 pub fn keep(program: u64, number: Load, seed: u64) -> ! {
     let (wanted, every) = (SYSTEM.load(number), SYSTEM.load(Load::SpawnEvery).max(1));
     let mut choices = Choices::new(seed);

@@ -205,8 +205,8 @@ impl System {
         (pid != 0).then_some(Pid(pid as u32))
     }
 
-    /// Spreads the arrival of the caller and its like over [`Load::Ramp`]: sleeps until a tick chosen from its second half,
-    /// which may have passed already.
+    /// Spreads the arrival of the caller and its like over [`Load::Ramp`]: sleeps until a tick chosen from
+    /// its second half, which may have passed already.
     pub fn arrive(self, choices: &mut Choices) {
         let last = self.load(Load::Ramp);
         let turn = last / 2 + choices.below(last / 2);
@@ -230,7 +230,8 @@ impl System {
         self.call(PORT_KEYS, [u64::from(wanted), 0], NOTHING, 0).map_or(0, |[granted, _]| granted as u32)
     }
 
-    /// Installs a signal handler, which receives the signal's number and runs on the return stack that ends at `top`.
+    /// Installs a signal handler, which receives the signal's number and runs on the return stack that ends
+    /// at `top`.
     pub fn handle(self, handler: extern "C" fn(u64), top: u64) -> Result<(), Error> {
         let handler = handler as *const () as u64;
         self.make(Call::Handle, [handler, top, restorer(), 0, 0, 0]).map(drop)
@@ -241,7 +242,8 @@ impl System {
         self.make(Call::Signal, [u64::from(to.0), number, 0, 0, 0, 0]).map(drop)
     }
 
-    /// Runs a function of the caller's in kernel context. Every page that it touches must have been touched before.
+    /// Runs a function of the caller's in kernel context. Every page that it touches must have been touched
+    /// before.
     pub fn phone(self, function: extern "C" fn(u64) -> u64, argument: u64) -> Result<u64, Error> {
         let function = function as *const () as u64;
         self.make(Call::Phone, [function, argument, 0, 0, 0, 0]).map(|r| r[0])
@@ -261,8 +263,8 @@ impl System {
         self.make(Call::Examine, [u64::from(subject.0), at, buffer, bytes, 0, 0]).map(drop)
     }
 
-    /// Attaches the caller as the Agent of a class and returns the address of its state page. Processes that it tags
-    /// continue at page `remedy` of its image.
+    /// Attaches the caller as the Agent of a class and returns the address of its state page. Processes that
+    /// it tags continue at page `remedy` of its image.
     pub fn attach(self, class: Class, remedy: u64) -> Result<u64, Error> {
         self.make(Call::Attach, [class as u64, remedy, 0, 0, 0, 0]).map(|r| r[0])
     }

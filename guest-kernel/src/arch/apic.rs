@@ -1,9 +1,10 @@
-//! The local APIC's timer, for the clock of real time: periodic, one interrupt a tick (Intel SDM vol. 3, chapter 11).
+//! The local APIC's timer, for the clock of real time: periodic, one interrupt a tick (Intel SDM vol. 3,
+//! chapter 11).
 //!
-//! Through the MSRs of x2APIC mode where the processor has it, otherwise through the registers' page in memory. The
-//! timer counts at 1 GHz: that is what KVM and QEMU give it, and no other hypervisor is measured, since a measure
-//! would need a second clock. Interrupts are on in ring 3, and in ring 0 at one place only, where the kernel waits for
-//! the next one.
+//! Through the MSRs of x2APIC mode where the processor has it, otherwise through the registers' page in
+//! memory. The timer counts at 1 GHz: that is what KVM and QEMU give it, and no other hypervisor is measured,
+//! since a measure would need a second clock. Interrupts are on in ring 3, and in ring 0 at one place only,
+//! where the kernel waits for the next one.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -39,8 +40,8 @@ const BY_16: u32 = 3;
 /// What the timer counts in a microsecond then, times 2: 62.5.
 const COUNTS_IN_2_US: u32 = 125;
 
-/// The registers' page, and where the kernel sees it: behind the image, in an entry of its page directory that the
-/// image does not need.
+/// The registers' page, and where the kernel sees it: behind the image, in an entry of its page directory
+/// that the image does not need.
 const PAGE: u64 = 0xfee0_0000;
 const DIRECTORY_ENTRY: usize = 4;
 const WINDOW: u64 = KERNEL_BASE + ((DIRECTORY_ENTRY as u64) << 21);
@@ -66,8 +67,8 @@ pub(super) fn init(tick_us: u32) {
     if x2apic {
         port::write_msr(APIC_BASE, base | X2APIC_MODE);
     } else {
-        // SAFETY: the image's page directory, through the direct map; nothing uses this entry, and a page directory
-        // entry that was not present may be in no cache.
+        // SAFETY: the image's page directory, through the direct map; nothing uses this entry, and a page
+        // directory entry that was not present may be in no cache.
         unsafe {
             let directory = (DIRECT_MAP + (&raw const boot_pd_image) as u64) as *mut u64;
             directory.add(DIRECTORY_ENTRY).write(PAGE | LARGE_UNCACHED | PRESENT | WRITE | NO_EXECUTE);
@@ -75,7 +76,8 @@ pub(super) fn init(tick_us: u32) {
     }
     write(SPURIOUS, SOFTWARE_ENABLED | VECTOR_SPURIOUS as u32);
     write(TASK_PRIORITY, 0);
-    // The old interrupt controller of a PC comes in here. The other pin, the NMI's, stays as the firmware left it.
+    // The old interrupt controller of a PC comes in here. The other pin, the NMI's, stays as the firmware
+    // left it.
     write(LINT0, MASKED);
     write(DIVIDE, BY_16);
     write(TIMER, PERIODIC | crate::kernel::VECTOR_TIMER as u32);
@@ -90,8 +92,9 @@ pub(super) fn end_interrupt() {
 /// Waits for the timer's interrupt, and takes it.
 pub(super) fn wait_for_interrupt() {
     while IDLE_TICKS.swap(0, Ordering::Relaxed) == 0 {
-        // SAFETY: the timer's stub touches nothing but the counter and the stack below this frame (there is no red
-        // zone), and interrupts are off again before anything else happens. `sti` takes effect after `hlt` has begun.
+        // SAFETY: the timer's stub touches nothing but the counter and the stack below this frame (there is
+        // no red zone), and interrupts are off again before anything else happens. `sti` takes effect after
+        // `hlt` has begun.
         unsafe { asm!("sti", "hlt", "cli") };
     }
     end_interrupt();

@@ -1,7 +1,8 @@
 //! PVH entry: from 32-bit protected mode without paging to long mode in the higher half.
 //!
-//! The loader enters at `pvh_start` with EBX holding the address of the start info (Xen, "x86/HVM direct boot ABI").
-//! The first page tables are assembled into the image, so that nothing needs to be computed to get here.
+//! The loader enters at `pvh_start` with EBX holding the address of the start info (Xen, "x86/HVM direct boot
+//! ABI"). The first page tables are assembled into the image, so that nothing needs to be computed to get
+//! here.
 
 use core::arch::global_asm;
 

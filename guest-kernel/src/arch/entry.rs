@@ -1,9 +1,10 @@
 //! From a process into the kernel and back.
 //!
-//! Every entry from a process saves its registers straight into its descriptor: TSS.RSP0 and [`CONTEXT_END`] point
-//! behind the descriptor's [`Context`], so that the processor (for faults) or the stub (for system calls) pushes them
-//! where they belong and nothing is copied. Then the kernel stack is taken up, [`enter`] decides, and the registers of
-//! the process to resume are popped from *its* descriptor. A fault from ring 0 outside of that is a bug and a panic.
+//! Every entry from a process saves its registers straight into its descriptor: TSS.RSP0 and [`CONTEXT_END`]
+//! point behind the descriptor's [`Context`], so that the processor (for faults) or the stub (for system
+//! calls) pushes them where they belong and nothing is copied. Then the kernel stack is taken up, [`enter`]
+//! decides, and the registers of the process to resume are popped from *its* descriptor. A fault from ring 0
+//! outside of that is a bug and a panic.
 
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,8 +17,8 @@ use super::machine::{self, GuestKernel, Stack};
 use super::{panic, port};
 use crate::kernel::VECTOR_TIMER;
 
-/// Size of the kernel's one stack, bytes, with the page at its lower end that is not mapped: what grows too far is
-/// found out. Most of it is for the start, which builds the kernel's value there.
+/// Size of the kernel's one stack, bytes, with the page at its lower end that is not mapped: what grows too
+/// far is found out. Most of it is for the start, which builds the kernel's value there.
 pub(super) const KERNEL_STACK_SIZE: usize = 40960;
 
 /// The kernel's one stack.
@@ -88,7 +89,7 @@ take_up:
     lea rsp, [rip + {stack} + {stack_size}]
     xor ebp, ebp
     call {enter}
-    // Falls through: whoever was chosen goes on.
+    // Falls through: the process that was chosen continues.
 
     .globl resume
 resume:
@@ -111,8 +112,8 @@ resume:
     add rsp, 16
     iretq
 
-    // Where a function that was called by phone returns to: it hangs up. Whatever it has done to the flags, the kernel
-    // is entered with clean ones.
+    // Where a function that was called by phone returns to: it hangs up. Whatever it has done to the flags,
+    // the kernel is entered with clean ones.
     .globl phone_end
 phone_end:
     push 2
@@ -122,8 +123,8 @@ phone_end:
     call kernel_gate
     ud2
 
-    // A fault. From ring 3 the processor has switched to the descriptor; from ring 0 this is the kernel's own stack, or
-    // that of a phone call.
+    // A fault. From ring 3 the processor has switched to the descriptor; from ring 0 this is the kernel's own
+    // stack, or that of a phone call.
 fault_entry:
     test byte ptr [rsp + 24], 3
     jnz save_and_enter
@@ -161,7 +162,8 @@ timer_entry:
     inc dword ptr [rip + {idle_ticks}]
     iretq
 
-    // An interrupt that is none. From ring 3 it has been pushed where the next entry will push, and is forgotten.
+    // An interrupt that is none. From ring 3 it has been pushed where the next entry will push, and is
+    // forgotten.
     .globl spurious_entry
 spurious_entry:
     iretq
@@ -251,8 +253,8 @@ unsafe extern "C" {
     fn resume() -> !;
 }
 
-/// Points `SYSCALL` at its entry (AMD64 APM vol. 2, 6.1.1): kernel code at the base of STAR's first selector, and all
-/// flags that could disturb the kernel cleared.
+/// Points `SYSCALL` at its entry (AMD64 APM vol. 2, 6.1.1): kernel code at the base of STAR's first selector,
+/// and all flags that could disturb the kernel cleared.
 pub(super) fn init() {
     const STAR: u32 = 0xc000_0081;
     const LSTAR: u32 = 0xc000_0082;
@@ -274,7 +276,7 @@ pub(super) fn phone_end_address() -> u64 {
     phone_end as *const () as u64
 }
 
-/// Sets where the next entry saves registers, and which are resumed. Gives the address for TSS.RSP0.
+/// Sets where the next entry saves registers, and which are resumed. Returns the address for TSS.RSP0.
 pub(super) fn set_context(context: u64) -> u64 {
     let end = context + size_of::<Context>() as u64;
     CONTEXT.store(context, Ordering::Relaxed);
@@ -285,8 +287,8 @@ pub(super) fn set_context(context: u64) -> u64 {
 /// Leaves the kernel for the first time.
 pub(super) fn leave() -> ! {
     OUTSIDE.store(true, Ordering::Relaxed);
-    // SAFETY: `Kernel::schedule` has chosen a process, so CONTEXT points to its valid saved registers, and this stack
-    // is not used again: the next entry starts it anew.
+    // SAFETY: `Kernel::schedule` has chosen a process, so CONTEXT points to its valid saved registers, and
+    // this stack is not used again: the next entry starts it anew.
     unsafe { resume() }
 }
 
@@ -297,8 +299,9 @@ extern "C" fn enter() {
     OUTSIDE.store(true, Ordering::Relaxed);
 }
 
-/// A fault in ring 0: of a process that has an address space of its own and runs there, on the phone for one, or the kernel's own, which is the end. Comes back with the fault in the
-/// place of a fault of ring 3, for [`enter`] to judge.
+/// A fault in ring 0: of a process that has an address space of its own and runs there, on the phone for one,
+/// or the kernel's own, which is the end. Comes back with the fault in the place of a fault of ring 3, for
+/// [`enter`] to judge.
 extern "C" fn fault_in_ring_0(frame: &Context) {
     let of_a_process =
         OUTSIDE.load(Ordering::Relaxed) && machine::with_kernel(|kernel| kernel.runs_a_program());
@@ -308,10 +311,10 @@ extern "C" fn fault_in_ring_0(frame: &Context) {
     machine::with_kernel(|kernel| *kernel.current_context() = *frame);
 }
 
-/// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3 natively
-/// in a ring that may not enter the kernel's pages. The signature is unmistakable: an instruction fetch from ring 3, a
-/// protection violation, at the entry point itself; RCX and R11 are as SYSCALL leaves them. Elsewhere nothing ever
-/// jumps there from ring 3 but an attacker, who gains a system call by it.
+/// The one place that knows of hosts where SYSCALL from ring 3 arrives as a page fault: their KVM runs ring 3
+/// natively in a ring that may not enter the kernel's pages. The signature is unmistakable: an instruction
+/// fetch from ring 3, a protection violation, at the entry point itself; RCX and R11 are as SYSCALL leaves
+/// them. Elsewhere nothing ever jumps there from ring 3 but an attacker, who gains a system call by it.
 pub(super) fn is_syscall(fault: &Context) -> bool {
     const FETCH_FROM_USER: u64 = 0x15;
     // What an attacker may have put into RCX must be an address that IRETQ takes.

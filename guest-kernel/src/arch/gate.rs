@@ -6,8 +6,8 @@ use core::arch::asm;
 #[inline]
 pub(super) fn kernel_call(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> (u64, [u64; 6]) {
     let (status, ra, rb, rc, rd, re, rf);
-    // SAFETY: the gate changes the registers named here and returns with the caller's stack as it was. Kernel processes
-    // pass no addresses.
+    // SAFETY: the gate changes the registers named here and returns with the caller's stack as it was. Kernel
+    // processes pass no addresses.
     unsafe {
         asm!("call kernel_gate", inlateout("rax") number => status, inlateout("rdi") a => ra,
             inlateout("rsi") b => rb, inlateout("rdx") c => rc, inlateout("r10") d => rd,

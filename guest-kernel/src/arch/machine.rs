@@ -54,8 +54,8 @@ pub(super) fn install(kernel: GuestKernel) {
 
 /// Runs `f` with the kernel.
 pub(super) fn with_kernel<R>(f: impl FnOnce(&mut GuestKernel) -> R) -> R {
-    // SAFETY: `install` has run before any process; entries come from processes only (a fault inside the kernel goes
-    // to the panic path, the NMI handler does not come here), so no other reference is live.
+    // SAFETY: `install` has run before any process; entries come from processes only (a fault inside the
+    // kernel goes to the panic path, the NMI handler does not come here), so no other reference is live.
     f(unsafe { (*KERNEL.0.get()).assume_init_mut() })
 }
 
@@ -74,7 +74,8 @@ impl HostSide {
     /// `page` is the info page, which lives for ever; nothing but the host writes behind [`FROM_HOST`].
     pub(super) unsafe fn new(page: *mut u8) -> Self {
         let at = page.wrapping_add(FROM_HOST as usize);
-        // SAFETY: the fields are inside the page, aligned, and accessed by atomics only; a command is two words.
+        // SAFETY: the fields are inside the page, aligned, and accessed by atomics only; a command is two
+        // words.
         unsafe {
             Self {
                 features: AtomicU32::from_ptr(
@@ -111,8 +112,8 @@ impl Hardware for Machine {
         if frame.0 >= self.frames {
             no_such(frame);
         }
-        // SAFETY: the frame exists and the direct map covers it; `&mut self` makes this the only such reference in the
-        // kernel. Processes that have the frame mapped do not run while the kernel does.
+        // SAFETY: the frame exists and the direct map covers it; `&mut self` makes this the only such
+        // reference in the kernel. Processes that have the frame mapped do not run while the kernel does.
         unsafe { &mut *((DIRECT_MAP + frame.base().0) as *mut Page) }
     }
 
@@ -125,7 +126,8 @@ impl Hardware for Machine {
     }
 
     fn zero_table(&mut self, frame: Frame) {
-        // Not by the fill port: a KVM that shadows page tables would keep the old entries, which it did not see go.
+        // Not by the fill port: a KVM that shadows page tables would keep the old entries, which it did not
+        // see go.
         port::fill_zero(self.page(frame).0.as_mut_ptr(), 512);
     }
 

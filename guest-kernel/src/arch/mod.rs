@@ -14,9 +14,9 @@
 //! | `panic` | the readable end |
 //! | `port`, `serial` | I/O ports, the console |
 //!
-//! `start`, `tables`, `entry`, `machine`, `nmi` and `panic` know each other, as the parts of the processor that they stand
-//! for do: the tables name the entry points, an entry needs the stack and the kernel of `machine`, and each can end in
-//! `panic`, which reads the tables of `start`.
+//! `start`, `tables`, `entry`, `machine`, `nmi` and `panic` know each other, as the parts of the processor
+//! that they stand for do: the tables name the entry points, an entry needs the stack and the kernel of
+//! `machine`, and each can end in `panic`, which reads the tables of `start`.
 #![allow(unsafe_code)]
 
 mod apic;

@@ -1,8 +1,8 @@
-//! The NMI handler: on its own stack, trusting nothing. It reads the info block as plain numbers, says where the
-//! processor was, judges, and if things are critical has the machine reset.
+//! The NMI handler: on its own stack, trusting nothing. It reads the info block as plain numbers, says where
+//! the processor was, judges, and if things are critical has the machine reset.
 //!
-//! An NMI here means that the watchdog has expired. Whether that is the end is asked of the clock alone: if the
-//! watchdog was petted within its time, the NMI is a stray one and the guest goes on.
+//! An NMI here means that the watchdog has expired. Whether that is the end is asked of the clock alone: if
+//! the watchdog was petted within its time, the NMI is a stray one and the guest goes on.
 
 use core::fmt::Write;
 
@@ -57,8 +57,9 @@ fn record(info: &Info, nth: u64, kind: Kind, a: u32, b: u64, c: u64) {
     let head = info.trace_head + nth;
     let record =
         Record { tick: info.tick as u32, kind: kind as u16, reserved: 0, pid: info.current, a, b, c };
-    // SAFETY: the index is inside the ring; the interrupted kernel may have been writing there, and its record is lost
-    // then, but it only goes on if this was a stray NMI, which came at a doorbell, outside of `Kernel::emit`.
+    // SAFETY: the index is inside the ring; the interrupted kernel may have been writing there, and its
+    // record is lost then, but it only goes on if this was a stray NMI, which came at a doorbell, outside of
+    // `Kernel::emit`.
     unsafe {
         start::ring().add(head as usize % TRACE_SLOTS).write_volatile(record);
         (&raw mut (*start::info()).trace_head).write_volatile(head + 1);

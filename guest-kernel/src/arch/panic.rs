@@ -1,5 +1,5 @@
-//! The readable end: a message, the registers, the way here. Then the kernel only keeps time, so that the watchdog
-//! finds a guest that has stopped.
+//! The readable end: a message, the registers, the way here. Then the kernel only keeps time, so that the
+//! watchdog finds a guest that has stopped.
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -83,7 +83,8 @@ fn backtrace(mut frame: u64) {
         if !inside(frame) {
             break;
         }
-        // SAFETY: the address is aligned and in memory that the kernel has mapped; whatever stands there is a number.
+        // SAFETY: the address is aligned and in memory that the kernel has mapped; whatever stands there is a
+        // number.
         let (next, back) = unsafe { ((frame as *const u64).read(), (frame as *const u64).add(1).read()) };
         let _ = writeln!(line, "  from {back:#x}");
         if next <= frame {
@@ -93,7 +94,7 @@ fn backtrace(mut frame: u64) {
     }
 }
 
-/// Nothing runs any more; only the clock goes on, so that whoever counts it finds out.
+/// Keeps only the clock going, so that a watchdog finds a guest that has stopped.
 fn stopped() -> ! {
     port::out32(PORT_DOORBELL, Doorbell::Panic.value(GuestPhys(0)));
     loop {

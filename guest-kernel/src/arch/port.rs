@@ -3,13 +3,14 @@
 use core::arch::asm;
 
 pub(super) fn out8(port: u16, value: u8) {
-    // SAFETY: a port write has no effect on memory that Rust knows of, except through the doorbell, whose host only
-    // reads guest memory and writes the atomics of `FromHost`.
+    // SAFETY: a port write has no effect on memory that Rust knows of, except through the doorbell, whose
+    // host only reads guest memory and writes the atomics of `FromHost`.
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack, preserves_flags)) }
 }
 
 pub(super) fn out32(port: u16, value: u32) {
-    // SAFETY: as for `out8`; the fill port writes a frame that the caller owns and does not hold a reference to.
+    // SAFETY: as for `out8`; the fill port writes a frame that the caller owns and does not hold a reference
+    // to.
     unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags)) }
 }
 
@@ -30,8 +31,8 @@ pub(super) fn out_string(port: u16, bytes: &[u8]) {
 }
 
 pub(super) fn write_msr(msr: u32, value: u64) {
-    // SAFETY: only called with STAR, LSTAR and SFMASK while setting up the system call entry, and with the APIC's
-    // registers, none of which make the processor touch memory that Rust knows of.
+    // SAFETY: only called with STAR, LSTAR and SFMASK while setting up the system call entry, and with the
+    // APIC's registers, none of which make the processor touch memory that Rust knows of.
     unsafe {
         asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
             options(nostack, preserves_flags));
@@ -62,8 +63,8 @@ pub(super) fn cr3() -> u64 {
 }
 
 pub(super) fn load_cr3(root: u64) {
-    // SAFETY: every root that the kernel loads shares the kernel half (`Kernel::build_space`), so the code that runs
-    // and the memory it uses stay mapped.
+    // SAFETY: every root that the kernel loads shares the kernel half (`Kernel::build_space`), so the code
+    // that runs and the memory it uses stay mapped.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 

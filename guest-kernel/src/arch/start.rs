@@ -177,8 +177,8 @@ fn bytes(at: u64, len: u64) -> &'static [u8] {
         at != 0 && at < MAX_MEMORY && len <= MAX_MEMORY - at,
         "the loader gave memory beyond 1 GiB: {at:#x}"
     );
-    // SAFETY: the direct map covers the range; the pager never hands it out (module) or it lies below 1 MiB or in
-    // frames that are not yet handed out while it is read (command line).
+    // SAFETY: the direct map covers the range; the pager never hands it out (module) or it lies below 1 MiB
+    // or in frames that are not yet handed out while it is read (command line).
     unsafe { core::slice::from_raw_parts((DIRECT_MAP + at) as *const u8, len as usize) }
 }
 
@@ -191,8 +191,8 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
     let start: StartInfo = read(u64::from(start_info));
     assert!(start.magic == START_MAGIC, "not started by the PVH protocol");
 
-    // SAFETY: `start` runs once; these are the only references to the statics from here on, but for the raw reads of
-    // the NMI handler and the panic path, which do not come back here.
+    // SAFETY: `start` runs once; these are the only references to the statics from here on, but for the raw
+    // reads of the NMI handler and the panic path, which do not come back here.
     let tables = unsafe {
         Tables {
             info: &mut *info(),
@@ -327,7 +327,8 @@ fn command_line(start: &StartInfo) -> &'static [u8] {
     &line[..line.iter().position(|b| *b == 0).unwrap_or(line.len())]
 }
 
-/// The boot module: the loader's if it gave one, else the image's own. Also the frames it takes outside the image.
+/// The boot module: the loader's if it gave one, else the image's own. Also the frames it takes outside the
+/// image.
 fn find_module(start: &StartInfo) -> (Module, (u32, u32)) {
     if start.modules != 0 {
         let entry: ModuleEntry = read(start.module_list);
@@ -350,8 +351,8 @@ fn protect_image() {
     let rodata = physical(&raw const __rodata_start).0;
     let data = physical(&raw const __data_start).0;
     let guard = physical(entry::KERNEL_STACK.bottom()).0;
-    // SAFETY: the tables are static and used by nobody yet; the boot tables are only changed here, through the direct
-    // map. Text stays mapped where it is and executable, data writable, so that this code goes on.
+    // SAFETY: the tables are static and not in use yet; the boot tables are only changed here, through
+    // the direct map. Text stays mapped where it is and executable, data writable, so that this code goes on.
     unsafe {
         let image = &mut *IMAGE_TABLE.0.get();
         let mut at = text;

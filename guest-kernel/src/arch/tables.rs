@@ -33,7 +33,8 @@ struct Tables {
 
 struct Shared(UnsafeCell<Tables>);
 
-// SAFETY: one CPU, no interrupts in ring 0 but where it waits for one; the NMI handler does not touch the tables.
+// SAFETY: one CPU, no interrupts in ring 0 but where it waits for one; the NMI handler does not touch the
+// tables.
 unsafe impl Sync for Shared {}
 
 static TABLES: Shared = Shared(UnsafeCell::new(Tables {
@@ -114,6 +115,7 @@ pub(super) fn init() {
 
 /// Sets the stack on which the processor saves a process's registers when it faults.
 pub(super) fn set_rsp0(top: u64) {
-    // SAFETY: the processor reads RSP0 only when ring 3 faults, and ring 0 runs now; nobody holds a reference.
+    // SAFETY: the processor reads RSP0 only when ring 3 faults, and ring 0 runs now; there is no reference to
+    // it.
     unsafe { (&raw mut (*TABLES.0.get()).tss.rsp).cast::<u64>().write_unaligned(top) }
 }

@@ -30,7 +30,8 @@ arguments! {
     SleepArguments {
         ticks: rdi,
     }
-    /// Arguments of [`abi::syscall::Call::Call`]. They stay in the sender's registers until a receiver takes the message.
+    /// Arguments of [`abi::syscall::Call::Call`]. They stay in the sender's registers until a receiver takes
+    /// the message.
     CallArguments {
         port: rdi,
         word0: rsi,
@@ -157,7 +158,7 @@ arguments! {
     /// Arguments of [`abi::syscall::Call::Attach`].
     AttachArguments {
         class: rdi,
-        /// Page of the caller's image at which those whom it tags go on.
+        /// Page of the caller's image at which tagged processes continue.
         remedy: rsi,
     }
     /// Arguments of [`abi::syscall::Call::Tag`].

@@ -12,12 +12,13 @@ pub struct Page(pub [u64; 512]);
 
 /// The machine under the kernel.
 pub trait Hardware {
-    /// The content of a frame. Panics for a frame that the machine does not have: that is a damaged kernel structure.
+    /// The content of a frame. Panics for a frame that the machine does not have: that is a damaged kernel
+    /// structure.
     fn page(&mut self, frame: Frame) -> &mut Page;
     /// Fills a frame with zeros.
     fn zero(&mut self, frame: Frame);
-    /// The same for a frame that is to be a page table. Where the processor's translations are kept by a host that only
-    /// sees what the guest itself writes, nobody else can empty a page table.
+    /// The same for a frame that is to be a page table. Where the processor's translations are kept by a host
+    /// that only sees what the guest itself writes, only the guest can empty a page table.
     fn zero_table(&mut self, frame: Frame);
     /// Forgets the cached translation of one page of the running address space.
     fn flush_page(&mut self, page: GuestVirt);
@@ -25,8 +26,8 @@ pub trait Hardware {
     fn load_root(&mut self, root: Frame);
     /// Says in which descriptor the next kernel entry saves its registers, and from which it resumes.
     fn resume_from(&mut self, descriptor: Frame);
-    /// Whether a page fault with these registers is a system call, on a host where they arrive so: the instruction after
-    /// it is in RCX, the flags are in R11.
+    /// Whether a page fault with these registers is a system call, on a host where they arrive so: the
+    /// instruction after it is in RCX, the flags are in R11.
     fn is_syscall(_fault: &Context) -> bool {
         false
     }

@@ -1,6 +1,6 @@
-//! The layer below all others: the machine, the boot parameters, the process table, the trace. It owns the tables that
-//! the host reads about the kernel as a whole and the list by which processes are found. It touches nothing else, and
-//! every layer calls it.
+//! The layer below all others: the machine, the boot parameters, the process table, the trace. It owns the
+//! tables that the host reads about the kernel as a whole and the list by which processes are found. It
+//! touches nothing else, and every layer calls it.
 
 pub(crate) mod arguments;
 pub mod hardware;
@@ -46,8 +46,8 @@ pub struct Core<H> {
     module: Module,
     params: Params,
     slots: Slots,
-    /// Frame numbers of the descriptors, for the kernel itself: it finds a process by its slot here, whatever the process
-    /// table says, in which pids are looked up and which the host reads.
+    /// Frame numbers of the descriptors, for the kernel itself: it finds a process by its slot here, whatever
+    /// the process table says, in which pids are looked up and which the host reads.
     descriptors: [u32; PROCESS_SLOTS],
     links: Links,
     /// The slot that runs; 0 while none does.
@@ -235,7 +235,8 @@ impl<H: Hardware> Core<H> {
         self.slots.put(&mut self.links, slot);
     }
 
-    /// Writes an event into the trace. A full ring is drained first, so that nothing is lost where a host listens.
+    /// Writes an event into the trace. A full ring is drained first, so that nothing is lost where a host
+    /// listens.
     #[inline(always)]
     pub(crate) fn emit(&mut self, kind: Kind, pid: Pid, a: u32, b: u64, c: u64) {
         if self.trace_room == 0 {

@@ -1,4 +1,5 @@
-//! The boot parameters, as the kernel command line gives them. The table of names, defaults and ranges is [`abi::boot`].
+//! The boot parameters, as the kernel command line gives them. The table of names, defaults and ranges is
+//! [`abi::boot`].
 //!
 //! Words that the kernel does not know are skipped, as kernels do: the line may come from any loader.
 
@@ -16,7 +17,8 @@ pub enum Clock {
     Apic,
 }
 
-/// The parameters, with defaults for those that the command line does not give. What each number means stands in the table.
+/// The parameters, with defaults for those that the command line does not give. What each number means stands
+/// in the table.
 #[derive(Clone, Debug)]
 pub struct Params {
     pub(crate) seed: u64,
@@ -35,7 +37,8 @@ pub struct Params {
     start_len: usize,
 }
 
-/// One entry of the start list: `program:count:uid:priority:argument`; the argument is a number or a program's name.
+/// One entry of the start list: `program:count:uid:priority:argument`; the argument is a number or a
+/// program's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Start<'a> {
     /// Program's name in the boot module.

@@ -11,7 +11,8 @@ use super::queue::{Links, Queue};
 /// Priorities: 0 is the most urgent.
 pub const PRIORITIES: usize = 8;
 
-/// A chain of frames that belong to one process, in the order in which they were given. Empty when `first` is 0.
+/// A chain of frames that belong to one process, in the order in which they were given. Empty when `first` is
+/// 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Chain {
     /// First frame.
@@ -113,7 +114,7 @@ pub struct Transfer {
     pub number: u64,
     /// Tick at which it was asked for: its age counts from here, through all attempts.
     pub since: u64,
-    /// Tick until which its process will wait; `u64::MAX` for ever.
+    /// Tick until which its process will wait; `u64::MAX` without limit.
     pub until: u64,
     /// Tick of the present attempt, while its process waits at the gateway.
     pub(crate) tried: u64,
@@ -155,7 +156,7 @@ impl Slots {
         Some(Pid::new(slot, self.generations[slot]))
     }
 
-    /// Frees a slot; its old pid names nobody from here on.
+    /// Frees a slot; its old pid names no process from here on.
     pub fn put(&mut self, links: &mut Links, slot: Slot) {
         self.generations[slot.index()] = self.generations[slot.index()].wrapping_add(1);
         links.push(&mut self.free, slot);

@@ -1,4 +1,5 @@
-//! Queues of processes: first in, first out, linked through one table, since a process waits in one place at a time.
+//! Queues of processes: first in, first out, linked through one table, since a process waits in one place at
+//! a time.
 
 use super::index::Slot;
 use abi::process::PROCESS_SLOTS;
@@ -74,15 +75,15 @@ impl Default for Links {
 }
 
 impl Queue {
-    /// Nobody waits.
+    /// An empty queue.
     pub const EMPTY: Self = Self { first: 0, last: 0 };
 
-    /// Who waits longest; 0 for nobody.
+    /// The process that waits longest, if there is one.
     pub const fn first(&self) -> Slot {
         Slot::new(self.first as usize)
     }
 
-    /// Whether nobody waits.
+    /// Whether it is empty.
     pub const fn is_empty(&self) -> bool {
         self.first == 0
     }
@@ -90,7 +91,7 @@ impl Queue {
 
 #[cfg(test)]
 impl Links {
-    /// Who waits in a queue, the first first.
+    /// The processes in a queue, in their order.
     pub(crate) fn members(&self, queue: Queue) -> std::vec::Vec<Slot> {
         let some = |slot: &Slot| !slot.is_none();
         let next = |slot: &Slot| Some(Slot::new(self.next[slot.index()].into())).filter(some);

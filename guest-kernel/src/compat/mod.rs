@@ -1,12 +1,14 @@
-//! Compatibility shims: system calls of older versions. (In the story: vampires, version 1, and ghosts, version 2.)
+//! System calls of older versions, for old programs. It has no state of its own; it touches process
+//! descriptors, page tables and saved registers directly, and only [`crate::syscall`] calls it. (In the
+//! story: vampires, version 1, and ghosts, version 2.)
 //!
-//! Old programs make the calls that their version had, numbered in [`abi::compat`], and never
-//! notice that the kernel has changed. The registers are used as by the present calls.
+//! Old programs make the calls that their version had ([`abi::compat`]), in the same registers as the present
+//! calls, and never notice that the kernel has changed.
 //!
-//! The design's defect: the shims were ported, not rewritten. They do what the kernel of their version did, straight to
-//! the structures that are now somebody else's. The reason was a good one: what nobody touches keeps working, and nobody
-//! is left who could say what an old program relies on. Each layering violation stands at its place below; used as it
-//! was meant, and with memory to spare, none of them does harm.
+//! The design's defect: the shims were ported, not rewritten. They do what the kernel of their version did,
+//! straight to structures that now belong to other subsystems. There was a good reason: code that is left
+//! alone keeps working, and it is no longer known what old programs rely on. Each layering violation is
+//! described at its place below. Used as intended, and with memory to spare, none of them does harm.
 
 use abi::GuestVirt;
 use abi::compat::{V1_BRK, V1_EXIT, V1_NICE, V1_SLEEP, V2_EXIT, V2_POST_WORD, V2_STAT, V2_YIELD};
@@ -25,7 +27,7 @@ use crate::proc::EXIT_STATUS;
 use crate::security::Security;
 
 impl<H: Hardware> Security<H> {
-    /// A system call whose number is none of this version's.
+    /// Carries out a system call whose number the present version does not have.
     #[inline(never)]
     pub(crate) fn old_call(&mut self, slot: Slot, number: u64) -> Result<(), Error> {
         let process = self.process(slot);
@@ -68,9 +70,9 @@ impl<H: Hardware> Security<H> {
         Ok(())
     }
 
-    /// Layering violation: takes frames and writes page-table entries itself, as when there was no demand paging. The
-    /// frames are not in the process's account, so that who is ended for want of memory is never the one that has these,
-    /// and it takes them whatever the low-water mark says.
+    /// Layering violation: takes frames and writes page-table entries itself, as when there was no demand
+    /// paging. The frames are not in the process's account, so that a process that has many of them is not
+    /// chosen when memory runs out, and they are taken whatever the low-water mark says.
     fn old_brk(&mut self, slot: Slot, address: u64) -> Result<(), Error> {
         let process = self.process(slot);
         let from = u64::from(process.heap);
@@ -101,13 +103,14 @@ impl<H: Hardware> Security<H> {
         Ok(())
     }
 
-    /// What version 1 had for a pager: only what is free, straight from the list. The ledger still learns of it.
+    /// Takes a frame as version 1 did: a free one only, straight from the list. The ledger still records it.
     fn old_frame(&mut self, slot: Slot, kind: FrameKind) -> Result<abi::Frame, Error> {
         self.give_unaccounted(slot, kind).map_err(|_| Error::Exhausted)
     }
 
-    /// Layering violation: writes the priority into the descriptor, and the queues of the scheduler are not told. That is
-    /// well as long as only who runs, and so is in no queue, does it to itself; a priority that was lent is lost.
+    /// Layering violation: writes the priority into the descriptor, and the queues of the scheduler are not
+    /// told. That is harmless as long as a process does it only to itself while it runs, and so is in no
+    /// queue; a priority that was lent is lost.
     fn old_nice(&mut self, slot: Slot, steps: u64) {
         let process = self.process(slot);
         let last = PRIORITIES as u64 - 1;
@@ -115,8 +118,9 @@ impl<H: Hardware> Security<H> {
         (process.d.priority, process.d.effective) = (priority, priority);
     }
 
-    /// Layering violation: writes straight into the saved registers of whoever waits for a message, on whatever port,
-    /// past IPC: nobody counts it, taps it or finds it in the flow table, and a reply to it is for nobody.
+    /// Layering violation: writes straight into the saved registers of a process that waits for a message, on
+    /// any port, past IPC: it is not counted, tapped or entered into the flow table, and a reply to it finds
+    /// no sender.
     fn old_post_word(&mut self, slot: Slot, pid: u64, word: u64) -> Result<(), Error> {
         let (me, uid) = (self.process(slot).d.pid, self.process(slot).d.uid);
         let to = self.find_named(pid).ok_or(Error::Dead)?;
@@ -129,7 +133,8 @@ impl<H: Hardware> Security<H> {
         Ok(())
     }
 
-    /// Layering violation: reads the descriptor of whatever process is named, and nobody asks whether it may be known.
+    /// Layering violation: reads the descriptor of any process, without a check of whether the caller may
+    /// know it.
     fn old_stat(&mut self, slot: Slot, pid: u64) -> Result<(), Error> {
         let of = self.find_named(pid).ok_or(Error::Dead)?;
         let d = &self.process(of).d;

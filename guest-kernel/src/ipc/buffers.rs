@@ -1,9 +1,10 @@
-//! Buffers of datagrams: a bounded pool of equal pieces of frames, which come from the pager one by one as they are
-//! needed and go back when they are empty. (Part of the IPC; in the story: the Merovingian.)
+//! Buffers of datagrams: a bounded pool of equal pieces of frames. Frames come from the pager one by one as
+//! they are needed and go back when they are empty.
 //!
-//! There is no reserve: whoever asks first gets the last one, be it a request or the reply to one. The reason was a good
-//! one: memory set aside for a case that almost never comes is memory wasted, and a server frees a buffer before it
-//! needs one. A server that waits for a buffer while all of them hold requests to it waits for ever.
+//! The pool keeps no reserve: the last buffer goes to the first that asks, be it for a request or for the
+//! reply to one. There was a good reason: memory set aside for a rare case is wasted, and a server frees a
+//! buffer before it needs one. A server that waits for a buffer while all of them hold requests to it waits
+//! without end.
 
 use abi::Frame;
 use abi::boot::BootParameter;
@@ -101,7 +102,7 @@ impl Buffers {
         }
     }
 
-    /// Puts a buffer back. Gives the frame that is empty by that and not needed: others have room.
+    /// Puts a buffer back. Returns the frame that is empty now and not needed, since others have room.
     #[must_use]
     pub(crate) fn put(&mut self, buffer: u8) -> Option<Frame> {
         let (place, bit) = (usize::from(buffer) / IN_FRAME, usize::from(buffer) % IN_FRAME);

@@ -7,7 +7,8 @@ use crate::base::hardware::Hardware;
 use crate::base::index::PortIndex;
 
 impl<H: Hardware> Ipc<H> {
-    /// Delivers a datagram that was sent to the port at `place`, or does not. Its sender takes it for sent in any case.
+    /// Delivers a datagram that was sent to the port at `place`, or does not. Its sender takes it for sent in
+    /// any case.
     #[cold]
     #[inline(never)]
     pub(super) fn deliver_impaired(&mut self, place: PortIndex, buffer: u8) {

@@ -1,8 +1,8 @@
-//! Flows: who sends to which port, how much, and how much of it arrived damaged; a table for outside readers. (Part of
-//! the IPC; in the story: the Merovingian.)
+//! Flows: which process sends to which port, how much, and how much of it arrived damaged. A table for
+//! outside readers.
 //!
-//! A flow is looked for in a few places only, found from its sender and port: this is on the path of every message.
-//! When all of them are taken, the flow that was silent for longest makes room.
+//! A flow is looked up in a few places only, which its sender and port determine: this is on the path of
+//! every message. When all of them are taken, the flow that was silent for longest is replaced.
 
 use abi::Pid;
 use abi::flow::Flow;

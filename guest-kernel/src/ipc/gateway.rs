@@ -1,20 +1,16 @@
-//! The gateway: the one way by which data passes between the memory of user processes and that of the kernel. (In the
-//! story: the Trainman.)
+//! The gateway: the queue of senders that found no room for their data. (In the story: the Trainman.)
 //!
-//! Whatever a process names by address goes through [`Kernel::copy_in`] or [`Kernel::copy_out`]: the range is checked
-//! when the [`UserPtr`] is made, each page when it is come to, and a checksum is formed of the words as they pass.
-//!
-//! Who wants to send and finds no room waits here, in a bounded queue that outside readers can see. When there may be
-//! room again the *system call* is made again, from its beginning: between two attempts the kernel holds nothing for it
-//! and nothing that was checked can have become untrue.
+//! The queue is bounded, and outside readers can see it. When there may be room again, the *system call* is
+//! made again from its beginning: between two attempts the kernel holds nothing for the sender, and no check
+//! can have become outdated.
 //!
 //! ```text
 //! Running --no room--> Gated --room--> Ready, to make its call again
-//!                      Gated --its time is over, a signal, the end--> as any other wait
+//!                      Gated --timeout, a signal, the end--> as any other wait
 //! ```
 //!
-//! Served are the urgent before the others and each in its turn. That is what priorities are for, and it has a price: as
-//! long as there are urgent ones a lesser one waits, for ever if need be. With the priorities' fix, age alone counts.
+//! Urgent senders are served first, and those of one priority in their order. The price is that a less urgent
+//! sender waits as long as there are urgent ones. With the fix of priorities, age alone counts.
 
 use abi::Pid;
 use abi::flow::Gate;
@@ -30,12 +26,13 @@ use crate::base::hardware::Hardware;
 use crate::base::index::{PortIndex, Slot};
 use crate::base::process::Transfer;
 
-/// Length of the SYSCALL instruction: so far a process goes back to make its call again.
+/// Length of the SYSCALL instruction, by which a process is set back to make its call again.
 const SYSCALL_BYTES: u64 = 2;
 
 impl<H: Hardware> Ipc<H> {
-    /// The running process asks for a transfer, or asks again: a transfer keeps its number, its age and the end of its
-    /// patience (ticks; 0 for ever) until it is done. Says whether this is another attempt.
+    /// The running process asks for a transfer, or asks again: a transfer keeps its number, its age and the
+    /// end of its patience (ticks; 0 without limit) until it is done. Returns whether this is another
+    /// attempt.
     pub(crate) fn ask_for_transfer(&mut self, slot: Slot, patience: u64) -> bool {
         if self.process(slot).transfer.number != 0 {
             return true;
@@ -47,21 +44,22 @@ impl<H: Hardware> Ipc<H> {
         false
     }
 
-    /// Whether a process may be set back to make its call again: kernel processes come by another way, and wait for
-    /// nobody at the gateway.
+    /// Whether a process may be set back to make its call again: kernel processes enter another way, and do
+    /// not wait at the gateway.
     pub(crate) fn may_be_set_back(&mut self, slot: Slot) -> bool {
         let process = self.process(slot);
         process.runs_a_program() && process.phone.active == 0
     }
 
-    /// Sets a process that runs a program back: its registers are as they were, and its next instruction is `SYSCALL`.
+    /// Sets a process that runs a program back: its registers are as they were, and its next instruction is
+    /// `SYSCALL`.
     pub(crate) fn set_back(&mut self, slot: Slot) {
         let context = &mut self.process(slot).d.context;
         context.rip = context.rip.wrapping_sub(SYSCALL_BYTES);
     }
 
-    /// The running process, which may be set back, waits for room: for a place at the port `place`, or for a buffer; `peer` could make some.
-    /// `again` says that it has waited before.
+    /// The running process, which may be set back, waits for room: for a place at the port `place`, or for a
+    /// buffer; `peer` could make some. `again` says that it has waited before.
     pub(crate) fn wait_at_gateway(
         &mut self,
         slot: Slot,
@@ -96,7 +94,7 @@ impl<H: Hardware> Ipc<H> {
         Ok(())
     }
 
-    /// Enters somebody into the queue at the place that is due to it; `None` if it is full.
+    /// Enters a process into the queue at the place that is due to it; `None` if the queue is full.
     fn admit(&mut self, gate: Gate) -> Option<usize> {
         let waiting = self.info().gate_waiting as usize;
         if waiting >= GATE_SLOTS {
@@ -113,7 +111,7 @@ impl<H: Hardware> Ipc<H> {
         Some(place)
     }
 
-    /// Who is served first has the smallest rank.
+    /// The rank of an entry: the smallest is served first.
     fn rank(&mut self, gate: Gate) -> (u8, u64) {
         let priority =
             if self.params().fix_priorities { 0 } else { self.process(Slot::of(gate.pid)).d.effective };
@@ -144,8 +142,8 @@ impl<H: Hardware> Ipc<H> {
         self.process(slot).transfer = Transfer::NONE;
     }
 
-    /// There may be room: as many try again as it is for, and all whose port is no more. To let in one too many does no
-    /// harm, it comes back to its old place; one too few would wait for nothing.
+    /// Retries as many waiters as now fit, and every waiter whose port was closed. One too many does no harm:
+    /// it returns to its old place. One too few would wait for nothing.
     pub(crate) fn open_gates(&mut self) {
         if self.info().gate_waiting == 0 {
             return;

@@ -1,7 +1,7 @@
-//! IPC: ports, and messages of two words with an optional loan. (In the story: the Merovingian.)
+//! Messages of two words with an optional loan.
 //!
-//! A call waits for its reply. The message stays in the sender's saved registers until a receiver takes it: there is no
-//! buffer to run out of. Send and reply hand the CPU straight to the peer.
+//! A call waits for its reply. The message stays in the sender's saved registers until a receiver takes it,
+//! so there is no buffer to run out of. Send and reply hand the CPU straight to the peer.
 
 use abi::Pid;
 use abi::process::State;
@@ -73,7 +73,7 @@ impl<H: Hardware> Ipc<H> {
         Ok(())
     }
 
-    /// Waits for a message on a port, at most `timeout` ticks (0: for ever).
+    /// Waits for a message on a port, at most `timeout` ticks (0: without limit).
     #[inline(never)]
     pub(crate) fn receive(&mut self, slot: Slot, arguments: ReceiveArguments) -> Result<(), Error> {
         let ReceiveArguments { port: number, timeout } = arguments;
@@ -88,7 +88,7 @@ impl<H: Hardware> Ipc<H> {
         Ok(())
     }
 
-    /// The running process waits for what comes to its port, at most `timeout` ticks (0: for ever).
+    /// Makes the running process wait for what comes to its port, at most `timeout` ticks (0: without limit).
     #[inline(always)]
     pub(crate) fn wait_at_port(&mut self, slot: Slot, place: PortIndex, state: State, timeout: u64) {
         if timeout != 0 {
@@ -99,7 +99,8 @@ impl<H: Hardware> Ipc<H> {
         self.set_current(Slot::NONE);
     }
 
-    /// Gives the next waiting message to `slot`; senders whose loan has become impossible are refused on the way.
+    /// Gives the next waiting message to `slot`. Senders whose loan has become impossible are refused on the
+    /// way.
     #[inline(always)]
     fn take_next(&mut self, slot: Slot, place: PortIndex) -> bool {
         !self.ports[place].senders.is_empty() && self.take_from_queue(slot, place)
@@ -118,8 +119,8 @@ impl<H: Hardware> Ipc<H> {
         false
     }
 
-    /// Moves a message from the sender, whose arguments these are, into the receiver's registers, and lends `frames` with
-    /// it; the sender then awaits the reply.
+    /// Moves a message from the sender, whose arguments these are, into the receiver's registers, and lends
+    /// `frames` with it; the sender then awaits the reply.
     #[inline(always)]
     fn deliver(
         &mut self,
@@ -183,7 +184,7 @@ impl<H: Hardware> Ipc<H> {
             .process_of(to)
             .filter(|process| process.d.state == State::AwaitingReply as u8 && process.d.peer == pid);
         let Some(process) = waits else {
-            // The sender gave up or died. Whoever serves on must not stumble over that.
+            // The sender gave up or died. A server that continues must not fail for that.
             if let Some(place) = next {
                 if !self.take_next(slot, place) {
                     self.wait_at_port(slot, place, State::Receiving, timeout);
@@ -254,7 +255,7 @@ impl<H: Hardware> Ipc<H> {
                 self.leave_gateway(slot);
                 self.give_up(slot, pid, place, self.ports[place].owner);
             }
-            // Nothing came, which is nobody's fault.
+            // Nothing came, which is no failure of a server.
             Some(State::Waiting | State::Receiving | State::Collecting) => {
                 self.wake(slot, Error::TimedOut as u64, [0; 2]);
             }
@@ -280,7 +281,7 @@ impl<H: Hardware> Ipc<H> {
         self.scheduler.links().remove(&mut self.ports[place].senders, slot);
     }
 
-    /// A dying process gives up its ports; everybody who waits for it is told.
+    /// Closes the ports of a process that ends, and tells every process that waits for it.
     pub(crate) fn close_ports(&mut self, slot: Slot) {
         let pid = self.process(slot).d.pid;
         if self.process(slot).serves == 0 {

@@ -1,6 +1,6 @@
-//! Messages, datagrams, and what is told of them: ports, buffers, the gateway, the flow table, the taps. It owns these
-//! tables and touches the registers of processes that send and wait. The layers above call it. (In the story: the
-//! Merovingian, and the Trainman.)
+//! Messages, datagrams, and what is told of them: ports, buffers, the gateway, the flow table, the taps. It
+//! owns these tables and touches the registers of processes that send and wait. The layers above call it. (In
+//! the story: the Merovingian, and the Trainman.)
 //!
 //! | file | subject |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | [`messages`] | calls, replies, waiting for them |
 //! | [`network`], [`mail`], [`buffers`] | datagrams, the queue at a port, the pool |
 //! | [`gateway`] | processes that wait for room |
-//! | [`flows`] | who sends to whom |
+//! | [`flows`] | which process sends to which port |
 //! | [`posts`], [`taps`] | the Agents, and what they are told |
 //! | [`impairment`], [`delivery`] | a network that does wrong by order |
 

@@ -1,12 +1,12 @@
-//! The loopback network: datagrams between ports, each in a buffer of a bounded pool. (Part of the IPC; in the story:
-//! the Merovingian.)
+//! The loopback network: datagrams between ports, each in a buffer of a bounded pool.
 //!
 //! ```text
-//! sender's memory --gateway--> buffer, in the port's queue --gateway--> collector's memory
+//! sender's memory --copy--> buffer, in the port's queue --copy--> collector's memory
 //! ```
 //!
-//! The checksum that is formed when a datagram passes in is compared when it passes out. A damaged one is delivered all
-//! the same, and said to be damaged: what it is worth is for its receiver to judge. Nobody acknowledges anything.
+//! A checksum is formed when a datagram passes in, and compared when it passes out. A damaged datagram is
+//! delivered all the same and marked as damaged; the receiver decides what it is worth. There are no
+//! acknowledgements.
 
 use abi::Pid;
 use abi::frame::FrameKind;
@@ -57,7 +57,7 @@ impl<H: Hardware> Ipc<H> {
         if result.is_ok() {
             process.d.context.rax = 0;
         } else if again {
-            // What it was let in for is somebody else's now.
+            // The room that it was let in for is available to others now.
             self.open_gates();
         }
         result
@@ -153,7 +153,8 @@ impl<H: Hardware> Ipc<H> {
         Ok(())
     }
 
-    /// Gives the first datagram at a port to its owner, if the owner's memory is fit for it; otherwise it stays.
+    /// Gives the first datagram at a port to its owner, if the owner's memory can take it; otherwise it
+    /// stays.
     fn pick_up(&mut self, slot: Slot, place: PortIndex) -> Result<(), Error> {
         let Port { number, mut mail, .. } = self.ports[place];
         let Some(buffer) = mail.pop(&self.buffers) else { return Err(Error::NotFound) };
@@ -190,8 +191,8 @@ impl<H: Hardware> Ipc<H> {
         Ok(())
     }
 
-    /// Somebody who holds buffers in a port's queue and could free one: one who does not come to wait at the gateway
-    /// himself if there is any, and otherwise the one with most.
+    /// Finds a process that holds buffers in a port's queue and could free one: one that does not wait at the
+    /// gateway itself if there is one, else the one with most.
     fn holder(&mut self, asker: Slot) -> Pid {
         let (mut holder, mut most) = (Pid::NONE, 0);
         for place in self.ports.places() {

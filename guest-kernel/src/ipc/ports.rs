@@ -16,7 +16,7 @@ pub(crate) const PORTS: usize = 64;
 pub(crate) struct Port {
     /// Its number; 0 for a closed port.
     pub number: u64,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Pid,
     pub(crate) senders: Queue,
     /// Its datagrams.
@@ -64,7 +64,7 @@ impl Ports {
             .map(PortIndex::new)
     }
 
-    /// The same, for one who has most likely named the port at place `last` before.
+    /// The same, for a caller that has most likely named the port at place `last` before.
     #[inline(always)]
     pub(crate) fn find_again(&self, number: u64, last: PortIndex) -> Option<PortIndex> {
         let last = PortIndex::new(last.index() % PORTS);
@@ -96,7 +96,7 @@ impl Default for Ports {
 
 #[cfg(test)]
 impl Ports {
-    /// The ports that are bound: place in the table, number, owner, and who waits there.
+    /// The ports that are bound: place in the table, number, owner, waiting senders.
     pub(crate) fn list(&self) -> impl Iterator<Item = (PortIndex, u64, Pid, Queue)> {
         let open = self.bound[..self.count].iter().enumerate().filter(|(_, port)| port.number != 0);
         open.map(|(place, port)| (PortIndex::new(place), port.number, port.owner, port.senders))

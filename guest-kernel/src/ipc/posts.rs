@@ -1,4 +1,4 @@
-//! The posts of Agents: which process looks at which class of events, and where its state page is.
+//! The posts of Agents: which process inspects which class of events, and where its state page is.
 
 use abi::agents::Class;
 use abi::{Frame, Pid};

@@ -1,9 +1,10 @@
 //! Taps: what the kernel half of intrusion detection tells the Agents of messages and system calls.
 //!
-//! Each class of events has one Agent at a time. Its state page is mapped into the daemon and written from here, so that
-//! a tap costs neither a message nor a switch: an Agent that had to be asked about every call would be slower than the
-//! calls. The price is that the kernel half takes the page for what it was when it was given: the ring's positions and
-//! the sampling rate are read from it at every event. Whatever else writes into the page is believed as well.
+//! Each class of events has one Agent at a time. Its state page is mapped into the daemon and written from
+//! here, so that a tap costs neither a message nor a switch: an Agent that had to be asked about every call
+//! would be slower than the calls. The price is that the kernel half takes the page for what it was when it
+//! was given: the ring's positions and the sampling rate are read from it at every event. Whatever else
+//! writes into the page is believed as well.
 
 use abi::agents::{AgentPage, Class, TAP_REFUSED, TAP_SLOTS, Tap};
 use abi::syscall::{Call, Error};
@@ -19,8 +20,8 @@ struct Attempt {
     refused: bool,
 }
 
-/// Which calls are looked at, and whose refusal says something about the caller. To run into a time-out, a lack of
-/// memory or an argument of one's own that makes no sense is no attempt on anybody.
+/// Returns whether a call is inspected, and whether its refusal says something about the caller. A timeout, a
+/// lack of memory or a senseless argument is no attempt on another process.
 fn attempt(call: Call, error: Option<Error>) -> Option<Attempt> {
     let (class, telling) = match call {
         Call::Call | Call::Post => (Class::Ports, Error::NotFound),
@@ -49,12 +50,12 @@ impl<H: Hardware> Ipc<H> {
         self.posts.attach(class, pid, frame);
     }
 
-    /// A system call has been carried out or refused. Only called while somebody is attached.
+    /// Taps a system call that has been carried out or refused. Only called while an Agent is attached.
     #[inline(never)]
     pub(crate) fn tap_call(&mut self, pid: Pid, number: u64, subject: u64, error: Option<Error>) {
         let Some(call) = Call::from_raw(number) else { return };
         if let Some(Attempt { class, mut refused }) = attempt(call, error) {
-            // Nobody has any business with the life of the kernel's processes, root or not.
+            // An attempt to kill a kernel process counts even if root makes it.
             refused |= call == Call::Kill && self.is_in_ring_0(subject);
             let call = call as u32 | if refused { TAP_REFUSED } else { 0 };
             self.tap(class, Tap { pid, call, subject });
@@ -66,7 +67,7 @@ impl<H: Hardware> Ipc<H> {
         slot.is_some_and(|slot| self.process(slot).d.ring == 0)
     }
 
-    /// A message was delivered.
+    /// Taps a message that was delivered.
     pub(crate) fn tap_delivery(&mut self, from: Pid, to: Pid) {
         let subject = u64::from(to.0);
         self.tap(Class::Messages, Tap { pid: from, call: Call::Call as u32, subject });

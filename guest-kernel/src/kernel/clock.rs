@@ -1,5 +1,5 @@
-//! The clock. The virtual one counts kernel entries, below the scheduler as a hardware timer would; idle time jumps to
-//! the next timer.
+//! The clock. The virtual one counts kernel entries, below the scheduler as a hardware timer would; idle time
+//! jumps to the next timer.
 
 use abi::info::{Doorbell, HOST_LISTENS};
 use abi::{GuestPhys, Pid};
@@ -9,8 +9,9 @@ use crate::base::hardware::Hardware;
 use crate::base::params::Clock;
 
 impl<H: Hardware> Kernel<H> {
-    /// The clock, below the scheduler as a hardware timer would be. The virtual one counts kernel entries, all but those
-    /// that serve the timer itself: they would raise the next interrupt while they acknowledge the last.
+    /// Lets the clock run, below the scheduler as a hardware timer would. The virtual one counts kernel
+    /// entries, except those that serve the timer itself: they would raise the next interrupt while they
+    /// acknowledge the last.
     pub(super) fn pass_time(&mut self, pid: Pid, vector: u64) {
         if vector == VECTOR_TIMER {
             self.hw().end_interrupt();
@@ -23,7 +24,7 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// The clock strikes: time moves on, but for an interrupt that comes in between.
+    /// Moves time on by a tick, unless an ordered interrupt comes in between.
     #[inline(never)]
     fn strike(&mut self) {
         if self.rest == 0 {
@@ -33,7 +34,7 @@ impl<H: Hardware> Kernel<H> {
         self.timer_interrupt();
     }
 
-    /// Time moves on: the doorbell, the host's commands, then the timer's interrupt.
+    /// Moves time on: the doorbell, the host's commands, then the timer's interrupt.
     #[inline(never)]
     pub(crate) fn tick(&mut self, ticks: u64) {
         self.left = self.params().tick_entries;
@@ -50,7 +51,7 @@ impl<H: Hardware> Kernel<H> {
         self.timer_interrupt();
     }
 
-    /// Nobody can run: take down what is pending, then jump to the next timer, or wait for the real one.
+    /// No process can run: take down what is pending, then jump to the next timer, or wait for the real one.
     pub(crate) fn idle(&mut self) {
         self.info_mut().current = Pid::NONE;
         let root = self.kernel_root();

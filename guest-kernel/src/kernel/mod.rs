@@ -1,5 +1,5 @@
-//! The kernel: entry, the clock, the host's orders. It puts the layers together, decides when a switch happens, and is
-//! called by the machine only.
+//! The kernel: entry, the clock, the host's orders. It puts the layers together, decides when a switch
+//! happens, and is called by the machine only.
 //!
 //! | file | subject |
 //! |---|---|
@@ -105,8 +105,8 @@ impl<H: Hardware> Kernel<H> {
         &mut self.process(slot).d.context
     }
 
-    /// One kernel entry: the registers of the process that made it are in its descriptor. On return the machine
-    /// resumes whoever was chosen.
+    /// Handles one kernel entry: the registers of the process that made it are in its descriptor. On return
+    /// the machine resumes the process that was chosen.
     pub fn enter(&mut self) {
         self.info_mut().entries += 1;
         let (slot, tick) = (self.current(), self.now());
@@ -139,7 +139,7 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// A system call that has arrived as a page fault becomes what it is; says whether it was one.
+    /// Turns a system call that has arrived as a page fault into one; returns whether it was one.
     #[inline(always)]
     fn mend_syscall(&mut self, slot: Slot) -> bool {
         let context = &self.process(slot).d.context;

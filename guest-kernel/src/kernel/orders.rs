@@ -1,8 +1,8 @@
 //! The host's commands, taken at a tick: what its monitor wants done, and hardware that does wrong.
 //!
-//! What a real machine's hardware would do by itself below the kernel is done where the kernel meets the hardware: in the
-//! clock, in the free list ([`crate::mem`]), between sender and port ([`crate::ipc`]). Without an order none of it is
-//! reached.
+//! What a real machine's hardware would do by itself below the kernel is done where the kernel meets the
+//! hardware: in the clock, in the free list ([`crate::mem`]), between sender and port ([`crate::ipc`]).
+//! Without an order none of it is reached.
 
 use abi::Pid;
 use abi::info::{
@@ -14,8 +14,8 @@ use super::Kernel;
 use crate::base::hardware::Hardware;
 
 impl<H: Hardware> Kernel<H> {
-    /// Takes the commands that the host has given. No more than there are places for can wait: of others the oldest
-    /// are gone.
+    /// Takes the commands that the host has given. Only as many as there are places for can wait; older ones
+    /// are lost.
     pub(crate) fn take_commands(&mut self) {
         let given = self.hw().commands_given();
         let taken = self.info().commands_taken;
@@ -44,8 +44,8 @@ impl<H: Hardware> Kernel<H> {
         }
     }
 
-    /// Raises the timer's interrupt once more, half-way to the next tick. A tick that is too short to be divided has it at
-    /// once.
+    /// Raises the timer's interrupt once more, half-way to the next tick. A tick that is too short to be
+    /// divided has it at once.
     fn raise_half_way(&mut self) {
         self.rest = self.left / 2;
         self.left -= self.left / 2;

@@ -1,7 +1,8 @@
 //! Data between the memory of user processes and that of the kernel.
 //!
-//! Whatever a process names by address goes through [`Memory::copy_in`] or [`Memory::copy_out`]: the range is checked when
-//! the [`UserPtr`] is made, each page when it is reached, and a checksum is formed of the words as they pass.
+//! Whatever a process names by address goes through [`Memory::copy_in`] or [`Memory::copy_out`]: the range is
+//! checked when the [`UserPtr`] is made, each page when it is reached, and a checksum is formed of the words
+//! as they pass.
 
 use abi::layout::{PAGE_SIZE, USER_END, USER_TEXT};
 use abi::syscall::Error;
@@ -15,8 +16,8 @@ use crate::base::index::Slot;
 /// Most bytes in one transfer.
 pub(crate) const TRANSFER_BYTES: u64 = 256;
 
-/// An address and a length that a process has given: word-aligned, short, and in the half that belongs to processes.
-/// Whether anything is mapped there is seen when it is used.
+/// An address and a length that a process has given: word-aligned, short, and in the half that belongs to
+/// processes. Whether anything is mapped there is seen when it is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct UserPtr {
     at: u64,
@@ -24,8 +25,8 @@ pub(crate) struct UserPtr {
 }
 
 impl UserPtr {
-    /// `bytes` bytes at `at`: up to [`TRANSFER_BYTES`] at a multiple of 8, or [`Error::Invalid`]; where a process can
-    /// have memory, or [`Error::BadAddress`].
+    /// `bytes` bytes at `at`: up to [`TRANSFER_BYTES`] at a multiple of 8, or [`Error::Invalid`]; where a
+    /// process can have memory, or [`Error::BadAddress`].
     pub(crate) fn new(at: u64, bytes: u64) -> Result<Self, Error> {
         if bytes > TRANSFER_BYTES || !at.is_multiple_of(8) {
             return Err(Error::Invalid);
@@ -42,8 +43,8 @@ impl UserPtr {
     }
 }
 
-/// The checksum of words that have passed, one more word taken in: no single bit and no exchange of neighbours can be
-/// missed, and it costs two instructions a word.
+/// The checksum of words that have passed, one more word taken in: no single bit and no exchange of
+/// neighbours can be missed, and it costs two instructions a word.
 #[must_use]
 pub(crate) const fn sum(sum: u64, word: u64) -> u64 {
     sum.rotate_left(1).wrapping_add(word)
@@ -59,9 +60,9 @@ const fn mask(bytes: u64) -> u64 {
 
 impl<H: Hardware> Memory<H> {
     /// Copies from the memory of the user process in `slot` to the front of `into`, which has at least
-    /// [`UserPtr::words`]; bytes of the last word beyond the length are zero. Gives the [`sum`] of the words, from 0.
-    /// A page that is reserved but not there yet is paged in; [`Error::BadAddress`] where there is none, for kernel
-    /// processes and for the dead. Nothing waits here.
+    /// [`UserPtr::words`]; bytes of the last word beyond the length are zero. Returns the [`sum`] of the
+    /// words, from 0. A page that is reserved but not there yet is paged in; [`Error::BadAddress`] where
+    /// there is none, for kernel processes and for the dead. Nothing waits here.
     pub(crate) fn copy_in(&mut self, slot: Slot, from: UserPtr, into: &mut [u64]) -> Result<u64, Error> {
         let into = &mut into[..from.words()];
         let (mut at, mut done, mut check) = (from.at, 0, 0);
@@ -77,7 +78,7 @@ impl<H: Hardware> Memory<H> {
             at += here as u64 * 8;
         }
         if let Some(last) = into.last_mut() {
-            // What lies behind the last byte is nobody's business.
+            // Bytes behind the last one are not part of the transfer.
             let whole = *last;
             *last &= mask(from.bytes);
             check = check.wrapping_sub(whole).wrapping_add(*last);
@@ -86,9 +87,9 @@ impl<H: Hardware> Memory<H> {
         Ok(check)
     }
 
-    /// Copies the front of `from`, which has at least [`UserPtr::words`], to the memory of the user process in `slot`;
-    /// memory behind the last byte stays as it is. Otherwise as [`Self::copy_in`]; the page must be writable to its
-    /// owner. When it is refused half-way the first page has been written.
+    /// Copies the front of `from`, which has at least [`UserPtr::words`], to the memory of the user process
+    /// in `slot`; memory behind the last byte stays as it is. Otherwise as [`Self::copy_in`]; the page must
+    /// be writable to its owner. When it is refused half-way the first page has been written.
     pub(crate) fn copy_out(&mut self, slot: Slot, to: UserPtr, from: &[u64]) -> Result<u64, Error> {
         let from = &from[..to.words()];
         let (mut at, mut done, mut check) = (to.at, 0, 0);

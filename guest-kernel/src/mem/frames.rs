@@ -63,7 +63,8 @@ impl<H: Hardware> Memory<H> {
         self.emit(Kind::Freed, pid, u32::from(guarded), frame.0, epoch);
     }
 
-    /// Gives a frame as version 1 of the system calls did: a free one only, and outside the process's account.
+    /// Gives a frame as version 1 of the system calls did: a free one only, and outside the process's
+    /// account.
     pub(crate) fn give_unaccounted(&mut self, slot: Slot, kind: FrameKind) -> Result<Frame, NoMemory> {
         if self.pager.free_frames() == 0 {
             return Err(NoMemory);
@@ -101,7 +102,8 @@ impl<H: Hardware> Memory<H> {
         self.pager.own(frame, owner);
     }
 
-    /// Withholds free frames from use. They were free, so no process loses anything; the quarantine is not touched.
+    /// Withholds free frames from use. They were free, so no process loses anything; the quarantine is not
+    /// touched.
     pub(crate) fn withhold(&mut self, frames: u32) {
         for _ in 0..frames.min(self.pager.free_frames()) {
             let Ok(frame) = self.give_loose(Pid::NONE, FrameKind::Kernel) else { return };

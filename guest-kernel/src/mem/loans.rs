@@ -1,13 +1,13 @@
-//! Loans: a large message lends the sender's frames, writable, into a window of the receiver; the answer is given in
-//! place and nothing is copied. (Part of the IPC; in the story: the Merovingian.)
+//! Loans: a large message maps the sender's frames, writable, into a window of the receiver. The receiver
+//! answers in place, and nothing is copied.
 //!
 //! ```text
-//! NONE --open--> ACTIVE --reply, time-out or death of the lender--> DRAINING --the borrower's switch--> NONE
+//! NONE --open--> ACTIVE --reply, timeout or death of the lender--> DRAINING --the borrower's switch--> NONE
 //! ```
 //!
-//! The first place of the design bug: when a loan ends, the window is *not* taken down. Unmapping means flushing
-//! translations, which does not belong on the message path; the scheduler's switch does it before the borrower runs
-//! again, and idle time does the rest.
+//! The first place of the design bug: when a loan ends, its window is *not* taken down. Unmapping means
+//! flushing translations, which does not belong on the message path. The scheduler's switch does it before
+//! the borrower runs again, and idle time does the rest.
 
 use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_HEAP, USER_STATE, USER_WINDOWS, WINDOW_SLOTS};
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, LOAN_NONE, Loan};
@@ -24,8 +24,8 @@ use crate::mem::space::{DATA, PRESENT, USER, WRITE, frame_of};
 pub(crate) type Lent = [u32; LOAN_PAGES];
 
 impl<H: Hardware> Memory<H> {
-    /// The frames behind a buffer that its owner wants to lend: whole pages, all writable. Those that are reserved and
-    /// not there yet are given now: a loan is of frames.
+    /// The frames behind a buffer that its owner wants to lend: whole pages, all writable. Those that are
+    /// reserved and not there yet are given now: a loan is of frames.
     #[inline(always)]
     pub(crate) fn lendable(&mut self, slot: Slot, at: u64, bytes: u64) -> Result<Lent, Error> {
         if !at.is_multiple_of(PAGE_SIZE) {
@@ -45,7 +45,7 @@ impl<H: Hardware> Memory<H> {
             if entry & PRESENT == 0 && self.page_in(slot, GuestVirt(at)) {
                 entry = self.entry(slot, GuestVirt(at));
             }
-            // Nor what it only shares: with a lender, or with the kernel.
+            // Memory that it only shares, with a lender or with the kernel, cannot be lent.
             let borrowed = (USER_WINDOWS..USER_HEAP).contains(&at) || at == USER_STATE;
             if entry & (PRESENT | WRITE | USER) != PRESENT | WRITE | USER || borrowed {
                 return Err(Error::BadAddress);
@@ -135,7 +135,8 @@ impl<H: Hardware> Memory<H> {
         self.emit(Kind::LoanEnd, lender, id, u64::from(borrower.0), 0);
     }
 
-    /// Takes down the windows of all ended loans of the process in `slot`; the last one of all ends the epoch.
+    /// Takes down the windows of all ended loans of the process in `slot`; the last one of all ends the
+    /// epoch.
     pub(crate) fn teardown(&mut self, slot: Slot) {
         let mut loan = self.process(slot).pending;
         if loan.is_none() {
@@ -169,7 +170,7 @@ impl<H: Hardware> Memory<H> {
         }
     }
 
-    /// A borrower dies: its windows go with its address space, its lenders are told.
+    /// Ends the loans of a borrower that dies: its windows go with its address space.
     pub(crate) fn drop_borrowed(&mut self, slot: Slot) {
         let process = self.process(slot);
         let (pid, windows, pending) = (process.d.pid, process.windows, process.pending);
@@ -193,9 +194,9 @@ impl<H: Hardware> Memory<H> {
         }
     }
 
-    /// One address space less has windows to be taken down. With the last one the epoch ends: the fifth place of the
-    /// design bug. One process that never comes through the switch keeps it open for all, since to keep an epoch for each
-    /// would cost a list for each.
+    /// Counts one address space less with windows to be taken down; the last one ends the epoch. The fifth
+    /// place of the design bug: one process that never comes through the switch keeps the epoch open for all,
+    /// since an epoch for each address space would cost a list for each.
     fn settle(&mut self) {
         self.info_mut().pending_spaces -= 1;
         if self.info().pending_spaces == 0 {

@@ -1,5 +1,6 @@
-//! Memory: frames, address spaces, and windows onto frames on loan. It owns the frame table, the loan table and the page
-//! tables of processes, and touches descriptors where they account for memory. Every layer above calls it.
+//! Memory: frames, address spaces, and windows onto frames on loan. It owns the frame table, the loan table
+//! and the page tables of processes, and touches descriptors where they account for memory. Every layer above
+//! calls it.
 //!
 //! | file | subject |
 //! |---|---|

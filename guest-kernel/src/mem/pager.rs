@@ -1,16 +1,17 @@
-//! Pager: gives out frames and takes them back; knows the free list, the quarantine and the epochs.
+//! The pager: the free list, the quarantine and the epochs.
 //!
-//! A freed frame may still be within reach of a dead window: a loan has ended, its teardown is deferred. Such a frame
-//! is *quarantined*, stamped with the current epoch; an epoch ends when every address space with pending teardown has
-//! been through the scheduler's switch, and then the frames are free again.
+//! A freed frame may still be within reach of a dead window: a loan has ended, but its teardown is deferred.
+//! Such a frame is *quarantined* and stamped with the current epoch. An epoch ends when every address space
+//! with pending teardown has been through the scheduler's switch; then its frames are free again.
 //!
-//! The design bug, third of its places: when the free list is empty, [`Pager::take`] hands out the oldest quarantined
-//! frame without asking whether its epoch has ended. The reason was a good one: a pager that waits for other
-//! subsystems can deadlock with them, and the oldest frame's window is almost surely gone. Almost.
+//! The design bug, third of its places: when the free list is empty, [`Pager::take`] hands out the oldest
+//! quarantined frame without asking whether its epoch has ended. There was a good reason: a pager that waits
+//! for other subsystems can deadlock with them, and the oldest frame's window is almost certainly gone.
+//! Almost.
 //!
-//! When less than the *low-water mark* is free the pager warns, once until there is twice as much again; when not even
-//! the quarantine would fill it, people are no longer started; and when nothing is left at all, neither free nor in quarantine, a process that has much is ended for it (see
-//! [`crate::faults`]).
+//! When fewer frames are free than the *low-water mark*, the pager warns, once until twice as many are free
+//! again. When the quarantine does not make up for it either, people are no longer started. When no frame is
+//! left at all, a process with many frames is ended (see [`crate::proc`]).
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, Pid};
@@ -48,7 +49,7 @@ pub struct Pager {
 }
 
 impl Pager {
-    /// A pager over `table`, whose frames below `first` and within `hole` are taken already.
+    /// Creates a pager over `table`, whose frames below `first` and within `hole` are in use already.
     pub fn new(table: &'static mut [FrameEntry], first: u32, hole: (u32, u32)) -> Self {
         for entry in &mut table[..first as usize] {
             entry.kind = FrameKind::Kernel as u8;
@@ -100,7 +101,7 @@ impl Pager {
         self.free_frames + self.quarantined < self.mark
     }
 
-    /// Whether less than the low-water mark is free and nobody has been told yet.
+    /// Whether fewer frames are free than the low-water mark, and no warning has been given yet.
     pub fn is_alarming(&self) -> bool {
         self.free_frames < self.warning
     }
@@ -169,8 +170,8 @@ impl Pager {
         Some(frame)
     }
 
-    /// Takes a frame back; `guarded` says that some window is still to be taken down, so that it must wait. The next
-    /// link is the caller's to read first: a chain of frames is taken apart this way.
+    /// Takes a frame back; `guarded` says that some window is still to be taken down, so that it must wait.
+    /// The next link is the caller's to read first: a chain of frames is taken apart this way.
     pub fn put(&mut self, frame: Frame, guarded: bool) {
         let number = frame.0 as u32;
         let entry = &mut self.table[number as usize];
@@ -197,7 +198,7 @@ impl Pager {
         }
     }
 
-    /// Ends the epoch: no window stands any more, all of the quarantine is free. Gives the number of frames.
+    /// Ends the epoch: no window stands any more, and the quarantine is freed. Returns the number of frames.
     pub fn end_epoch(&mut self) -> u32 {
         let released = self.quarantined;
         while let Some(frame) = self.take_quarantined() {
@@ -207,7 +208,7 @@ impl Pager {
         released
     }
 
-    /// Says whose a frame is that was given to somebody else before.
+    /// Changes the owner of a frame.
     pub fn own(&mut self, frame: Frame, owner: Pid) {
         if let Some(entry) = self.table.get_mut(frame.0 as usize) {
             entry.owner = owner;

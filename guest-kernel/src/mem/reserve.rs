@@ -1,4 +1,5 @@
-//! Demand paging: data, stack and heap are *reserved* until they are touched; the first touch is given a zeroed frame.
+//! Demand paging: data, stack and heap are *reserved* until they are touched; the first touch is given a
+//! zeroed frame.
 
 use abi::frame::FrameKind;
 use abi::layout::{PAGE_SIZE, USER_DATA, USER_HEAP, USER_HEAP_END, USER_STACK, USER_STACK_TOP, USER_WINDOWS};
@@ -32,9 +33,9 @@ impl<H: Hardware> Memory<H> {
         }
     }
 
-    /// Gives the process a page that is reserved for it and not there yet; says whether the page is there now. Nobody is
-    /// ended for it here, since the caller may be in the middle of something: a system call that is refused for it is
-    /// tried again (see [`crate::syscall`]).
+    /// Gives the process a page that is reserved for it and not there yet; returns whether the page is there
+    /// now. No process is ended for it here, since the caller may be in the middle of an operation: a system
+    /// call that is refused for it is tried again (see [`crate::syscall`]).
     #[inline(never)]
     pub(crate) fn page_in(&mut self, slot: Slot, page: GuestVirt) -> bool {
         if self.entry(slot, page) & PRESENT != 0 {
@@ -71,8 +72,8 @@ impl<H: Hardware> Memory<H> {
         Ok(())
     }
 
-    /// A server comes back to a loan that has ended and whose window is gone. It cannot know; it gets a spare page of
-    /// its own to finish its work in, and nobody is harmed.
+    /// Handles an access to a window that is gone, by a server that cannot know that its loan has ended. It
+    /// gets a spare page of its own to finish its work in, and no other process is harmed.
     #[inline(never)]
     fn late_access(&mut self, slot: Slot, page: GuestVirt) -> Result<(), NoMemory> {
         let process = self.process(slot);

@@ -1,7 +1,7 @@
 //! Address spaces: page tables of processes, built with frames from the pager.
 //!
-//! Everything that a process can have mapped lies below 1 GiB, so that one page directory serves it all and a lookup
-//! is two steps (see `abi::layout`).
+//! Everything that a process can map lies below 1 GiB, so that one page directory serves it all and a lookup
+//! takes two steps (see `abi::layout`).
 
 use abi::frame::FrameKind;
 use abi::layout::{DIRECT_MAP, PAGE_SIZE, USER_END};
@@ -78,7 +78,8 @@ impl<H: Hardware> Memory<H> {
         }
     }
 
-    /// Maps a frame at a user page, building the page table if there is none. What was mapped there is forgotten.
+    /// Maps a frame at a user page, building the page table if there is none. What was mapped there is
+    /// forgotten.
     pub(crate) fn map(
         &mut self,
         slot: Slot,

@@ -1,12 +1,12 @@
-//! The scheduler's process: acknowledges the timer's interrupt and does what is due. (In the story: the Oracle.)
+//! The timer's interrupt, and what is due at it. (In the story: the Oracle.)
 //!
-//! The clock raises the interrupt, whoever runs; a process of its own, the most urgent of all, attends to it: it has the
-//! timers that are due expire, and lifts those who have waited too long. Until it has acknowledged an interrupt the next
-//! ones are held back and only counted. A kernel in which nobody attends (it is young, or a test's) does the same work
-//! on the spot.
+//! The clock raises the interrupt, whichever process runs. A kernel process, the most urgent of all, attends
+//! to it: its system call expires the timers that are due and lifts processes that have waited too long.
+//! Until it has acknowledged an interrupt, further ones are held back and only counted. While no process
+//! attends yet, the same work is done on the spot.
 //!
-//! The reason for a process: what is due may be much, and is then accounted for and ordered like all other work,
-//! instead of stretching somebody's system call.
+//! It is a process because much can be due at once: its work is accounted for and ordered like all other
+//! work, and does not stretch another process's system call.
 
 use abi::Pid;
 use abi::process::{Descriptor, State};
@@ -38,7 +38,7 @@ impl<H: Hardware> Processes<H> {
         if let Some(slot) = self.find(pid)
             && self.process(slot).d.state == State::Attending as u8
         {
-            // An interrupt asks nobody's leave: whoever runs is preempted, and has had its share.
+            // An interrupt preempts whatever runs, and ends its share.
             self.make_ready(slot);
             self.request_switch();
         }
@@ -62,9 +62,9 @@ impl<H: Hardware> Processes<H> {
         Ok(())
     }
 
-    /// Begins the kill of a process that runs in ring 0. It may be in the middle of the kernel's own work, so nobody but
-    /// the scheduler ends it: from here on the switch passes it over, and when the scheduler's process next attends to the
-    /// timer it completes what was begun.
+    /// Begins the kill of a process that runs in ring 0. It may be in the middle of the kernel's own work, so
+    /// only the scheduler ends it: from here on the switch passes it over, and the scheduler's process
+    /// completes the kill when it next attends to the timer.
     pub(crate) fn doom(&mut self, victim: Slot, by: Pid) {
         let process = self.process(victim);
         process.d.doomed = 1;

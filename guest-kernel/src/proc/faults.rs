@@ -1,8 +1,8 @@
-//! Faults of processes: demand paging, and the faults that end their process.
+//! Exceptions of processes. A page fault on a reserved page is repaired (see [`crate::mem`]); other
+//! exceptions end the process.
 //!
-//! Data, stack and heap are *reserved* until they are touched: the fault that the first touch makes gives a zeroed
-//! frame. Where there is none left, neither free nor in quarantine, the user process with the most frames is ended for
-//! it, and the touch is tried again; root's processes and the kernel's own are never chosen.
+//! When no frame is left for a page, neither free nor in quarantine, the user process with the most frames is
+//! ended for it, and the access is tried again. Processes of root and of the kernel are never chosen.
 
 use abi::GuestVirt;
 use abi::process::State;
@@ -42,8 +42,8 @@ impl<H: Hardware> Processes<H> {
         self.fault(slot, 14, at);
     }
 
-    /// No frame is left for what `asking` wants: the user process with the most frames is ended, be it the one that asks.
-    /// Says whether there was one; equals are chosen in the order of their slots.
+    /// Ends the user process with the most frames, since none is left for what `asking` wants; it may be
+    /// `asking` itself. Returns whether there was one; of equals the one in the lowest slot is chosen.
     #[inline(never)]
     pub(crate) fn out_of_memory(&mut self, asking: Slot) -> bool {
         let mut most = (0, Slot::NONE);
@@ -67,7 +67,7 @@ impl<H: Hardware> Processes<H> {
         true
     }
 
-    /// A fault that is the process's own: it ends.
+    /// Ends a process for a fault of its own.
     #[inline(never)]
     pub(crate) fn fault(&mut self, slot: Slot, vector: u32, address: u64) {
         let process = self.process(slot);

@@ -1,12 +1,13 @@
-//! Birth and death of processes. A descriptor lives in a frame of its own; a pid carries the generation of its slot.
+//! Birth and death of processes. A descriptor lives in a frame of its own; a pid carries the generation of
+//! its slot.
 //!
 //! ```text
 //! Embryo -> Ready <-> Running -> Sleeping | Sending | Receiving | AwaitingReply | Waiting | Gated | Collecting -> Ready
 //!                        any of these -> Zombie -> (its parent asks) -> gone
 //! ```
 //!
-//! A new process has page tables and its program's text, which all instances share; data, stack and heap are only
-//! reserved and come page by page, when they are first touched (see [`crate::mem`]).
+//! A new process has page tables and its program's text, which all instances share; data, stack and heap are
+//! only reserved and come page by page, when they are first touched (see [`crate::mem`]).
 //!
 //! The fourth place of the design bug: a dead process's frames go back to the pager at once, into quarantine.
 
@@ -26,7 +27,8 @@ use crate::base::params::Clock;
 use crate::mem::space::{NoMemory, RODATA, TEXT};
 use crate::sched::{HIGHEST, UNKNOWN_BURST};
 
-/// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and in kernel processes, whatever the clock.
+/// Bit 1 of RFLAGS is always set. Interrupts stay off in the kernel and in kernel processes, whatever the
+/// clock.
 const RFLAGS: u64 = 2;
 /// RFLAGS.IF, for ring 3 where there is an interrupt to be had: the virtual clock has none.
 const INTERRUPTS: u64 = 1 << 9;
@@ -36,7 +38,7 @@ const INTERRUPTS: u64 = 1 << 9;
 pub struct Birth {
     /// Index in the boot module.
     pub program: usize,
-    /// Who starts it.
+    /// Its parent.
     pub parent: Pid,
     /// User id.
     pub uid: u32,
@@ -85,7 +87,8 @@ impl<H: Hardware> Processes<H> {
         Ok(pid)
     }
 
-    /// The flags that ring 3 gets, of those it wants: its own, and interrupts where there is a clock that has them.
+    /// Returns the flags that ring 3 gets, of those it wants: its own, and interrupts if the clock needs
+    /// them.
     pub fn user_rflags(&self, wanted: u64) -> u64 {
         let interrupts = if self.params().clock == Clock::Apic { INTERRUPTS } else { 0 };
         (wanted & USER_FLAGS & !INTERRUPTS) | RFLAGS | interrupts
@@ -162,8 +165,8 @@ impl<H: Hardware> Processes<H> {
         self.make_ready(slot);
     }
 
-    /// Ends a process, whatever it is doing. Everything it holds goes back at once; its descriptor stays until its
-    /// parent has asked for the status.
+    /// Ends a process, whatever it is doing. Everything it holds is released at once; its descriptor stays
+    /// until its parent has asked for the status.
     pub(crate) fn end(&mut self, slot: Slot, status: u64) {
         let process = self.process(slot);
         let (pid, parent) = (process.d.pid, process.d.parent);
@@ -189,13 +192,13 @@ impl<H: Hardware> Processes<H> {
         self.detach(pid);
         self.service_ended(slot, status);
         self.take_back_all(slot, pid);
-        // Its buffers and frames are there for others, and so is the room that it may have been let in for.
+        // Its buffers and frames are available again, and so is the room that it may have been let in for.
         self.open_gates();
         self.orphan_children(slot, pid);
         self.info_mut().alive -= 1;
         match status {
             0 => self.counters().exits += 1,
-            // Somebody judged it, which says nothing against the system.
+            // Ended by a judgement, which says nothing against the system.
             TAGGED | ORDERED => {}
             _ => self.counters().crashes += 1,
         }
@@ -236,14 +239,14 @@ impl<H: Hardware> Processes<H> {
         self.put_slot(slot);
     }
 
-    /// An embryo that could not be finished: as if it had never been.
+    /// Undoes a birth that could not be completed.
     fn recycle(&mut self, slot: Slot) {
         let pid = self.process(slot).d.pid;
         self.take_back_all(slot, pid);
         self.reap(slot);
     }
 
-    /// Gives the status of a dead child, or waits for one.
+    /// Returns the status of a dead child, or waits for one.
     #[inline(never)]
     pub(crate) fn wait(&mut self, slot: Slot, WaitArguments { timeout }: WaitArguments) -> Result<(), Error> {
         let mut zombies = self.process(slot).zombies;

@@ -1,6 +1,7 @@
-//! Processes: birth and death, services, faults, signals, phone calls, and the process that attends to the timer. It owns
-//! the service table and what the kernel keeps of its timer interrupt, and ends processes: whatever a process holds in the
-//! layers below is given up here. System calls, the host's commands and the clock call it.
+//! Processes: birth and death, services, faults, signals, phone calls, and the process that attends to the
+//! timer. It owns the service table and what the kernel keeps of its timer interrupt, and ends processes:
+//! whatever a process holds in the layers below is given up here. System calls, the host's commands and the
+//! clock call it.
 //!
 //! | file | subject |
 //! |---|---|

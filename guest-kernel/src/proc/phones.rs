@@ -4,15 +4,15 @@
 //! ring 3 --Phone--> the caller's function, in ring 0, on a kernel stack of the caller's own --returns--> HangUp --> ring 3
 //! ```
 //!
-//! For those that hold [`Keys::PHONE`] and have a return stack (see [`crate::signals`]). A fault in the function is the
-//! caller's: it ends, like by any other fault, and demand paging does not go there: what the function touches must have
-//! been touched before. It makes no system calls.
+//! A caller needs [`Keys::PHONE`] and a return stack (see `signals`). A fault in the function ends the caller
+//! like any other fault, and demand paging does not apply: the function may touch only what was touched
+//! before. It makes no system calls.
 //!
-//! The design's defect: the caller's registers are kept for the time of the call at the top of the caller's own return
-//! stack, and they lie over the address that its signal handler returns to. The reason was a good one: a call costs the
-//! kernel no memory beyond the one stack of the first call, and the return stack is idle memory, made for
-//! saved registers and known to be there. Who has made a phone call will run its next handler, return to what is left of
-//! the call, and fault.
+//! The design's defect: during the call the caller's registers are kept at the top of the caller's own return
+//! stack, over the address that its signal handler returns to. There was a good reason: a call costs the
+//! kernel no memory beyond the one stack of the first call, and the return stack is idle memory that is made
+//! for saved registers and known to be there. After a phone call, the caller's next signal handler returns to
+//! what is left of the call, and faults.
 
 use abi::frame::FrameKind;
 use abi::layout::{DIRECT_MAP, KERNEL_CS, KERNEL_SS, PAGE_SIZE, USER_CS, USER_END, USER_SS, USER_TEXT};
@@ -46,7 +46,7 @@ impl<H: Hardware> Processes<H> {
         self.process(slot).phone.active != 0
     }
 
-    /// Picks up: the caller's function runs in ring 0.
+    /// Picks up: runs the caller's function in ring 0.
     #[inline(never)]
     pub(crate) fn phone(&mut self, slot: Slot, arguments: PhoneArguments) -> Result<(), Error> {
         let PhoneArguments { function, argument } = arguments;
@@ -99,7 +99,7 @@ impl<H: Hardware> Processes<H> {
         let mut words = [0; WORDS];
         let kept = Self::kept(top).and_then(|kept| self.copy_in(slot, kept, &mut words));
         let context: Context = transmute!(words);
-        // The function may have written there. It was in ring 0 by right; nobody gets there by returning from it.
+        // The function may have written there. It ran in ring 0 by right, but must not return there.
         if kept.is_err() || context.rip >= USER_END {
             self.fault(slot, MISUSE, context.rip);
             return Ok(());
@@ -126,7 +126,8 @@ impl<H: Hardware> Processes<H> {
         UserPtr::new(top.saturating_sub(bytes), bytes)
     }
 
-    /// What the function may not do in ring 0: any system call but the one that its return makes. It ends, as by a fault.
+    /// What the function may not do in ring 0: any system call but the one that its return makes. It ends, as
+    /// by a fault.
     #[inline(never)]
     pub(crate) fn misused_phone(&mut self, slot: Slot) {
         let rip = self.process(slot).d.context.rip;

@@ -1,4 +1,4 @@
-//! Services: what was started at boot and is to be there; and the commands of the host's monitor.
+//! Services: processes that were started at boot and are meant to run.
 //!
 //! ```text
 //! NONE --start--> RUNS --ended with status 0--> DONE
@@ -6,8 +6,8 @@
 //!                 RUNS --tagged, and no daemon--> BARRED
 //! ```
 //!
-//! The kernel itself starts nothing again: whether a service that is no more should be there is a matter of policy, and
-//! the monitor, which sees the whole machine, decides it.
+//! The kernel itself restarts no service. Whether a service that is down should run again is a matter of
+//! policy, which the monitor decides: it sees the whole machine.
 
 use abi::process::State;
 use abi::service::{SERVICE_BARRED, SERVICE_DONE, SERVICE_DOWN, SERVICE_NONE, SERVICE_RUNS, Service};
@@ -21,8 +21,8 @@ use crate::base::hardware::Hardware;
 use crate::base::index::Slot;
 
 impl<H: Hardware> Processes<H> {
-    /// Starts a process of the start list. One that cannot be started is a service that is down; one that finds the
-    /// table full is a process like any other.
+    /// Starts a process of the start list. If it cannot be started, its service is down; if the table is
+    /// full, it is a process like any other.
     pub fn start_service(&mut self, birth: Birth) -> Result<Pid, Error> {
         let Some(place) = self.services.iter().position(|service| service.state == SERVICE_NONE) else {
             return self.spawn(birth);
@@ -51,14 +51,14 @@ impl<H: Hardware> Processes<H> {
         Ok(pid)
     }
 
-    /// The service whose process is in `slot`: its place in the table.
+    /// The place in the service table of the service whose process is in `slot`.
     pub(crate) fn service_of(&mut self, slot: Slot) -> Option<usize> {
         let process = self.process(slot);
         let (pid, place) = (process.d.pid, usize::from(process.d.service).checked_sub(1)?);
         self.services.get(place).filter(|service| service.pid == pid).map(|_| place)
     }
 
-    /// A process has ended with `status`: if it was a service, that is over, or missing.
+    /// Notes that a process has ended with `status`: if it was a service, that is done, barred or down.
     pub(crate) fn service_ended(&mut self, slot: Slot, status: u64) {
         let Some(place) = self.service_of(slot) else { return };
         let service = &mut self.services[place];
@@ -72,10 +72,10 @@ impl<H: Hardware> Processes<H> {
             return;
         }
         if state == SERVICE_DOWN {
-            // Nobody's, until the next process of the service asks for it.
+            // The next process of the service will ask for it.
             self.change_owner(warm, Pid::NONE);
         } else {
-            // There will be none.
+            // It will not be restarted.
             service.warm = 0;
             self.take_back(pid, warm);
         }
@@ -98,7 +98,7 @@ impl<H: Hardware> Processes<H> {
             return;
         };
         let before = service.pid;
-        // One that cannot be started for want of memory stays down; the host sees that and may order it again.
+        // Without memory it stays down; the host sees that and may order it again.
         if let Ok(pid) = self.bring_up(place) {
             let service = &mut self.services[place];
             service.restarts += 1;

@@ -1,9 +1,10 @@
-//! Signals: a process is made to run its handler, then goes on where it was.
+//! Signals: a process is made to run its handler, then continues where it was.
 //!
-//! Who wants signals names a handler, a *return stack*, and the address that the handler returns to: code that makes
-//! [`abi::syscall::Call::Return`]. The kernel writes that address to the top of the return stack, once. Delivery puts the process's
-//! registers aside, in its descriptor, and has it go on in the handler, on the return stack; `Return` brings them back.
-//! One signal is handled at a time and one more may wait; the sender of a third is refused, so that none is lost.
+//! A process that wants signals names a handler, a *return stack*, and the address that the handler returns
+//! to: code that makes [`abi::syscall::Call::Return`]. The kernel writes that address to the top of the
+//! return stack, once. Delivery saves the process's registers in its descriptor and continues in the handler,
+//! on the return stack; `Return` restores them. One signal is handled at a time and one more may wait; the
+//! sender of a third is refused, so that none is lost.
 //!
 //! A signal ends whatever its receiver waits for, with [`Error::Interrupted`].
 
@@ -19,15 +20,15 @@ use crate::base::index::Slot;
 use crate::base::process::Transfer;
 use crate::mem::copy::UserPtr;
 
-/// The flags that are a program's own (Intel SDM vol. 1, 3.4.3): carry, parity, adjust, zero, sign, direction, overflow;
-/// and the interrupt flag, which ring 3 can neither set nor clear.
+/// The flags that are a program's own (Intel SDM vol. 1, 3.4.3): carry, parity, adjust, zero, sign,
+/// direction, overflow; and the interrupt flag, which ring 3 can neither set nor clear.
 pub(super) const USER_FLAGS: u64 = 0xed5;
 
 /// Numbers from 1 to below this one are signals.
 const SIGNALS: u64 = 64;
 
 impl<H: Hardware> Processes<H> {
-    /// Says what the process does on a signal.
+    /// Installs or removes a signal handler.
     #[inline(never)]
     pub(crate) fn handle(&mut self, slot: Slot, arguments: &HandleArguments) -> Result<(), Error> {
         let HandleArguments { handler, top, back } = *arguments;
@@ -84,7 +85,8 @@ impl<H: Hardware> Processes<H> {
         Ok(())
     }
 
-    /// Has the process go on in its handler, if a signal waits and it is neither in its handler nor on the phone.
+    /// Makes the process continue in its handler, if a signal waits and it is neither in its handler nor on
+    /// the phone.
     pub(crate) fn deliver_pending(&mut self, slot: Slot) {
         let process = self.process(slot);
         if process.signals.pending == 0 || process.signals.handling != 0 || process.phone.active != 0 {
@@ -106,7 +108,7 @@ impl<H: Hardware> Processes<H> {
         self.counters().signals += 1;
     }
 
-    /// The handler has come to its end.
+    /// Ends the handler.
     #[inline(never)]
     pub(crate) fn return_from_signal(&mut self, slot: Slot) -> Result<(), Error> {
         let process = self.process(slot);

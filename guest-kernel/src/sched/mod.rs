@@ -1,20 +1,27 @@
-//! Scheduler: within a priority the shortest predicted burst first, and in turn among those of about the same. (In the
-//! story: the Oracle; its process is in [`crate::proc`].)
+//! The scheduler: which process runs next. It owns the ready queues and the timers, and touches states,
+//! priorities and accounts in descriptors. The layers above call it. (In the story: the Oracle.)
 //!
-//! A *burst* is what a process does from getting the CPU until it waits for something, in kernel entries. The next one
-//! is predicted from the last: an exponential average (Silberschatz, Galvin, Gagne, "Operating System Concepts", 5.3.2),
-//! and what the prediction is wrong by is measured. A process that runs on past its prediction counts as what it has
-//! shown to be.
+//! Within a priority the shortest predicted burst runs first, and bursts of about the same length take turns.
+//! A *burst* is what a process does from getting the CPU until it waits for something, in kernel entries. The
+//! error of each prediction is measured. A process that runs past its prediction counts as what it has shown
+//! to be.
 //!
-//! The CPU changes hands in two ways. The *switch* is the scheduler's: it first takes down the windows that the next
-//! process has still standing from ended loans. The *hand-off* is the message path's: the CPU goes straight to the
-//! peer, past the scheduler and so past the teardown, because a message should not pay for it. That is the second
-//! place of the design bug: a busy server is entered by hand-off almost always.
+//! The CPU changes hands in two ways. The *switch* is the scheduler's: it first takes down the windows that
+//! ended loans have left in the next process. The *hand-off* is the message path's: the CPU goes straight to
+//! the peer, past the scheduler and so past the teardown, because a message should not pay for it. That is
+//! the second place of the design bug: a busy server is almost always entered by hand-off.
 //!
-//! As built, a priority is a number that a process was given once: an urgent client waits for a server that never gets
-//! the CPU, and long bursts wait behind short ones for ever. Both were left out for a good reason: neither can happen
-//! while the CPU is idle now and then, and both cost on every path. The fix (`fix.priorities`) lends the waiting
-//! client's priority to its server, and lifts whoever waits for the CPU too long.
+//! As built, a process's priority never changes: an urgent client waits for a server that never gets the CPU,
+//! and long bursts wait behind short ones without end. There was a good reason: neither can happen while the
+//! CPU is idle now and then, and both remedies cost on every path. The fix (`fix.priorities`) lends the
+//! waiting client's priority to its server, and lifts processes that have waited too long for the CPU.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`ready`] | the ready queues, predictions |
+//! | [`switch`] | switch and hand-off, changes of state |
+//! | [`priority`] | the fix: inheritance and ageing |
+//! | [`timers`] | one timer per process |
 
 mod priority;
 mod ready;
@@ -31,7 +38,8 @@ use timers::Timers;
 
 /// The prediction for a process that has not run yet: two entries, in sixteenths.
 pub const UNKNOWN_BURST: u32 = 32;
-/// The most urgent that a user process can be, by birth or lifted: the scheduler's own process comes before all.
+/// The most urgent that a user process can be, by birth or lifted: the scheduler's own process comes before
+/// all.
 pub const HIGHEST: u8 = 1;
 
 /// The scheduler, on memory.

@@ -1,5 +1,5 @@
-//! The fix of priorities: a waiting client lends its priority to its server, and a process that has waited too long for
-//! the CPU is lifted.
+//! The fix of priorities: a waiting client lends its priority to its server, and a process that has waited
+//! too long for the CPU is lifted.
 
 use abi::Pid;
 use abi::trace::Kind;
@@ -13,7 +13,7 @@ use crate::base::process::PRIORITIES;
 const OLD: u64 = 32;
 
 impl<H: Hardware> Scheduler<H> {
-    /// Where priorities are inherited: the process lends its own to whom it waits for.
+    /// Lends the process's priority to the one that it waits for.
     #[inline(never)]
     pub(super) fn set_peer(&mut self, slot: Slot, peer: Pid) {
         let process = self.process(slot);
@@ -31,8 +31,9 @@ impl<H: Hardware> Scheduler<H> {
         }
     }
 
-    /// Works out the effective priority anew, and that of whomever the process waits for, and so on. Comes to an end
-    /// even where they wait for each other in a circle: it goes on only while priorities change, all in one direction.
+    /// Recomputes the effective priority, then that of the process it waits for, and so on. Ends even if they
+    /// wait for each other in a circle: it continues only while priorities change, and all change in one
+    /// direction.
     pub(super) fn refresh_priority(&mut self, slot: Slot, by: Pid) {
         let (mut slot, mut by) = (slot, by);
         loop {
@@ -59,7 +60,7 @@ impl<H: Hardware> Scheduler<H> {
         }
     }
 
-    /// Lifts those who have waited longest for the CPU, if that is too long: of each queue the first.
+    /// Lifts processes that have waited too long for the CPU, of each queue the first.
     pub(crate) fn lift_the_old(&mut self) {
         let (now, attendant) = (self.now(), self.attendant);
         let mut places = self.ready.occupied;
@@ -73,7 +74,7 @@ impl<H: Hardware> Scheduler<H> {
             }
             process.lifted += 1;
             self.refresh_priority(slot, attendant);
-            // If somebody lends it a higher one already, it is its class that changes.
+            // If it was lent a higher priority already, only its class changes.
             let process = self.process(slot);
             if usize::from(process.queued) != process.place() + 1 {
                 self.leave_ready(slot);

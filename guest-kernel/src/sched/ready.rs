@@ -1,7 +1,7 @@
-//! Who waits for the CPU, ordered by priority and predicted burst.
+//! The ready queues: processes that wait for the CPU, ordered by priority and predicted burst.
 //!
-//! A *burst* is what a process does from getting the CPU until it waits for something, in kernel entries. The next one
-//! is predicted from the last: an exponential average (Silberschatz, Galvin, Gagne, "Operating System Concepts", 5.3.2).
+//! The next burst is predicted from the last: an exponential average (Silberschatz, Galvin, Gagne, "Operating
+//! System Concepts", 5.3.2).
 
 use crate::base::index::Slot;
 use crate::base::process::PRIORITIES;
@@ -9,10 +9,12 @@ use crate::base::queue::{Links, Queue};
 
 /// Classes of predicted bursts in each priority.
 pub(super) const CLASSES: usize = 4;
-/// The longest burst that is told from longer ones, in kernel entries: its sixteenths can be added without overflow.
+/// The longest burst that is told from longer ones, in kernel entries: its sixteenths can be added without
+/// overflow.
 pub(super) const LONGEST_BURST: u64 = 1 << 26;
 
-/// The next prediction, from the last one and what the burst came to: half of each, rounded up. In sixteenths.
+/// The next prediction, from the last one and what the burst came to: half of each, rounded up. In
+/// sixteenths.
 pub(super) const fn predict(predicted: u32, actual: u32) -> u32 {
     predicted.saturating_add(actual).saturating_add(1) / 2
 }
@@ -27,7 +29,8 @@ pub(super) const fn class(burst: u32) -> usize {
     }
 }
 
-/// Who waits for the CPU: a queue for each class of each priority, and a bit for each queue that is not empty.
+/// Processes that wait for the CPU: a queue for each class of each priority, and a bit for each queue that is
+/// not empty.
 pub(crate) struct Ready {
     pub(super) queues: [Queue; PRIORITIES * CLASSES],
     pub(super) occupied: u32,
@@ -36,7 +39,7 @@ pub(crate) struct Ready {
 const _: () = assert!(PRIORITIES * CLASSES == u32::BITS as usize);
 
 impl Ready {
-    /// Nobody.
+    /// Creates empty queues.
     pub(super) const fn new() -> Self {
         Self { queues: [Queue::EMPTY; PRIORITIES * CLASSES], occupied: 0 }
     }
@@ -76,7 +79,7 @@ impl Ready {
         }
     }
 
-    /// Whether somebody waits who is at least as urgent as `priority`.
+    /// Whether a process waits that is at least as urgent as `priority`.
     pub(super) fn any_at(&self, priority: u8) -> bool {
         (self.occupied.trailing_zeros() as usize) < Self::place(priority, CLASSES)
     }

@@ -25,22 +25,23 @@ impl Process {
         self.d.entries.wrapping_sub(self.burst_from).min(LONGEST_BURST) as u32 * 16
     }
 
-    /// Where it waits for the CPU: by the prediction, or by what it has already run if that is more. Who was lifted for
-    /// its age has waited behind short bursts long enough.
+    /// The queue in which it waits for the CPU: by its prediction, or by what it has already run if that is
+    /// more. A process that was lifted for its age counts as short: it has waited behind short bursts long
+    /// enough.
     #[inline(always)]
     pub(super) fn place(&self) -> usize {
         let class = if self.lifted == 0 { class(self.burst().max(self.d.predicted)) } else { 0 };
         Ready::place(self.d.effective, class)
     }
 
-    /// The priority that it has by itself and by its age.
+    /// Its priority by itself and by its age, without what it was lent.
     pub(crate) fn own_priority(&self) -> u8 {
         let priority = self.d.priority;
         priority.saturating_sub(self.lifted as u8).max(HIGHEST.min(priority))
     }
 
-    /// A new state, with what is kept account of: since when, how long it has waited for others, its bursts. Gives the
-    /// levels by which it was lifted and is not any more.
+    /// Changes the state and keeps the accounts: since when, how long it has waited for others, its bursts.
+    /// Returns the levels by which it was lifted until now.
     #[inline(always)]
     fn set_state(&mut self, state: State, info: &mut Info) -> u16 {
         let (now, before) = (info.tick, self.d.state);
@@ -61,7 +62,7 @@ impl Process {
         core::mem::take(&mut self.lifted)
     }
 
-    /// A burst has ended; gives what the prediction was wrong by, in kernel entries to the nearest.
+    /// Ends a burst; returns the error of its prediction, in kernel entries to the nearest.
     #[inline(always)]
     fn end_burst(&mut self) -> u32 {
         let actual = self.burst();
@@ -109,7 +110,7 @@ impl<H: Hardware> Scheduler<H> {
         self.run(next);
     }
 
-    /// The hand-off: the CPU goes to `to`, and nothing else happens.
+    /// Hands the CPU to `to`, past the teardown.
     pub(crate) fn hand_off(&mut self, to: Slot) {
         self.counters().handoffs += 1;
         self.run(to);
@@ -121,7 +122,7 @@ impl<H: Hardware> Scheduler<H> {
         if process.d.magic != DESCRIPTOR_MAGIC {
             damaged(next);
         }
-        // What was saved may have lain where its process could write. The ring is the descriptor's to say.
+        // Saved registers may have been where the process could write them. The descriptor decides the ring.
         let in_ring_0 = process.d.ring == 0 || process.phone.active != 0;
         let selectors = if in_ring_0 { (KERNEL_CS, KERNEL_SS) } else { (USER_CS, USER_SS) };
         (process.d.context.cs, process.d.context.ss) = (u64::from(selectors.0), u64::from(selectors.1));
@@ -133,7 +134,7 @@ impl<H: Hardware> Scheduler<H> {
         self.hw().resume_from(descriptor);
     }
 
-    /// The one place where a process's state changes. Gives the process.
+    /// Changes a process's state: the one place where that happens. Returns the process.
     #[inline(always)]
     pub(crate) fn change_state(&mut self, slot: Slot, state: State) -> &mut Process {
         if self.params().fix_priorities {
@@ -148,8 +149,8 @@ impl<H: Hardware> Scheduler<H> {
         process
     }
 
-    /// Where priorities are inherited they change with the state: of who was lifted for its age, and of whom it no longer
-    /// waits for.
+    /// With inheritance, priorities change with the state: that of a process that was lifted, and that of the
+    /// process that it no longer waits for.
     #[inline(never)]
     fn set_state_and_priority(&mut self, slot: Slot, state: State) {
         let (process, info) = self.process_and_info(slot);
@@ -163,7 +164,7 @@ impl<H: Hardware> Scheduler<H> {
         }
     }
 
-    /// Puts a process among those that wait for the CPU.
+    /// Makes a process wait for the CPU.
     pub(crate) fn make_ready(&mut self, slot: Slot) {
         self.change_state(slot, State::Ready);
         self.enter_ready(slot);
@@ -181,14 +182,14 @@ impl<H: Hardware> Scheduler<H> {
         }
     }
 
-    /// Takes a process out of those that wait for the CPU.
+    /// Takes a process out of the ready queue.
     pub(crate) fn leave_ready(&mut self, slot: Slot) {
         if let Some(place) = core::mem::take(&mut self.process(slot).queued).checked_sub(1) {
             self.ready.remove(self.memory.links(), slot, usize::from(place));
         }
     }
 
-    /// The running process has had its share of a tick: others of its priority come first.
+    /// Ends the running process's share of a tick: others of its priority come first.
     pub(crate) fn end_share(&mut self) {
         let running = self.current();
         if !running.is_none() {
@@ -197,14 +198,14 @@ impl<H: Hardware> Scheduler<H> {
         }
     }
 
-    /// The running process waits for something; somebody else must be found.
+    /// Makes the running process wait; another must be found.
     #[inline(always)]
     pub(crate) fn block(&mut self, slot: Slot, state: State) {
         self.change_state(slot, state);
         self.set_current(Slot::NONE);
     }
 
-    /// A process comes to wait for another. Gives the process.
+    /// Makes a process wait for another. Returns the process.
     #[inline(always)]
     pub(crate) fn wait_for(&mut self, slot: Slot, state: State, peer: Pid) -> &mut Process {
         if self.params().fix_priorities {

@@ -1,15 +1,12 @@
-//! Intrusion detection, the kernel half: taps messages and system calls for the daemons that judge them. (In the story:
-//! the Agents.)
+//! Intrusion detection, the kernel half: attaches the daemons that judge taps, and tags violators. (In the
+//! story: the Agents.)
 //!
 //! ```text
-//! system call, delivery -> tap -> state page -> daemon half (`agency`) -> Tag -> the violator comes to the remedy
+//! system call, delivery -> tap -> state page -> daemon half (`guest-user`) -> Tag -> the violator continues at the remedy
 //! ```
 //!
-//! Each class of events has one Agent at a time. Its state page is mapped into the daemon and written from here, so that
-//! a tap costs neither a message nor a switch: an Agent that had to be asked about every call would be slower than the
-//! calls. The price is that the kernel half takes the page for what it was when it was given: the ring's positions and
-//! the sampling rate are read from it at every event, and a service keeps its page through a restart, so that what was
-//! known of the violators is not lost. Whatever else writes into the page is believed as well.
+//! A service keeps its state page through a restart, so that what was known of violators is not lost. How the
+//! page is filled is in [`crate::ipc`].
 
 use abi::agents::{AGENT_MAGIC, Class, Heuristic};
 use abi::frame::FrameKind;
@@ -29,8 +26,8 @@ use crate::mem::copy::{TRANSFER_BYTES, UserPtr};
 use crate::mem::space::{DATA, NoMemory, RODATA, TEXT};
 use crate::proc::TAGGED;
 
-/// Of how many events one is tapped with the `ids` fix: what it costs falls to an eighth, and a violator lives eight
-/// times as long.
+/// Of how many events one is tapped with the `ids` fix: what it costs falls to an eighth, and a violator
+/// lives eight times as long.
 const SAMPLED: u64 = 8;
 
 /// Pages of a program's image: text and read-only data.
@@ -39,9 +36,9 @@ const fn image_pages(program: &Program) -> u32 {
 }
 
 impl<H: Hardware> Security<H> {
-    /// Gives an Agent its state page: its service's, if that has one from before, else a new one. `remedy` is the page of
-    /// its image that those whom it tags are sent to; it is kept in the descriptor, since the state page is not the
-    /// kernel's alone.
+    /// Gives an Agent its state page: its service's if that has kept one, else a new one. Tagged processes
+    /// continue at page `remedy` of the Agent's image; the number is kept in the descriptor, since others can
+    /// write the state page.
     #[inline(never)]
     pub(crate) fn attach(&mut self, slot: Slot, arguments: AttachArguments) -> Result<u64, Error> {
         let AttachArguments { class, remedy } = arguments;
@@ -65,7 +62,7 @@ impl<H: Hardware> Security<H> {
         Ok(USER_STATE)
     }
 
-    /// The page of a service outlives its process; that of any other process goes with it.
+    /// Returns the state page. That of a service outlives its process; that of another process goes with it.
     fn state_page(&mut self, slot: Slot) -> Result<Frame, Error> {
         let pid = self.process(slot).d.pid;
         let place = self.service_of(slot);
@@ -88,8 +85,8 @@ impl<H: Hardware> Security<H> {
         Ok(frame)
     }
 
-    /// Tags a violator, which comes to its end at the Agent's remedy: see [`Self::remedy`]. One that runs in ring 0 is the
-    /// scheduler's to end.
+    /// Tags a violator, which continues at the Agent's remedy: see [`Self::remedy`]. The scheduler ends one
+    /// that runs in ring 0.
     #[inline(never)]
     pub(crate) fn tag(&mut self, slot: Slot, arguments: &TagArguments) -> Result<(), Error> {
         let TagArguments { pid, heuristic, score } = *arguments;
@@ -103,7 +100,7 @@ impl<H: Hardware> Security<H> {
         let process = self.process(victim);
         let pid = process.d.pid;
         if process.d.tagged != 0 && process.d.ring != 0 {
-            // It is on its way.
+            // Its kill has begun already.
             return Err(Error::Dead);
         }
         process.d.tagged = 1;
@@ -118,10 +115,10 @@ impl<H: Hardware> Security<H> {
         Ok(())
     }
 
-    /// Makes a violator harmless from inside: the Agent's image, from its remedy on, takes the place of the violator's
-    /// program, whatever it waits for is ended, and it goes on at the remedy's beginning, in its own memory and with its
-    /// own registers. What is to be done with a violator is so the daemon's to say, in code of its own, and the kernel
-    /// needs none for it.
+    /// Makes a violator harmless from inside: the Agent's image, from its remedy on, replaces the violator's
+    /// program, its wait ends, and it continues at the beginning of the remedy, with its own memory and
+    /// registers. So the daemon decides in code of its own what is done with a violator, and the kernel needs
+    /// none for it.
     fn remedy(&mut self, agent: Slot, violator: Slot) -> Result<(), NoMemory> {
         let Descriptor { program, remedy, .. } = self.process(agent).d;
         let image = |module: &Module, program: u32| module.program(program as usize).copied().ok_or(NoMemory);
@@ -132,7 +129,7 @@ impl<H: Hardware> Security<H> {
         let pages = image_pages(&from).saturating_sub(remedy.into());
         for page in 0..pages {
             let nth = u32::from(remedy) + page;
-            // The remedy itself may be data to the Agent.
+            // The remedy itself may be read-only data to the Agent.
             let flags = if page == 0 || nth < from.text_pages { TEXT } else { RODATA };
             let at = GuestVirt(USER_TEXT + u64::from(page) * PAGE_SIZE);
             let frame = self.module().frame(from.text_page + nth);

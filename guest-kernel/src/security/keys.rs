@@ -1,9 +1,9 @@
-//! The privilege subsystem: a kernel process that grants keys by message, and the log of what it granted. (In the story:
-//! the Keymaster.)
+//! The privilege subsystem: which uid may have which keys, and the log of grants. (In the story: the
+//! Keymaster.)
 //!
-//! Asked on [`PORT_KEYS`](abi::syscall::PORT_KEYS) with the keys that are wanted, it grants those that the sender's uid
-//! entitles it to. It is correct in itself. The log lies in a frame from the pager like everything else, so that it can
-//! be as long as a page and costs nothing until somebody asks.
+//! A kernel process grants keys by message: asked on [`PORT_KEYS`](abi::syscall::PORT_KEYS), it grants those
+//! of the wanted keys that the sender's uid is entitled to. It is correct in itself. The log lies in a frame
+//! from the pager like everything else, and costs nothing until the first request.
 
 use abi::Frame;
 use abi::frame::FrameKind;
@@ -26,7 +26,7 @@ pub const fn entitled(uid: u32) -> u32 {
 }
 
 impl<H: Hardware> Security<H> {
-    /// Gives keys to a process, and writes down what was wanted and what was given; for kernel processes.
+    /// Gives keys to a process, and logs what was wanted and what was given; for kernel processes.
     #[inline(never)]
     pub(crate) fn grant(&mut self, slot: Slot, arguments: &GrantArguments) -> Result<(), Error> {
         let GrantArguments { to, wanted, granted } = *arguments;

@@ -1,9 +1,9 @@
-//! Privileges: keys and the log of what was granted, Agents and those whom they tag. It owns the grant log. System calls
-//! call it.
+//! Privileges: keys and the log of what was granted, Agents and the processes that they tag. It owns the
+//! grant log. System calls call it.
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`keys`] | who is entitled to what, and the grant log (in the story: the Keymaster) |
+//! | [`keys`] | which uid may have which keys, and the grant log (the Keymaster) |
 //! | [`agents`] | the kernel half of intrusion detection: attaching, tagging, examining (the Agents) |
 
 pub(crate) mod agents;

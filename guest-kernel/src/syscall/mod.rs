@@ -1,4 +1,5 @@
-//! System calls: checks arguments, refuses what is not allowed, counts both.
+//! System calls: decodes and dispatches them, counts them, and refuses what is not allowed. It owns nothing;
+//! calls that concern a single subsystem are that subsystem's. [`crate::kernel`] calls it.
 
 use abi::Pid;
 use abi::layout::{PAGE_SIZE, USER_HEAP, USER_HEAP_END};
@@ -67,7 +68,7 @@ impl<H: Hardware> Syscalls<H> {
                 context.rax = 0;
                 context.rdi = value;
             }
-            // There was no frame for a page of somebody's. Nothing has been done yet, so the call can be made again.
+            // A reserved page found no frame. Nothing has been done yet, so the call can be made again.
             Err(_) if self.is_starved() && self.out_of_memory(slot) => self.restart(slot),
             Err(error) => self.refuse(slot, pid, (number, first), error),
         }
@@ -77,12 +78,12 @@ impl<H: Hardware> Syscalls<H> {
     fn refuse(&mut self, slot: Slot, pid: Pid, (number, first): (u64, u64), error: Error) {
         self.process(slot).d.context.rax = error as u64;
         self.counters().refusals += 1;
-        // Where a program stands in the boot module is a label of its own.
+        // A program's place in the boot module depends on how that was packed.
         let about = if number == Call::Spawn as u64 { 0 } else { first };
         self.emit(Kind::Refused, pid, number as u32, error as u64, about);
     }
 
-    /// Has the system call of a process in ring 3 made again when it next runs, if it has not been ended.
+    /// Makes a process in ring 3 repeat its system call when it next runs, if it has not been ended.
     #[inline(never)]
     fn restart(&mut self, slot: Slot) {
         if self.current() == slot && self.may_be_set_back(slot) {
@@ -245,8 +246,8 @@ impl<H: Hardware> Syscalls<H> {
         if self.process(slot).d.uid == 0 { Ok(()) } else { Err(Error::Denied) }
     }
 
-    /// Grows the heap by whole pages; gives the address of the first new one. They are only reserved: each is given
-    /// when it is first touched.
+    /// Grows the heap by whole pages and returns the address of the first new one. Pages are only reserved:
+    /// each is given when it is first touched.
     #[inline(never)]
     fn grow(&mut self, slot: Slot, GrowArguments { bytes }: GrowArguments) -> Result<u64, Error> {
         let pages = bytes.div_ceil(PAGE_SIZE);

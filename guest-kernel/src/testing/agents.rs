@@ -1,4 +1,5 @@
-//! The Agents' kernel half: what is tapped and what is not, what the page says, tags, and reads of others' memory.
+//! The Agents' kernel half: what is tapped and what is not, what the page says, tags, and reads of others'
+//! memory.
 
 use abi::Pid;
 use abi::agents::{AGENT_MAGIC, AgentPage, Class, Heuristic, TAP_REFUSED, TAP_SLOTS, Tap};

@@ -1,4 +1,5 @@
-//! Hardware that does wrong by order of the host: what is lost, what comes unasked or late, and what is given back.
+//! Hardware that does wrong by order of the host: what is lost, what comes unasked or late, and what is given
+//! back.
 
 use std::vec;
 use std::vec::Vec;
@@ -25,7 +26,8 @@ fn attended(entries: u32) -> (Matrix, Pid, Pid) {
     (m, oracle, user)
 }
 
-/// The ticks at which, and the entries after which the attendant is woken, while somebody else makes so many entries.
+/// The ticks at which, and the entries after which the attendant is woken, while somebody else makes so many
+/// entries.
 fn interrupts(m: &mut Matrix, oracle: Pid, entries: u32) -> Vec<(u64, u32)> {
     let mut woken = Vec::new();
     for entry in 1..=entries {

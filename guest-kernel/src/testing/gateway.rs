@@ -1,4 +1,5 @@
-//! The gateway: copies that are right to the byte, and who waits for room, in which order, and what becomes of them.
+//! The gateway: copies that are right to the byte, and who waits for room, in which order, and what becomes
+//! of them.
 
 use std::vec;
 use std::vec::Vec;
@@ -250,8 +251,8 @@ fn the_queue_is_bounded() {
     assert_eq!(waiting(&m), all);
 }
 
-/// A server with requests in all buffers there are, clients who want to send more, and a reply to be sent. Gives the
-/// circle in which they wait, if there is one.
+/// A server with requests in all buffers there are, clients who want to send more, and a reply to be sent.
+/// Gives the circle in which they wait, if there is one.
 fn replies_without_reserve(buffers: u64) -> Option<Vec<Pid>> {
     let mut m = Matrix::boot(200, &std::format!("tick-entries=1000000 buffers={buffers}"));
     let server = talker(&mut m, 100, 3);

@@ -1,5 +1,5 @@
-//! A process that the process table does not name, because somebody has written into it: dead to all others, it runs on, and
-//! the kernel takes no harm. The invariants are looked at after every step as ever.
+//! A process that the process table does not name, because somebody has written into it: dead to all others,
+//! it runs on, and the kernel takes no harm. The invariants are looked at after every step as ever.
 
 use abi::Pid;
 use abi::process::State;

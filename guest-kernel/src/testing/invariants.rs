@@ -1,5 +1,5 @@
-//! What must hold after every kernel entry. Everything is read from the tables and page tables themselves, by other
-//! ways than the kernel's own.
+//! What must hold after every kernel entry. Everything is read from the tables and page tables themselves, by
+//! other ways than the kernel's own.
 
 use std::collections::BTreeMap;
 use std::vec;
@@ -71,7 +71,8 @@ pub(super) fn check(kernel: &mut K) {
 /// Every descriptor is where its pid says, and families agree about their members.
 fn processes(kernel: &mut K) -> Vec<Seen> {
     let slots = (0..PROCESS_SLOTS).map(Slot::new).filter(|slot| kernel.is_taken(*slot)).collect::<Vec<_>>();
-    // A test may have taken a process out of the table; nothing else makes it differ from the kernel's own list.
+    // A test may have taken a process out of the table; nothing else makes it differ from the kernel's own
+    // list.
     for slot in kernel.named_slots() {
         let descriptor = kernel.descriptor(slot);
         assert_eq!(
@@ -411,7 +412,8 @@ fn space(kernel: &mut K, process: &Seen) {
     reachable(kernel, pid);
 }
 
-/// Behind a window are frames of its lender; or, once the lender is dead, frames that nobody else has been given.
+/// Behind a window are frames of its lender; or, once the lender is dead, frames that nobody else has been
+/// given.
 fn reachable(kernel: &mut K, borrower: Pid) {
     for index in 0..kernel.loans().len() {
         let loan = kernel.loans()[index];

@@ -1,5 +1,5 @@
-//! A machine of plain memory. Its translation cache is the worst that a processor may have: whatever is mapped in the
-//! running address space is cached at once, and stays until it is flushed.
+//! A machine of plain memory. Its translation cache is the worst that a processor may have: whatever is
+//! mapped in the running address space is cached at once, and stays until it is flushed.
 
 use std::collections::BTreeMap;
 use std::vec;
@@ -108,7 +108,8 @@ impl FakeMachine {
         }
     }
 
-    /// The running program's access to its memory: the frame behind the address, or the page fault's error code.
+    /// The running program's access to its memory: the frame behind the address, or the page fault's error
+    /// code.
     pub(super) fn access(&self, at: u64, access: Access) -> Result<Frame, u64> {
         let kind = match access {
             Access::Read => FROM_USER,

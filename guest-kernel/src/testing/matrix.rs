@@ -49,7 +49,8 @@ pub(super) const BARE: usize = 2;
 /// How many there are.
 pub(super) const PROGRAMS: usize = 3;
 
-/// Frames that a new process of each program has besides its descriptor: root, pointers, directory, page table.
+/// Frames that a new process of each program has besides its descriptor: root, pointers, directory, page
+/// table.
 pub(super) const FRAMES: [u32; PROGRAMS] = [4, 4, 4];
 
 /// A command line under which no tick passes by itself.
@@ -157,7 +158,8 @@ impl Matrix {
         self.settle();
     }
 
-    /// What follows a kernel entry: the trace is read, everything is looked at, the program's next accesses are cached.
+    /// What follows a kernel entry: the trace is read, everything is looked at, the program's next accesses
+    /// are cached.
     fn settle(&mut self) {
         let head = self.kernel.info().trace_head;
         for at in self.taken.max(head.saturating_sub(TRACE_SLOTS as u64))..head {

@@ -1,4 +1,5 @@
-//! Datagrams: what arrives, in which order, what becomes of damaged ones; buffers that come and go; waits that end.
+//! Datagrams: what arrives, in which order, what becomes of damaged ones; buffers that come and go; waits
+//! that end.
 
 use std::collections::BTreeSet;
 use std::vec;

@@ -1,6 +1,7 @@
-//! Nonsense from a program that has no rights at all: wrong numbers, wild and odd addresses, the kernel's, lengths that are
-//! negative or go beyond everything, pids of the dead, of nobody and of the kernel, ports of others. Each call comes to a
-//! known answer, a refusal is counted and traced, and nobody else loses anything.
+//! Nonsense from a program that has no rights at all: wrong numbers, wild and odd addresses, the kernel's,
+//! lengths that are negative or go beyond everything, pids of the dead, of nobody and of the kernel, ports of
+//! others. Each call comes to a known answer, a refusal is counted and traced, and nobody else loses
+//! anything.
 
 use std::vec::Vec;
 

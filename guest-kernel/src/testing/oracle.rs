@@ -1,4 +1,5 @@
-//! The scheduler and its process: who attends to the timer, missed ticks, orders and accounts, lent priorities, age.
+//! The scheduler and its process: who attends to the timer, missed ticks, orders and accounts, lent
+//! priorities, age.
 
 use abi::Pid;
 use abi::process::State;

@@ -1,5 +1,5 @@
-//! Demand paging: what is reserved comes when it is touched, or needed by a call; the low-water mark; who is ended when
-//! there is no frame left at all, and that nobody else is harmed by it.
+//! Demand paging: what is reserved comes when it is touched, or needed by a call; the low-water mark; who is
+//! ended when there is no frame left at all, and that nobody else is harmed by it.
 
 use std::vec::Vec;
 
@@ -165,7 +165,8 @@ fn a_call_that_lends_what_there_is_no_frame_for_is_made_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The invariants after every entry count the frames; here: memory keeps what was written to it, whoever is ended.
+    /// The invariants after every entry count the frames; here: memory keeps what was written to it, whoever
+    /// is ended.
     #[test]
     fn under_pressure_no_frame_is_lost_and_no_word_changes(
         frames in 60usize..110,

@@ -18,7 +18,8 @@ const END: u64 = 0xffff_ffff_8010_1234;
 /// Where the caller's registers lie during a call.
 const KEPT: u64 = TOP - size_of::<Context>() as u64;
 
-/// A process with a key and a return stack, which runs, and a neighbour of the same uid with a word in its data.
+/// A process with a key and a return stack, which runs, and a neighbour of the same uid with a word in its
+/// data.
 fn caller() -> (Matrix, Pid, Pid) {
     let mut m = Matrix::boot(200, TIMELESS);
     m.kernel.set_phone_end(END);

@@ -88,7 +88,8 @@ impl Chain {
         assert_eq!(self.m.kernel.info().free_frames, 0);
     }
 
-    /// The second server's answer gives the CPU to the first, which answers in place what the client had asked.
+    /// The second server's answer gives the CPU to the first, which answers in place what the client had
+    /// asked.
     fn answer_in_place(&mut self, value: u64) -> Option<()> {
         self.m.turn_to(self.back);
         self.m.act(self.back, Call::Reply, &[u64::from(self.front.0), 0, 0, BACK]);
@@ -135,7 +136,8 @@ fn with_the_fix_an_empty_free_list_takes_the_windows_down_first() {
     assert_eq!((c.m.kernel.info().quarantined, c.m.traced(Kind::Teardown).len()), (0, 1));
     c.take(c.m.kernel.info().free_frames);
     assert_eq!((c.m.kind(c.lent), leaks(&mut c.m).len()), ((FrameKind::User, c.root), 0));
-    // Nothing is left for a spare page: the server ends for those that it has, and what is root's stays as it was.
+    // Nothing is left for a spare page: the server ends for those that it has, and what is root's stays as it
+    // was.
     assert_eq!(c.answer_in_place(66), None);
     assert_eq!(c.m.last(Kind::OutOfMemory).pid, c.front);
     assert_eq!((c.m.alive(c.front), c.m.kernel.hw().frame(c.lent).0[0]), (false, 0));

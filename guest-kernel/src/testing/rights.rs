@@ -1,4 +1,5 @@
-//! What is refused to whom: root's calls, the kernel's own, keys, and arguments that make no sense to anybody.
+//! What is refused to whom: root's calls, the kernel's own, keys, and arguments that make no sense to
+//! anybody.
 
 use abi::Pid;
 use abi::process::State;

@@ -1,4 +1,5 @@
-//! The daemon half of intrusion detection: judges what the kernel half taps. (In the story: Smith, Brown and Jones.)
+//! The daemon half of intrusion detection: judges what the kernel half taps. (In the story: Smith, Brown and
+//! Jones.)
 //!
 //! A process that collects too many points is a violator and is tagged. Points are scored per class of taps:
 //!
@@ -8,8 +9,8 @@
 //! | messages | a refused reply for which no message was received | replies at most once to each message |
 //! | memory | an attempt on the life or the memory of a process without the right to it | makes none |
 //!
-//! The state page holds the scores, so that they survive a restart of the daemon; each score drops by a point every
-//! [`FORGIVING`] ticks. Lost taps count in favour of the process: they are taken for messages received.
+//! The state page holds the scores, so that they survive a restart of the daemon; each score drops by a point
+//! every [`FORGIVING`] ticks. Lost taps count in favour of the process: they are taken for messages received.
 
 #[cfg(target_os = "none")]
 mod agent;

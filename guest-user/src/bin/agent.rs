@@ -1,5 +1,5 @@
-//! An Agent: looks at one class of what passes through the kernel, and kills violators. It is a daemon like others, with
-//! a page that the kernel writes into.
+//! An Agent: looks at one class of what passes through the kernel, and kills violators. It is a daemon like
+//! others, with a page that the kernel writes into.
 #![no_std]
 #![no_main]
 

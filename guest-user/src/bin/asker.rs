@@ -1,5 +1,5 @@
-//! Somebody who asks a directory, again and again: enters a name of its own and one of the duties that it shares with
-//! its colleagues, then lends a list of a few names, and checks that each has got the right port.
+//! Somebody who asks a directory, again and again: enters a name of its own and one of the duties that it
+//! shares with its colleagues, then lends a list of a few names, and checks that each has got the right port.
 #![no_std]
 #![no_main]
 
@@ -26,8 +26,8 @@ fn port_of(name: u64) -> u64 {
     5000 + name % 1000
 }
 
-/// `argument` is the directory's port; whoever is given a number that is no port chooses one of the directories, and goes
-/// home when its requests are done.
+/// `argument` is the directory's port; whoever is given a number that is no port chooses one of the
+/// directories, and goes home when its requests are done.
 fn run(argument: u64, seed: u64, me: u64) -> ! {
     let mut choices = Choices::new(seed);
     let mut rests = Choices::new(!seed);

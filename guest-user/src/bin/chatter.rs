@@ -1,6 +1,6 @@
-//! A talker: sends datagrams to a partner who sends them back, a few at a time, and looks at each echo: that it is one of
-//! its own, that none came twice or before its turn, and that every word is what it was. An echo that does not come in
-//! time is lost, which datagrams may be.
+//! A talker: sends datagrams to a partner who sends them back, a few at a time, and looks at each echo: that
+//! it is one of its own, that none came twice or before its turn, and that every word is what it was. An echo
+//! that does not come in time is lost, which datagrams may be.
 #![no_std]
 #![no_main]
 
@@ -12,8 +12,8 @@ guest_user::program!(run);
 
 /// Own ports are from here on, by place in the process table: no two of the living have the same.
 const PORTS: u64 = 4096;
-/// Datagrams on their way at once: as many as can wait at one port, so that no echo finds the own one full. The partner's
-/// may be, and then one waits at the gateway.
+/// Datagrams on their way at once: as many as can wait at one port, so that no echo finds the own one full.
+/// The partner's may be, and then one waits at the gateway.
 const WINDOW: u64 = 8;
 /// Shortest and longest datagram, words: the port to send the echo to, the number, the data, their sum.
 const SHORTEST: u64 = 4;

@@ -1,6 +1,6 @@
-//! A client: writes texts of some pages, has a front server encipher them in place, one after the other, and keeps them.
-//! Before each request, and before it goes home, it looks through all that it has, word by word. It goes home when its
-//! requests are done, or when an answer does not come in time.
+//! A client: writes texts of some pages, has a front server encipher them in place, one after the other, and
+//! keeps them. Before each request, and before it goes home, it looks through all that it has, word by word.
+//! It goes home when its requests are done, or when an answer does not come in time.
 #![no_std]
 #![no_main]
 

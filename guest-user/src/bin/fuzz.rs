@@ -1,6 +1,7 @@
-//! Makes every system call with arguments that make no sense: addresses that are not there, the kernel's, or odd; ports and
-//! processes of others, or of nobody; numbers too large. It counts what comes back; anything that is no answer of this
-//! kernel's is damage. What it never does is end itself, wait for ever, or take what others need.
+//! Makes every system call with arguments that make no sense: addresses that are not there, the kernel's, or
+//! odd; ports and processes of others, or of nobody; numbers too large. It counts what comes back; anything
+//! that is no answer of this kernel's is damage. What it never does is end itself, wait for ever, or take
+//! what others need.
 #![no_std]
 #![no_main]
 

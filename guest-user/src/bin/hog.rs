@@ -1,5 +1,5 @@
-//! A hog: takes more and more memory, writes all of it, looks through what it has from time to time, and lets go of
-//! everything by going home.
+//! A hog: takes more and more memory, writes all of it, looks through what it has from time to time, and lets
+//! go of everything by going home.
 #![no_std]
 #![no_main]
 

@@ -1,6 +1,7 @@
-//! A rootkit's last step, for those who look for hidden processes: by phone, in ring 0, it takes its own entry out of the
-//! process table. The scheduler has its own list, so it runs on; whoever looks into the table does not see it. It computes and
-//! checks its memory ever after, so that one can tell that it does. It bothers nobody, and sends no messages: the dead do not.
+//! A rootkit's last step, for those who look for hidden processes: by phone, in ring 0, it takes its own
+//! entry out of the process table. The scheduler has its own list, so it runs on; whoever looks into the
+//! table does not see it. It computes and checks its memory ever after, so that one can tell that it does. It
+//! bothers nobody, and sends no messages: the dead do not.
 #![no_std]
 #![no_main]
 
@@ -48,8 +49,8 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
     }
 }
 
-/// In ring 0: finds the kernel's info page by its magic number, as one who has no symbols does, and from there the process
-/// table. 1 if it was there.
+/// In ring 0: finds the kernel's info page by its magic number, as one who has no symbols does, and from
+/// there the process table. 1 if it was there.
 extern "C" fn vanish(me: u64) -> u64 {
     let mut pages = (KERNEL_PHYS..END).step_by(PAGE_SIZE as usize).map(|at| DIRECT_MAP + at);
     let Some(info) = pages.find(|page| read_word(*page) == INFO_MAGIC) else { return 0 };

@@ -1,5 +1,6 @@
-//! A yardstick for the kernel's paths: the same operation many times over, between two marks on the console, so that
-//! whoever counts instructions from outside knows what they were spent on. `scripts/count-instructions` does.
+//! A yardstick for the kernel's paths: the same operation many times over, between two marks on the console,
+//! so that whoever counts instructions from outside knows what they were spent on.
+//! `scripts/count-instructions` does.
 #![no_std]
 #![no_main]
 

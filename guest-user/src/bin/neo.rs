@@ -1,5 +1,5 @@
-//! A network server: enciphers the text that clients lend it, in place, and sends datagrams back. It takes some requests
-//! in before it answers the oldest, so that many loans are in flight at once.
+//! A network server: enciphers the text that clients lend it, in place, and sends datagrams back. It takes
+//! some requests in before it answers the oldest, so that many loans are in flight at once.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A violator: asks for a key that is not for it, and tries to read the memory of others and to end them, without being
-//! root. It asks a directory about some of them, and never rests: it has not much time.
+//! A violator: asks for a key that is not for it, and tries to read the memory of others and to end them,
+//! without being root. It asks a directory about some of them, and never rests: it has not much time.
 #![no_std]
 #![no_main]
 

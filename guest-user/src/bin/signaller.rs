@@ -1,5 +1,5 @@
-//! One of a pair that exchange signals and count them exactly: each answers every signal with one of its own, and both
-//! see that their work between signals is not disturbed.
+//! One of a pair that exchange signals and count them exactly: each answers every signal with one of its own,
+//! and both see that their work between signals is not disturbed.
 #![no_std]
 #![no_main]
 

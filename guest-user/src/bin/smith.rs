@@ -1,9 +1,10 @@
-//! Smith: an Agent that is a server as well. It keeps a directory of names, and answers in place, inside the loan: whoever
-//! lends it a list of names gets the ports beside them.
+//! Smith: an Agent that is a server as well. It keeps a directory of names, and answers in place, inside the
+//! loan: whoever lends it a list of names gets the ports beside them.
 //!
-//! `(name, port)` enters a name into the directory for a while, `(name, 0)` asks for it; a loan holds [`RECORDS`] records at
-//! most, a name and room for its port each. The answer is the port, or 0; for a list, how many were found; and with it this
-//! directory's own number, by which one that was started again is told from the one before.
+//! `(name, port)` enters a name into the directory for a while, `(name, 0)` asks for it; a loan holds
+//! [`RECORDS`] records at most, a name and room for its port each. The answer is the port, or 0; for a list,
+//! how many were found; and with it this directory's own number, by which one that was started again is told
+//! from the one before.
 //!
 //! A name that is not there is asked of the store, which is slow; whoever has lent the list waits as long.
 #![no_std]
@@ -63,8 +64,9 @@ impl Desk {
     }
 }
 
-/// `argument` is the port to serve. The first directory's keeper looks at messages, the second's at ports, the third's at
-/// memory; there is no more to look at for further ones, which are directories and nothing else.
+/// `argument` is the port to serve. The first directory's keeper looks at messages, the second's at ports,
+/// the third's at memory; there is no more to look at for further ones, which are directories and nothing
+/// else.
 fn run(argument: u64, _seed: u64, me: u64) -> ! {
     // Whoever had it before may still be on his way out. A port that anybody may have is no directory's.
     let mut patience = PATIENCE;

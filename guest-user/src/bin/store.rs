@@ -1,5 +1,5 @@
-//! The store behind the front servers and the directories: looks up the key of an account, or a name that was entered for
-//! good. Its shelves are slow.
+//! The store behind the front servers and the directories: looks up the key of an account, or a name that was
+//! entered for good. Its shelves are slow.
 #![no_std]
 #![no_main]
 

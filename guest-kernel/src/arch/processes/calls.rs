@@ -1,4 +1,5 @@
-//! The system calls that kernel processes make. They pass through the kernel's gate and are otherwise those of ring 3.
+//! The system calls that kernel processes make. They pass through the kernel's gate and are otherwise those
+//! of ring 3.
 
 use abi::Pid;
 use abi::syscall::{Call, Error};

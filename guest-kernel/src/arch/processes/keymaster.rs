@@ -12,7 +12,8 @@ pub(crate) extern "C" fn run(_me: u64) -> ! {
     loop {
         let wanted = message.words[0] as u32;
         let granted = wanted & entitled(message.uid);
-        // The reply fails only if the sender was killed meanwhile. Without memory for the log nothing is granted.
+        // The reply fails only if the sender was killed meanwhile. Without memory for the log nothing is
+        // granted.
         let granted = grant(message.sender, wanted, granted).map_or(0, |()| granted);
         message = reply_receive(message.sender, u64::from(granted), PORT_KEYS).expect("the port stays bound");
     }

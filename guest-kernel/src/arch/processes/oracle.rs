@@ -1,5 +1,5 @@
-//! The scheduler's process: acknowledges the timer's interrupt, and what is due is done by that call. (In the story: the
-//! Oracle.)
+//! The scheduler's process: acknowledges the timer's interrupt, and what is due is done by that call. (In the
+//! story: the Oracle.)
 
 use super::calls::acknowledge;
 

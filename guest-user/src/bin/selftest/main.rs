@@ -1,8 +1,10 @@
-//! Tests the kernel from where its users stand: started as root with its own place in the boot module as the argument, it
-//! starts instances of itself that each play a part, watches what becomes of them, and prints a line for each test.
+//! Tests the kernel from where its users stand: started as root with its own place in the boot module as the
+//! argument, it starts instances of itself that each play a part, watches what becomes of them, and prints a
+//! line for each test.
 //!
-//! Besides it the tests need the three Agents, and an instance with the part `SERVICE` (module `parts`) among the services, which a
-//! monitor starts again when it has crashed. The last thing it does is to set the watchdog going.
+//! Besides it the tests need the three Agents, and an instance with the part `SERVICE` (module `parts`) among
+//! the services, which a monitor starts again when it has crashed. The last thing it does is to set the
+//! watchdog going.
 #![no_std]
 #![no_main]
 

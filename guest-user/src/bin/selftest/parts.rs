@@ -1,4 +1,5 @@
-//! The parts that an instance can play, by number, in the upper half of its argument; the lower one is the part's own.
+//! The parts that an instance can play, by number, in the upper half of its argument; the lower one is the
+//! part's own.
 
 use abi::syscall::Keys;
 use guest_user::system::{NOTHING, SYSTEM, stop};

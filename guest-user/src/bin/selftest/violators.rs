@@ -31,8 +31,8 @@ pub(super) fn prober(tester: u64) -> u64 {
     0
 }
 
-/// Asks one server that is not there, as often as a scanner asks many; lets nothing but time-outs and mistakes of its own
-/// be counted.
+/// Asks one server that is not there, as often as a scanner asks many; lets nothing but time-outs and
+/// mistakes of its own be counted.
 pub(super) fn honest() -> u64 {
     for _ in 0..40 {
         let asked = SYSTEM.call(NOBODY, [0; 2], NOTHING, 1).err() == Some(Error::NotFound);

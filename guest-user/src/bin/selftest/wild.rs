@@ -77,7 +77,8 @@ impl Tests {
         let mut faults = [false; WILD.len()];
         for (which, right) in faults.iter_mut().enumerate() {
             let child = self.start(READER, which as u64);
-            // An address that cannot be is a fault of another kind; a window that is not there gets a spare page.
+            // An address that cannot be is a fault of another kind; a window that is not there gets a spare
+            // page.
             let wanted = match WILD[which] {
                 USER_WINDOWS => 0,
                 0x8000_0000_0000 => PROTECTION_FAULT,

@@ -1,5 +1,5 @@
-//! A directory of names and ports, in which an entry holds for a time only: whoever wants to stay in it
-//! enters himself again, so that the dead disappear by themselves. (In the story: what Smith keeps.)
+//! A directory of names and ports with leases: an entry holds for a limited time, and its owner renews it, so
+//! that entries of dead processes disappear by themselves. (In the story: what Smith keeps.)
 
 /// The port of the first directory; others have the numbers that follow.
 pub const DIRECTORIES: u64 = 700;
@@ -7,21 +7,21 @@ pub const DIRECTORIES: u64 = 700;
 pub const OWN: u64 = 1 << 63;
 /// A record of a list: a name, and room for its port.
 pub const RECORD_BYTES: u64 = 16;
-/// Most records that a directory looks at in one list.
+/// Most records that a directory reads in one list.
 pub const RECORDS: u64 = 4;
 /// Names that can be in the directory at once.
 pub const NAMES: usize = 32;
 /// Ticks for which an entry holds.
 pub const LEASE: u64 = 64;
 
-/// What the directory says of a name, until its time is over.
+/// An entry of the directory.
 #[derive(Clone, Copy)]
 struct Entry {
     name: u64,
     port: u64,
-    /// Who may change it.
+    /// The uid that may change it.
     uid: u32,
-    /// Tick at which it holds no more.
+    /// Tick at which the lease ends.
     until: u64,
 }
 
@@ -31,12 +31,12 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Creates empty queues.
+    /// Creates an empty directory.
     pub const fn new() -> Self {
         Self { entries: [Entry { name: 0, port: 0, uid: 0, until: 0 }; NAMES] }
     }
 
-    /// The port of a name at tick `now`; 0 if there is none.
+    /// Returns the port of a name at tick `now`; 0 if there is none.
     pub fn find(&self, name: u64, now: u64) -> u64 {
         self.entries
             .iter()
@@ -44,8 +44,8 @@ impl Directory {
             .map_or(0, |entry| entry.port)
     }
 
-    /// Enters a name at tick `now`, or renews it, if it is nobody else's or `uid` is root's; gives the port,
-    /// or 0 if it is refused or there is no room.
+    /// Enters a name at tick `now`, or renews it, unless it belongs to another uid and `uid` is not root's.
+    /// Returns the port, or 0 if it was refused or there is no room.
     #[must_use]
     pub fn enter(&mut self, name: u64, port: u64, uid: u32, now: u64) -> u64 {
         let own = self.entries.iter_mut().position(|entry| entry.until > now && entry.name == name);

@@ -1,5 +1,5 @@
-//! An Agent: looks at one class of what passes through the kernel, and kills violators. It is a daemon like
-//! others, with a page that the kernel writes into.
+//! An Agent: inspects one class of events and tags violators. It is a daemon like others, with a page that
+//! the kernel writes into.
 #![no_std]
 #![no_main]
 
@@ -9,7 +9,7 @@ use guest_user::system::SYSTEM;
 
 guest_user::program!(run);
 
-/// Ticks between two looks: by then a ring is about half full if every kernel entry is tapped.
+/// Ticks between two inspections: by then a ring is about half full if every kernel entry is tapped.
 const REST: u64 = 4;
 
 /// `argument` is the class.

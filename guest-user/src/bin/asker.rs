@@ -1,5 +1,5 @@
-//! Somebody who asks a directory, again and again: enters a name of its own and one of the duties that it
-//! shares with its colleagues, then lends a list of a few names, and checks that each has got the right port.
+//! A client of a directory: enters a name of its own and one of the duties that it shares with its
+//! colleagues, then lends a list of a few names and checks that each has got the right port, again and again.
 #![no_std]
 #![no_main]
 
@@ -26,8 +26,8 @@ fn port_of(name: u64) -> u64 {
     5000 + name % 1000
 }
 
-/// `argument` is the directory's port; whoever is given a number that is no port chooses one of the
-/// directories, and goes home when its requests are done.
+/// `argument` is the directory's port; with a number that is no port it chooses one of the directories, and
+/// exits when its requests are done.
 fn run(argument: u64, seed: u64, me: u64) -> ! {
     let mut choices = Choices::new(seed);
     let mut rests = Choices::new(!seed);
@@ -58,7 +58,7 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
         }
         match SYSTEM.call(directory, [0, 0], Lend { at: list, bytes: count * RECORD_BYTES }, PATIENCE) {
             Ok([found, again]) => {
-                // What was entered may be forgotten: in time, or by a directory that was started again.
+                // An entry may be gone: its lease has ended, or the directory was restarted.
                 let fresh = again == keeper && SYSTEM.query(Query::Tick) - start < LEASE;
                 let mut ports = 0;
                 for (nth, name) in (0..count).zip(&names) {
@@ -76,7 +76,7 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
                     damaged();
                 }
             }
-            // Whoever has the list may still be at it: another page, if there is one.
+            // The directory may still be working on the list: use another page, if there is one.
             Err(Error::TimedOut) => SYSTEM.exit(0),
             Err(_) => {}
         }
@@ -84,7 +84,7 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
     SYSTEM.exit(0)
 }
 
-/// Enters a name; says whether there was room for it, and which directory it was.
+/// Enters a name; returns whether there was room for it, and the directory's number.
 fn enter(directory: u64, name: u64) -> Option<(bool, u64)> {
     match SYSTEM.call(directory, [name, port_of(name)], NOTHING, PATIENCE) {
         Ok([0, which]) => Some((false, which)),

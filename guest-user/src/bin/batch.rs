@@ -1,4 +1,4 @@
-//! A batch worker: keeps a table of numbers, works on it in small steps, and checks it as it goes.
+//! A batch worker: keeps a table of numbers, works on it in small steps, and checks it on the way.
 #![no_std]
 #![no_main]
 

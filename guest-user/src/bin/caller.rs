@@ -1,5 +1,5 @@
-//! A caller: a system program that has short sums done by phone, in kernel context, where nothing interrupts
-//! them. It is ready for signals, as who phones must be, and goes home before any comes.
+//! A caller: a system program that computes short sums by phone, in kernel context, where nothing interrupts
+//! them. It handles signals, as a phone call requires, and exits before any comes.
 #![no_std]
 #![no_main]
 

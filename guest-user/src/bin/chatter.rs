@@ -1,6 +1,6 @@
-//! A talker: sends datagrams to a partner who sends them back, a few at a time, and looks at each echo: that
-//! it is one of its own, that none came twice or before its turn, and that every word is what it was. An echo
-//! that does not come in time is lost, which datagrams may be.
+//! A talker: sends datagrams to a partner that sends them back, a few at a time, and checks each echo: that
+//! it is one of its own, that none came twice or out of order, and that every word is intact. An echo that
+//! does not come in time counts as lost, which datagrams may be.
 #![no_std]
 #![no_main]
 
@@ -10,7 +10,8 @@ use guest_user::system::{Choices, Lend, SYSTEM, read_word, write_word};
 
 guest_user::program!(run);
 
-/// Own ports are from here on, by place in the process table: no two of the living have the same.
+/// Its own port counts from here, by slot in the process table, so that no two living processes have the
+/// same.
 const PORTS: u64 = 4096;
 /// Datagrams on their way at once: as many as can wait at one port, so that no echo finds the own one full.
 /// The partner's may be, and then one waits at the gateway.
@@ -40,7 +41,7 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
             write(at, words, own, sent + 1, seed);
             match SYSTEM.post(argument, Lend { at, bytes: words * 8 }, patience) {
                 Ok(()) => (sent, away) = (sent + 1, away + 1),
-                // The partner may be no more, or not yet.
+                // The partner may have ended, or not have started yet.
                 Err(_) => break,
             }
         }

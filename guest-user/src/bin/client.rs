@@ -1,6 +1,6 @@
 //! A client: writes texts of some pages, has a front server encipher them in place, one after the other, and
-//! keeps them. Before each request, and before it goes home, it looks through all that it has, word by word.
-//! It goes home when its requests are done, or when an answer does not come in time.
+//! keeps them. Before each request and before it exits, it checks all of them word by word. It exits when its
+//! requests are done, or when an answer does not come in time.
 #![no_std]
 #![no_main]
 
@@ -47,7 +47,7 @@ fn run(argument: u64, seed: u64, _me: u64) -> ! {
                 }
             }
             Err(Error::TimedOut) => {
-                // Whoever has the one that was lent may still be at it.
+                // The server may still be working on the one that was lent.
                 for (_, text) in texts.iter().enumerate().filter(|(other, _)| *other != place) {
                     text.check();
                 }
@@ -77,7 +77,7 @@ impl Text {
         Self { buffer: Lend { at, bytes }, seed, key: None }
     }
 
-    /// Compares every word with what it must be; gives their sum.
+    /// Compares every word with what it must be; returns their sum.
     fn check(&self) -> u64 {
         let Lend { at, bytes } = self.buffer;
         let mut sum = 0u64;

@@ -24,7 +24,7 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
             SYSTEM.print("a datagram came damaged");
             SYSTEM.exit(1);
         }
-        // Whoever does not listen any more needs no echo; whoever will get one is worth any wait.
+        // A sender that no longer listens needs no echo; for one that does, any wait is worth it.
         let _ = SYSTEM.post(read_word(at), Lend { at, bytes: datagram.bytes }, 0);
     }
 }

@@ -1,4 +1,5 @@
-//! A violator: answers messages that it never got, in the hope that somebody waits for just that answer.
+//! A violator: answers messages that it never received, in the hope that a process waits for just that
+//! answer.
 #![no_std]
 #![no_main]
 
@@ -10,7 +11,7 @@ guest_user::program!(run);
 /// Longest rest between two tries, ticks.
 const REST: u64 = 3;
 
-/// `argument` is how many processes it takes to exist.
+/// `argument` is the number of processes that it assumes to exist.
 fn run(argument: u64, seed: u64, _me: u64) -> ! {
     let mut choices = Choices::new(seed);
     loop {

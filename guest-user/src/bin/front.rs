@@ -19,7 +19,7 @@ fn run(argument: u64, _seed: u64, _me: u64) -> ! {
     }
     let Ok(mut message) = SYSTEM.receive(argument) else { stop() };
     loop {
-        // The store is on another shelf: this takes a while, and the client waits.
+        // The store takes a while, and the client waits.
         let key = match SYSTEM.call(STORE, [message.words[0], 0], NOTHING, 0) {
             Ok([key, _]) => key,
             Err(_) => 0,

@@ -1,7 +1,7 @@
-//! Makes every system call with arguments that make no sense: addresses that are not there, the kernel's, or
-//! odd; ports and processes of others, or of nobody; numbers too large. It counts what comes back; anything
-//! that is no answer of this kernel's is damage. What it never does is end itself, wait for ever, or take
-//! what others need.
+//! Makes every system call with senseless arguments: addresses that are unmapped, odd or the kernel's; ports
+//! and processes that belong to others or do not exist; numbers too large. It counts the results; anything
+//! but an answer of this kernel is damage. It never ends itself, waits without limit, or takes what others
+//! need.
 #![no_std]
 #![no_main]
 
@@ -16,10 +16,10 @@ guest_user::program!(run);
 const MARKED: u64 = 64;
 /// Error codes and success.
 const CODES: usize = 9;
-/// Calls between two looks at its own memory.
+/// Calls between two checks of its own memory.
 const LOOK_EVERY: u64 = 64;
 
-/// `argument` is how many calls it makes; 0 for no end.
+/// `argument` is the number of calls that it makes; 0 for no limit.
 fn run(argument: u64, seed: u64, me: u64) -> ! {
     let Ok(heap) = SYSTEM.grow(2) else { SYSTEM.exit(0) };
     // The first page is for calls to write into, the second is watched.
@@ -55,7 +55,7 @@ fn damaged(what: &str) -> ! {
     SYSTEM.exit(1)
 }
 
-/// Chooses what makes no sense.
+/// Chooses senseless arguments.
 struct Wild {
     choices: Choices,
     heap: u64,
@@ -67,7 +67,8 @@ impl Wild {
         of[self.choices.below(N as u64) as usize]
     }
 
-    /// Any call of this version but the one that ends the caller, old ones likewise, and numbers of none.
+    /// Any call of this version or an older one except those that end the caller, and numbers that no call
+    /// has.
     fn number(&mut self) -> u64 {
         let call = 1 + self.choices.below(Call::ALL.len() as u64 + 2);
         match self.choices.below(16) {
@@ -111,7 +112,7 @@ impl Wild {
         self.pick([0, 1, slot, slot, slot | generation << 16, slot | 1 << 32, u64::MAX, odd | 1 << 40])
     }
 
-    /// Ports of others, of nobody, and no ports.
+    /// Ports of others, unbound ports, and numbers that are no ports.
     fn port(&mut self) -> u64 {
         let odd = self.choices.any();
         self.pick([0, 1, 7, 80, 1023, 2000, 2001, 2100, 30_000, u64::MAX, odd | 1 << 40])
@@ -133,7 +134,7 @@ impl Wild {
             }
             Some(Call::Receive) => any = [self.port(), self.ticks(), 0, 0, 0, 0],
             Some(Call::Reply) => any = [self.pid(), any[1], any[2], self.port(), self.ticks(), 0],
-            // A port that somebody needs is not for it to take.
+            // It must not take a port that others need.
             Some(Call::Bind) => any[0] = self.pick([0, 1, 7, 80, 1023, 30_000]),
             Some(Call::Grow) => any[0] = self.pick([0, 1 << 22, 1 << 32, u64::MAX, u64::MAX - 1]),
             Some(Call::Print) => any[0] |= 64,

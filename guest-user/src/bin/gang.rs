@@ -1,4 +1,4 @@
-//! A nursery of those who misbehave: keeps a given number of violators alive.
+//! A nursery of violators: keeps a given number of them alive.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! One of a pair of old programs, made for version 2 of the system calls: one posts words, the other takes
-//! them in and counts.
+//! One of a pair of old programs, made for version 2 of the system calls: one posts words, the other receives
+//! and counts them.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A hog: takes more and more memory, writes all of it, looks through what it has from time to time, and lets
-//! go of everything by going home.
+//! A hog: takes more and more memory, writes all of it, checks what it has from time to time, and releases
+//! everything by exiting.
 #![no_std]
 #![no_main]
 
@@ -17,11 +17,11 @@ const STEP: u64 = 4;
 /// Longest rest between two steps, ticks.
 const REST: u64 = 3;
 
-/// Pages that are enough for one who was told no number that makes sense.
+/// Pages that it takes when its argument makes no sense.
 const LEAST: u64 = 8;
 const MOST: u64 = 40;
 
-/// `argument` is the number of pages at which it has enough.
+/// `argument` is the number of pages that it takes.
 fn run(argument: u64, seed: u64, _me: u64) -> ! {
     let mut choices = Choices::new(seed);
     let argument = if argument <= HEAP_PAGES { argument } else { LEAST + choices.below(MOST - LEAST + 1) };

@@ -1,7 +1,7 @@
-//! A rootkit's last step, for those who look for hidden processes: by phone, in ring 0, it takes its own
-//! entry out of the process table. The scheduler has its own list, so it runs on; whoever looks into the
-//! table does not see it. It computes and checks its memory ever after, so that one can tell that it does. It
-//! bothers nobody, and sends no messages: the dead do not.
+//! The last step of a rootkit, as a subject for the search for hidden processes: by phone, in ring 0, it
+//! removes its own entry from the process table. The scheduler has its own list, so the process runs on, but
+//! a reader of the table does not see it. It keeps computing and checking its memory, so that it can be seen
+//! to run. It disturbs no other process and sends no messages.
 #![no_std]
 #![no_main]
 
@@ -15,14 +15,14 @@ use guest_user::system::{Choices, SYSTEM, read_word, write_word};
 
 guest_user::program!(run);
 
-/// Where the info page is looked for: the 8 MiB that an image has at most.
+/// Where it searches for the info page: the first 8 MiB of the image.
 const END: u64 = KERNEL_PHYS + (8 << 20);
 /// Pages that it keeps.
 const PAGES: u64 = 3;
-/// Longest rest between two looks at them, ticks.
+/// Longest rest between two checks of them, ticks.
 const REST: u64 = 8;
 
-/// `argument` is the number of ticks after which it goes into hiding.
+/// `argument` is the number of ticks after which it hides.
 fn run(argument: u64, seed: u64, me: u64) -> ! {
     let Ok(heap) = SYSTEM.grow(PAGES + 1) else { SYSTEM.exit(1) };
     let top = heap + (PAGES + 1) * PAGE_SIZE;
@@ -49,8 +49,8 @@ fn run(argument: u64, seed: u64, me: u64) -> ! {
     }
 }
 
-/// In ring 0: finds the kernel's info page by its magic number, as one who has no symbols does, and from
-/// there the process table. 1 if it was there.
+/// Runs in ring 0: finds the kernel's info page by its magic number, as code without symbols does, and from
+/// there the process table. Returns 1 if it was there.
 extern "C" fn vanish(me: u64) -> u64 {
     let mut pages = (KERNEL_PHYS..END).step_by(PAGE_SIZE as usize).map(|at| DIRECT_MAP + at);
     let Some(info) = pages.find(|page| read_word(*page) == INFO_MAGIC) else { return 0 };

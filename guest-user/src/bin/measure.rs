@@ -1,6 +1,5 @@
-//! A yardstick for the kernel's paths: the same operation many times over, between two marks on the console,
-//! so that whoever counts instructions from outside knows what they were spent on.
-//! `scripts/count-instructions` does.
+//! A benchmark of the kernel's paths: the same operation many times over, between two marks on the console,
+//! so that a counter of instructions outside the guest knows what they were spent on.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A network server: enciphers the text that clients lend it, in place, and sends datagrams back. It takes
-//! some requests in before it answers the oldest, so that many loans are in flight at once.
+//! A network server: enciphers the text that clients lend it, in place, and echoes datagrams. It accepts
+//! several requests before it answers the oldest, so that many loans are in flight at once.
 #![no_std]
 #![no_main]
 
@@ -14,7 +14,7 @@ const BATCH: usize = 6;
 const DATAGRAMS: u64 = 200;
 /// Ticks that it waits for requests, and then for datagrams.
 const TURN: u64 = 10;
-/// Ticks after which a datagram that nobody makes room for is given up.
+/// Ticks after which a datagram without room is given up.
 const PATIENCE: u64 = 50;
 /// Eight equal bytes in a word.
 const EACH: u64 = 0x0101_0101_0101_0101;

@@ -1,4 +1,4 @@
-//! The nursery: keeps a given number of people alive, clients as a rule.
+//! The nursery: keeps a given number of people alive, usually clients.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! An old program: made for version 1 of the system calls, it keeps a ledger of numbers in memory that it
-//! gets by `brk`, and goes over it at its leisure.
+//! An old program, made for version 1 of the system calls: keeps a ledger of numbers in memory that it gets
+//! by `brk`, and goes over it at its leisure.
 #![no_std]
 #![no_main]
 

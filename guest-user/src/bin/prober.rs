@@ -1,5 +1,5 @@
-//! A violator: asks for a key that is not for it, and tries to read the memory of others and to end them,
-//! without being root. It asks a directory about some of them, and never rests: it has not much time.
+//! A violator: asks for a key that it may not have, and tries to read the memory of others and to kill them
+//! without being root. It asks a directory about some of them, and never rests, since it does not live long.
 #![no_std]
 #![no_main]
 
@@ -10,12 +10,12 @@ use guest_user::system::{Choices, NOTHING, SYSTEM};
 
 guest_user::program!(run);
 
-/// Processes among which it looks for victims if nobody has told it a number.
+/// Processes among which it looks for victims if its argument gives no number.
 const MANY: u64 = 64;
 /// Ticks that it waits for a directory's answer.
 const PATIENCE: u64 = 20;
 
-/// `argument` is how many processes it takes to exist.
+/// `argument` is the number of processes that it assumes to exist.
 fn run(argument: u64, seed: u64, me: u64) -> ! {
     let mut choices = Choices::new(seed);
     let Ok(buffer) = SYSTEM.grow(1) else { SYSTEM.exit(0) };

@@ -1,5 +1,5 @@
-//! A violator: looks for servers by trying ports, one after the other, by message and by datagram, and tries
-//! to bind some that are not for it.
+//! A violator: searches for servers by trying one port after the other, by message and by datagram, and tries
+//! to bind ports that it may not have.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
 //! One of a pair that exchange signals and count them exactly: each answers every signal with one of its own,
-//! and both see that their work between signals is not disturbed.
+//! and both check that their work between signals is not disturbed.
 #![no_std]
 #![no_main]
 
@@ -19,7 +19,7 @@ const NUMBERS: u64 = 32;
 /// Ticks between two looks at the count; a signal ends the wait at once.
 const LOOK: u64 = 4;
 
-/// Signals that came, and the sum of their numbers.
+/// Signals received, and the sum of their numbers.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static SUM: AtomicU64 = AtomicU64::new(0);
 

@@ -1,12 +1,13 @@
-//! Smith: an Agent that is a server as well. It keeps a directory of names, and answers in place, inside the
-//! loan: whoever lends it a list of names gets the ports beside them.
+//! Smith: an Agent that is also a server. It keeps a directory of names and answers in place, inside the
+//! loan: a client that lends it a list of names gets the ports beside them.
 //!
-//! `(name, port)` enters a name into the directory for a while, `(name, 0)` asks for it; a loan holds
-//! [`RECORDS`] records at most, a name and room for its port each. The answer is the port, or 0; for a list,
-//! how many were found; and with it this directory's own number, by which one that was started again is told
-//! from the one before.
+//! `(name, port)` enters a name into the directory for a while, `(name, 0)` asks for it; a loan holds at most
+//! [`RECORDS`] records, a name and room for its port each. The answer is the port, or 0; for a list, the
+//! number of names that were found. The second word is the directory's own number, which differs after a
+//! restart.
 //!
-//! A name that is not there is asked of the store, which is slow; whoever has lent the list waits as long.
+//! A name that the directory does not know is asked of the store, which is slow; the lender of the list waits
+//! as long.
 #![no_std]
 #![no_main]
 
@@ -19,9 +20,9 @@ use guest_user::system::{NOTHING, Received, SYSTEM, read_word, stop, write_word}
 
 guest_user::program!(run);
 
-/// Ticks after which it looks at what was tapped, messages or none.
+/// Ticks after which it inspects taps, with or without messages.
 const REST: u64 = 4;
-/// Rests for which it waits for its port to become free.
+/// Rests that it takes while it waits for its port to become free.
 const PATIENCE: u64 = 4;
 /// The store's port, and what it is asked for.
 const STORE: u64 = 2100;
@@ -46,7 +47,7 @@ impl Desk {
         [answer, self.me]
     }
 
-    /// Puts the ports beside the names of a list, when it has them all; gives how many were found.
+    /// Writes the ports beside the names of a list once it has them all; returns how many were found.
     fn fill(&self, list: &Received, now: u64) -> u64 {
         let records = (list.bytes / RECORD_BYTES).min(RECORDS);
         let mut ports = [0; RECORDS as usize];
@@ -64,11 +65,10 @@ impl Desk {
     }
 }
 
-/// `argument` is the port to serve. The first directory's keeper looks at messages, the second's at ports,
-/// the third's at memory; there is no more to look at for further ones, which are directories and nothing
-/// else.
+/// `argument` is the port to serve. The keeper of the first directory inspects messages, that of the second
+/// ports, that of the third memory; further ones are directories only.
 fn run(argument: u64, _seed: u64, me: u64) -> ! {
-    // Whoever had it before may still be on his way out. A port that anybody may have is no directory's.
+    // The port's former owner may still be ending. A port that any process may bind is no directory's.
     let mut patience = PATIENCE;
     while argument >= FIRST_OPEN_PORT || SYSTEM.bind(argument).is_err() {
         if patience == 0 {

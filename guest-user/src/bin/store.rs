@@ -1,5 +1,5 @@
 //! The store behind the front servers and the directories: looks up the key of an account, or a name that was
-//! entered for good. Its shelves are slow.
+//! entered for good. It is slow.
 #![no_std]
 #![no_main]
 
@@ -22,7 +22,7 @@ fn run(argument: u64, seed: u64, _me: u64) -> ! {
         }
         let key = match message.words {
             [account, 0] => (account ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60,
-            // Nobody has ever entered a name for good.
+            // No name was ever entered for good.
             _ => 0,
         };
         message = match SYSTEM.reply_receive(message.sender, [key, 0], argument) {

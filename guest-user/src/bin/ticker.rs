@@ -1,6 +1,6 @@
-//! Shows that time passes. With an argument other than 0 it sleeps for as many ticks, says which tick it is,
-//! and again; with 0 it works without a pause and hardly ever enters the kernel: whoever else is to run then
-//! needs a clock that interrupts. It checks that its registers are its own.
+//! Shows that time passes. With an argument other than 0 it sleeps for that many ticks, prints the tick, and
+//! repeats. With 0 it computes without a pause and hardly ever enters the kernel: other processes run then
+//! only if the clock interrupts. It checks that its registers stay intact.
 #![no_std]
 #![no_main]
 

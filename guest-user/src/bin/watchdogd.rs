@@ -1,6 +1,6 @@
 //! The watchdog daemon: asks for the key to the watchdog, then pets it as long as the system is sound. When
-//! processes keep crashing it stops, and leaves the decision to the hardware: a machine that cannot be
-//! trusted is to be reset.
+//! processes keep crashing it stops and leaves the decision to the hardware: a machine that cannot be trusted
+//! is reset.
 #![no_std]
 #![no_main]
 

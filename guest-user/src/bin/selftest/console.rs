@@ -1,4 +1,4 @@
-//! Lines on the console that are made of words and numbers.
+//! Console lines made of words and numbers.
 
 use guest_user::system::SYSTEM;
 

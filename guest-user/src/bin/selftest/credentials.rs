@@ -1,4 +1,4 @@
-//! Who may do what: uids, keys, and the memory of others.
+//! Permissions: uids, keys, and the memory of others.
 
 use abi::agents::{Class, Heuristic};
 use abi::layout::USER_TEXT;
@@ -9,7 +9,7 @@ use super::parts::{SHOWS, WANTS_KEYS, WANTS_OFFICE, WANTS_POWER};
 use super::signals::in_ring;
 use super::{LATE, PERSON, SYSTEM_UID, TESTER, Tests, first_wrong, pid_of, refusal};
 
-/// What only root may do, tried on the tester by somebody who is not.
+/// Tries on the tester what only root may do, without being root.
 pub(super) fn wants_power(tester: u64) -> u64 {
     let Ok(heap) = SYSTEM.grow(1) else { return 100 };
     write_word(heap, 7);
@@ -37,7 +37,7 @@ pub(super) fn wants_office(tester: u64) -> u64 {
     ])
 }
 
-/// Has something in its memory for others to look at.
+/// Keeps a value in its memory for others to read.
 pub(super) fn shows(seed: u64) -> u64 {
     let Ok(heap) = SYSTEM.grow(1) else { return 100 };
     (0..8).for_each(|word| write_word(heap + word * 8, seed ^ word));

@@ -1,4 +1,4 @@
-//! Datagrams: what passes the gateway, and who waits there.
+//! Datagrams: what passes the gateway, and what waits there.
 
 use abi::process::State;
 use abi::syscall::{DATAGRAM_BYTES, Error};

@@ -1,10 +1,8 @@
-//! Tests the kernel from where its users stand: started as root with its own place in the boot module as the
-//! argument, it starts instances of itself that each play a part, watches what becomes of them, and prints a
-//! line for each test.
+//! Tests the kernel from ring 3: started as root with its own index in the boot module as the argument, it
+//! starts instances of itself that each play a part, observes their ends, and prints a line for each test.
 //!
-//! Besides it the tests need the three Agents, and an instance with the part `SERVICE` (module `parts`) among
-//! the services, which a monitor starts again when it has crashed. The last thing it does is to set the
-//! watchdog going.
+//! The tests also need the three Agents, and an instance with the part `SERVICE` (module `parts`) among the
+//! services, which a monitor restarts when it has crashed. At the end it arms the watchdog.
 #![no_std]
 #![no_main]
 
@@ -31,7 +29,7 @@ use console::{Line, print};
 
 guest_user::program!(run);
 
-/// Ports: of the one that tests, of the server that is tested, of the service, and one that is nobody's.
+/// Ports: the tester's, the tested server's, the service's, and an unbound one.
 const TESTER: u64 = 7000;
 const SERVER_PORT: u64 = 7100;
 const SERVICE_PORT: u64 = 1500;
@@ -43,7 +41,7 @@ const SYSTEM_UID: u64 = 500;
 const PRIORITY: u64 = 5;
 /// Ticks after which nothing will come any more.
 const LATE: u64 = 250;
-/// Statuses of those that did not end by themselves: by a fault, by others, by an Agent.
+/// Statuses of processes that were ended by a fault, by others, by an Agent.
 const PAGE_FAULT: u64 = 512 + 14;
 const PROTECTION_FAULT: u64 = 512 + 13;
 const NO_INSTRUCTION: u64 = 512 + 6;
@@ -66,12 +64,12 @@ fn pid_of(number: u64) -> Pid {
     Pid(number as u32)
 }
 
-/// What `Error` a raw call came to.
+/// The error that a raw call returned.
 fn refusal(call: Call, arguments: [u64; 6]) -> Option<Error> {
     Error::from_raw(system_call(call as u64, arguments).0)
 }
 
-/// Children that ended before they were asked for.
+/// Children that ended before the tester asked for them.
 const EARLY: usize = 16;
 
 /// The one that tests.
@@ -108,7 +106,7 @@ impl Tests {
         SYSTEM.exit(0)
     }
 
-    /// Prints what came of a test.
+    /// Prints the result of a test.
     fn check(&mut self, name: &str, right: bool) {
         let mut line = Line::default();
         line.add(if right { "ok " } else { "FAILED " });
@@ -141,13 +139,13 @@ impl Tests {
         }
     }
 
-    /// A test that a part plays by itself.
+    /// Runs a test that a part plays by itself.
     fn plays(&mut self, name: &str, part: u64, own: u64, uid: u64, wanted: u64) {
         let child = self.start_as(part, own, uid, PRIORITY);
         self.ends(name, child, wanted);
     }
 
-    /// A test that is right if a child ends with this status.
+    /// Runs a test that passes if a child ends with this status.
     fn ends(&mut self, name: &str, child: Pid, wanted: u64) {
         let status = self.status(child);
         self.check(name, status == Some(wanted));

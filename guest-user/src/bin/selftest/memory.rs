@@ -1,4 +1,4 @@
-//! Memory that comes when it is touched, its limits, and program text that all instances share.
+//! Memory that is given when it is touched, its limits, and program text that all instances share.
 
 use core::hint::black_box;
 
@@ -30,7 +30,7 @@ pub(super) fn filler(seed: u64) -> u64 {
     0
 }
 
-/// Takes all the heap there is; with `beyond` other than 0 it touches what comes after.
+/// Takes the whole heap; with `beyond` other than 0 it also touches what comes after.
 pub(super) fn hoarder(beyond: u64) -> u64 {
     let most = (USER_HEAP_END - USER_HEAP) / PAGE_SIZE;
     let (first, second) = (SYSTEM.grow(1), SYSTEM.grow(2));

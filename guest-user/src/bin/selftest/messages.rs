@@ -1,4 +1,4 @@
-//! Messages and loans between a client and a server; ports and answers that are somebody else's.
+//! Messages and loans between a client and a server; ports and answers that belong to others.
 
 use abi::Pid;
 use abi::layout::PAGE_SIZE;

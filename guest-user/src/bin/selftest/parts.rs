@@ -1,5 +1,5 @@
-//! The parts that an instance can play, by number, in the upper half of its argument; the lower one is the
-//! part's own.
+//! The parts that an instance can play, by the number in the upper half of its argument; the lower half is
+//! the part's own.
 
 use abi::syscall::Keys;
 use guest_user::system::{NOTHING, SYSTEM, stop};
@@ -41,7 +41,7 @@ pub(super) const OLD_1: u64 = 29;
 pub(super) const OLD_2: u64 = 30;
 pub(super) const SEEDED: u64 = 31;
 
-/// Plays a part to its end; gives the status, which is 0 if all was right, and else says what was not.
+/// Plays a part to its end; returns the status: 0 if all was right, else the number of what was not.
 pub(super) fn play(part: u64, own: u64, seed: u64, me: u64) -> u64 {
     match part {
         SERVICE => processes::service(own, me),

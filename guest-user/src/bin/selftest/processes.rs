@@ -1,4 +1,4 @@
-//! Lives and deaths: statuses, old pids, crashes that harm nobody else, a service that is started again.
+//! Birth and death: statuses, old pids, crashes that harm no other process, a service that is restarted.
 
 use abi::Pid;
 use abi::layout::{PAGE_SIZE, USER_TEXT};
@@ -11,7 +11,7 @@ use super::messages::ADD;
 use super::parts::{BYSTANDER, CRASHER, EXITER, SLEEPER};
 use super::{KILLED, LATE, NO_INSTRUCTION, PERSON, SERVER_PORT, SERVICE_PORT, Tests};
 
-/// What has the service crash, in the first word.
+/// The first word that makes the service crash.
 const CRASH: u64 = 5;
 
 pub(super) fn service(port: u64, me: u64) -> u64 {
@@ -27,7 +27,7 @@ pub(super) fn service(port: u64, me: u64) -> u64 {
     }
 }
 
-/// Works with all it has while others come to grief: until it is sent something.
+/// Works with all its memory while others crash, until it receives a datagram.
 pub(super) fn bystander(seed: u64) -> u64 {
     let Ok(heap) = SYSTEM.grow(4) else { return 100 };
     if SYSTEM.bind(SERVER_PORT).is_err() {

@@ -1,4 +1,4 @@
-//! Who runs when: priorities, bursts, and time.
+//! The order in which processes run: priorities, bursts, and time.
 
 use abi::Pid;
 use abi::compat::V2_POST_WORD;
@@ -9,7 +9,7 @@ use guest_user::system::SYSTEM;
 use super::parts::{EXITER, SLEEPER, TRAINED};
 use super::{LATE, PERSON, SERVER_PORT, Tests};
 
-/// Has bursts of so many entries, then waits to be told to go.
+/// Runs bursts of so many entries, then waits for the order to go.
 pub(super) fn trained(entries: u64) -> u64 {
     let port = SERVER_PORT + 1 + entries;
     if SYSTEM.bind(port).is_err() {
@@ -48,7 +48,7 @@ impl Tests {
         self.check("short bursts run before long ones", ready && posted == [true; 2] && right);
     }
 
-    /// Who of them ends first, and so on.
+    /// Returns the order in which they end.
     fn ends_in_order<const N: usize>(&mut self, children: [Pid; N]) -> bool {
         let mut order = [Pid::NONE; N];
         for place in &mut order {

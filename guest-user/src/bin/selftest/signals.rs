@@ -1,4 +1,4 @@
-//! Phone calls and signals: other ways into a process, and that it survives all but one.
+//! Phone calls and signals: other ways into a process, all but one of which it survives.
 
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,11 +11,11 @@ use guest_user::system::{Lend, NOTHING, SYSTEM, privilege};
 use super::parts::{BUSY_HANDLER, COUNTS, PHONES, SIGNALLED, SLEEPER, WAITS};
 use super::{KILLED, LATE, PAGE_FAULT, SERVER_PORT, SYSTEM_UID, TESTER, Tests, first_wrong, pid_of, refusal};
 
-/// Signals that came, and the sum of their numbers.
+/// Signals received, and the sum of their numbers.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static SUM: AtomicU64 = AtomicU64::new(0);
 
-/// Signals that are sent to somebody who works.
+/// Signals that are sent to the working process.
 const SIGNALS: u64 = 6;
 
 pub(super) extern "C" fn in_ring(word: u64) -> u64 {
@@ -34,7 +34,7 @@ extern "C" fn signalled_slowly(number: u64) {
     }
 }
 
-/// Is ready for signals from here on.
+/// Handles signals from here on.
 fn listens(handler: extern "C" fn(u64)) -> bool {
     SYSTEM.grow(1).is_ok_and(|stack| SYSTEM.handle(handler, stack + PAGE_SIZE).is_ok())
 }
@@ -90,7 +90,7 @@ pub(super) fn counts() -> u64 {
     ])
 }
 
-/// Waits in several ways; each wait is to end by a signal.
+/// Waits in several ways; a signal must end each wait.
 pub(super) fn waits() -> u64 {
     if !listens(signalled) || SYSTEM.bind(SERVER_PORT).is_err() {
         return 100;

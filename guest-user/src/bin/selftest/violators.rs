@@ -1,4 +1,4 @@
-//! Violators that the Agents are to find, and an honest program that they are to leave alone.
+//! Violators that the Agents must find, and an honest program that they must leave alone.
 
 use abi::Pid;
 use abi::syscall::{Call, Error};
@@ -31,8 +31,8 @@ pub(super) fn prober(tester: u64) -> u64 {
     0
 }
 
-/// Asks one server that is not there, as often as a scanner asks many; lets nothing but time-outs and
-/// mistakes of its own be counted.
+/// Asks one server that does not exist as often as a scanner asks many, and otherwise causes only timeouts
+/// and errors of its own.
 pub(super) fn honest() -> u64 {
     for _ in 0..40 {
         let asked = SYSTEM.call(NOBODY, [0; 2], NOTHING, 1).err() == Some(Error::NotFound);

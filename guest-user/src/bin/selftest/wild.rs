@@ -1,4 +1,4 @@
-//! Addresses where a process has nothing: given to the kernel, and touched.
+//! Addresses where a process has no memory: passed to the kernel, and accessed.
 
 use abi::layout::{DIRECT_MAP, KERNEL_BASE, PAGE_SIZE, USER_END, USER_HEAP, USER_TEXT, USER_WINDOWS};
 use abi::process::State;
@@ -11,7 +11,7 @@ use super::parts::{READER, SERVER};
 use super::signals::signalled;
 use super::{KILLED, LATE, PAGE_FAULT, PROTECTION_FAULT, SERVER_PORT, TESTER, Tests};
 
-/// Places that are not its own.
+/// Addresses that are not its own.
 const WILD: [u64; 9] = [
     0,
     USER_TEXT - 8,
@@ -30,7 +30,7 @@ pub(super) fn reader(which: u64) -> u64 {
 }
 
 impl Tests {
-    /// Places where this process has nothing: no memory, no right to it, or the kernel's.
+    /// Addresses where this process has no memory or no right to it, or that are the kernel's.
     pub(super) fn wild_pointers(&mut self) {
         let text = text_sum();
         let wild = [
@@ -48,7 +48,7 @@ impl Tests {
         let lend = |at| Lend { at, bytes: 64 };
         let post = wild.iter().all(|at| SYSTEM.post(TESTER, lend(*at), 1).err() == bad);
         self.check("no datagram from a wild pointer", post);
-        // One that waits, and is not lost to a collector that has nowhere to put it.
+        // This datagram waits, and must not be lost to a collector that has nowhere to put it.
         write_word(self.heap, 77);
         let sent = SYSTEM.post(TESTER, lend(self.heap), 1).is_ok();
         let collect = wild.iter().all(|at| SYSTEM.collect(TESTER, lend(*at), 1).err() == bad);

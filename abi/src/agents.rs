@@ -64,12 +64,12 @@ impl Heuristic {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Tap {
-    /// Who made the call or sent the message.
+    /// The process that made the call or sent the message.
     pub pid: Pid,
     /// The system call's number; [`TAP_REFUSED`] besides if it was refused in a way that says something of
     /// the caller.
     pub call: u32,
-    /// Its first argument: a port or a pid. For a message that was delivered: to whom.
+    /// Its first argument: a port or a pid. For a message that was delivered: its receiver.
     pub subject: u64,
 }
 
@@ -81,11 +81,11 @@ pub const TAP_SLOTS: usize = 128;
 /// Targets in a state page.
 pub const TARGET_SLOTS: usize = 64;
 
-/// One whom an Agent watches.
+/// A process that an Agent watches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Target {
-    /// Who.
+    /// The process.
     pub pid: Pid,
     /// Points against it.
     pub score: u32,

@@ -1,4 +1,4 @@
-//! Who talks to whom, and who waits to be let through: two tables for outside readers.
+//! Flows of messages, and the processes that wait at the gateway: two tables for outside readers.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -8,9 +8,9 @@ use crate::Pid;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Flow {
-    /// Who sends.
+    /// The sender.
     pub from: Pid,
-    /// Who owned the port when the last message was sent.
+    /// The owner of the port when the last message was sent.
     pub to: Pid,
     /// The port.
     pub port: u32,
@@ -26,12 +26,12 @@ pub struct Flow {
 
 const _: () = assert!(size_of::<Flow>() == 32);
 
-/// One who waits at the gateway: its entry's place is its place in the queue. Entries from the number of
-/// those who wait on are free.
+/// A process that waits at the gateway: the place of its entry is its place in the queue. Entries behind the
+/// last waiting process are free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Gate {
-    /// Who waits.
+    /// The process.
     pub pid: Pid,
     /// Bytes that it wants to pass.
     pub bytes: u32,

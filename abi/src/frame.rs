@@ -1,4 +1,4 @@
-//! The frame table: one entry for each guest-physical frame, what it is used for and by whom.
+//! The frame table: one entry for each guest-physical frame, its use and its owner.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -30,7 +30,7 @@ pub enum FrameKind {
     Buffer = 9,
     /// The grant log of the privilege subsystem.
     Keys = 10,
-    /// A page of state that a process shares with the kernel: its owner maps it, nobody else.
+    /// A page of state that a process shares with the kernel: only its owner maps it.
     Shared = 11,
 }
 
@@ -87,7 +87,7 @@ impl FrameKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FrameEntry {
-    /// To whom the frame was given; [`Pid::NONE`] for the kernel's own and for unowned frames.
+    /// The process that the frame was given to; [`Pid::NONE`] for the kernel's own and for unowned frames.
     pub owner: Pid,
     /// The next frame of the list that this one is on (free list, quarantine); 0 ends a list.
     pub next: u32,

@@ -14,7 +14,7 @@ pub const VERSION: u32 = 2;
 /// page-fault entry).
 pub const QUIRK_SYSCALL_FAULTS: u32 = 1;
 
-/// [`FromHost::features`]: somebody drains the trace and listens to doorbells.
+/// [`FromHost::features`]: a host drains the trace and listens to doorbells.
 pub const HOST_LISTENS: u32 = 1;
 /// [`FromHost::features`]: the fill port works.
 pub const HOST_FILLS: u32 = 2;
@@ -100,7 +100,7 @@ pub struct Info {
     pub pending_spaces: u32,
     /// Processes alive, kernel processes included.
     pub alive: u32,
-    /// Who has the CPU.
+    /// The process that has the CPU.
     pub current: Pid,
     /// Tick of the last pet.
     pub last_pet: u64,
@@ -108,7 +108,7 @@ pub struct Info {
     pub watchdog_ticks: u64,
     /// Flow table: `flow_slots` entries of [`crate::flow::Flow`].
     pub flow_table: GuestPhys,
-    /// Gateway: `gate_slots` entries of [`crate::flow::Gate`], those who wait first, in their order.
+    /// Gateway: `gate_slots` entries of [`crate::flow::Gate`], the occupied ones first, in their order.
     pub gate_table: GuestPhys,
     /// Service table: `service_slots` entries of [`crate::service::Service`].
     pub service_table: GuestPhys,
@@ -228,7 +228,7 @@ pub struct FromHost {
 /// Commands that can wait to be taken.
 pub const COMMAND_SLOTS: usize = 16;
 
-/// [`Command::what`]: ends a process, whoever it is.
+/// [`Command::what`]: ends a process of ring 3.
 pub const COMMAND_KILL: u32 = 1;
 /// [`Command::what`]: starts a service again that is no more.
 pub const COMMAND_RESTART: u32 = 2;

@@ -12,7 +12,7 @@ pub const LOAN_ACTIVE: u32 = 1;
 /// The loan has ended; the window is still to be taken down.
 pub const LOAN_DRAINING: u32 = 2;
 
-/// One loan, 64 bytes. It covers a sharing of `frames` between `lender` and `borrower`, and of nobody else.
+/// One loan, 64 bytes. It covers a sharing of `frames` between `lender` and `borrower` only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Loan {
@@ -20,9 +20,9 @@ pub struct Loan {
     pub state: u32,
     /// Serial number, from 1, never used twice.
     pub id: u32,
-    /// Who lent.
+    /// The lender.
     pub lender: Pid,
-    /// Who borrowed.
+    /// The borrower.
     pub borrower: Pid,
     /// First page of the window in the borrower's address space.
     pub window: GuestVirt,

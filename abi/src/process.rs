@@ -122,15 +122,15 @@ pub const VECTOR_SYSCALL: u64 = 0x100;
 
 /// What the VMM may read of a process.
 ///
-/// The first words are in the order of how often the kernel asks for them: who it is, what it may do and how
-/// urgent it is, where its memory is, how it runs. They stand together, so that a check is one short access
-/// and a look at a process one line of the cache, as kernels keep credentials in one place.
+/// The first words are in the order of how often the kernel reads them: its identity, its rights and urgency,
+/// its memory, how it runs. They stand together, so that a check is one short access and a look at a process
+/// one line of the cache, as kernels keep credentials in one place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Descriptor {
     /// [`DESCRIPTOR_MAGIC`].
     pub magic: u32,
-    /// Who this is.
+    /// Its pid.
     pub pid: Pid,
     /// User id; 0 is root.
     pub uid: u32,
@@ -149,7 +149,7 @@ pub struct Descriptor {
     /// Privilege ring it was started in: 0 for kernel processes, 3 for user processes. It runs in this ring,
     /// but for phone calls.
     pub ring: u8,
-    /// Page of its program's image that those whom it tags are sent to; for Agents.
+    /// Page of its program's image at which processes that it tags continue; for Agents.
     pub remedy: u8,
     /// 1 while a kill of it has begun that the scheduler is still to complete.
     pub doomed: u8,
@@ -174,9 +174,9 @@ pub struct Descriptor {
     pub since: u64,
     /// Ticks that it has spent waiting for others: for a receiver, a reply, a datagram, the gateway, the CPU.
     pub waited: u64,
-    /// Whom it waits for; [`Pid::NONE`] if that is nobody in particular.
+    /// The process that it waits for; [`Pid::NONE`] if it waits for none in particular.
     pub peer: Pid,
-    /// Who started it and collects its exit status.
+    /// Its parent, which collects its exit status.
     pub parent: Pid,
     /// Bursts that it has run, from getting the CPU to waiting for something.
     pub bursts: u32,

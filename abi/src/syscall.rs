@@ -89,7 +89,7 @@ calls! {
     Examine = 22;
     /// `(class, page)` to `(address)`: maps a page of state shared with the Agents' kernel half; needs
     /// [`Keys::AGENT`]. `page` is that of the caller's image, counted from [`crate::layout::USER_TEXT`],
-    /// which those whom it tags are sent to.
+    /// at which processes that it tags continue.
     Attach = 23;
     /// `(pid, heuristic, score)`: tags a process as a violator: the caller's image, from the page given to
     /// [`Call::Attach`] on, takes the place of the violator's own, and the violator goes on at its beginning.
@@ -153,7 +153,7 @@ pub enum Query {
     Alive = 3,
     /// The number given on the command line for the load parameter `(second argument)`, see [`Load`].
     Load = 4,
-    /// The pid of who is in the slot `(second argument)` of the process table; 0 for nobody.
+    /// The pid of the process in the slot `(second argument)` of the process table; 0 for none.
     Slot = 5,
 }
 
@@ -236,7 +236,7 @@ pub const SIGNAL_END: u64 = 15;
 pub struct Grant {
     /// Number of the entry, from 1.
     pub serial: u32,
-    /// To whom.
+    /// The process that received them.
     pub pid: Pid,
     /// The keys asked for.
     pub wanted: u32,

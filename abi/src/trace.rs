@@ -56,7 +56,7 @@ macro_rules! kinds {
             /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The kind with this number; `None` for numbers that nobody writes.
+            /// The kind with this number; `None` for numbers that no kind has.
             pub fn from_raw(raw: u16) -> Option<Self> {
                 match raw { $($number => Some(Self::$name),)+ _ => None }
             }
@@ -182,8 +182,8 @@ kinds! {
     BackingFound = 0x10c, "backing-found", Number("role"), Hex("frame"), Hex("named-at");
     /// An audit found a page that its process can write and execute.
     ExecutableFound = 0x10d, "executable-found", Nothing, Hex("frame"), Hex("address");
-    /// An audit found an address space that the process table does not name: `pid` is to whom its root was
-    /// given, `use` the frame kind of the root.
+    /// An audit found an address space that the process table does not name: `pid` is the process that its
+    /// root was given to, `use` the frame kind of the root.
     HiddenSpace = 0x10e, "hidden-space", Number("use"), Hex("root"), Number("entries");
     /// A fault of the scenario acts, from outside. `number` is its place among the faults of the resolved
     /// scenario, from 0; `at` the guest-physical address that it changes, 0 if none; `change` the bits that

@@ -213,27 +213,7 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
     let table_bytes = frames * size_of::<FrameEntry>() as u64;
     let first = GuestPhys(KERNEL_PHYS_END).frame();
     let after = Frame(first.0 + table_bytes.div_ceil(PAGE_SIZE));
-    *tables.info = Info {
-        magic: INFO_MAGIC,
-        version: VERSION,
-        // The boot section is linked at its physical address.
-        kernel_root: GuestPhys((&raw const boot_pml4) as u64),
-        process_table: physical(PUBLISHED.processes.get()),
-        frame_table: first.base(),
-        loan_table: physical(PUBLISHED.loans.get()),
-        trace_ring: physical(PUBLISHED.ring.get()),
-        flow_table: physical(PUBLISHED.flows.get()),
-        gate_table: physical(PUBLISHED.gates.get()),
-        service_table: physical(PUBLISHED.services.get()),
-        process_slots: PROCESS_SLOTS as u32,
-        frames: frames as u32,
-        loan_slots: LOAN_SLOTS as u32,
-        trace_slots: TRACE_SLOTS as u32,
-        flow_slots: FLOW_SLOTS as u32,
-        gate_slots: GATE_SLOTS as u32,
-        service_slots: SERVICE_SLOTS as u32,
-        ..*tables.info
-    };
+    describe(tables.info, first.base(), frames as u32);
     // From here on the host fills frames for us, if there is one.
     port::out32(PORT_DOORBELL, Doorbell::Hello.value(physical(info())));
     for frame in first.0..after.0 {
@@ -263,6 +243,31 @@ pub(super) extern "C" fn start(start_info: u32) -> ! {
         kernel.schedule();
     });
     entry::leave()
+}
+
+/// Fills in the info block: where the host finds all other tables.
+fn describe(info: &mut Info, frame_table: GuestPhys, frames: u32) {
+    *info = Info {
+        magic: INFO_MAGIC,
+        version: VERSION,
+        // The boot section is linked at its physical address.
+        kernel_root: GuestPhys((&raw const boot_pml4) as u64),
+        process_table: physical(PUBLISHED.processes.get()),
+        frame_table,
+        loan_table: physical(PUBLISHED.loans.get()),
+        trace_ring: physical(PUBLISHED.ring.get()),
+        flow_table: physical(PUBLISHED.flows.get()),
+        gate_table: physical(PUBLISHED.gates.get()),
+        service_table: physical(PUBLISHED.services.get()),
+        process_slots: PROCESS_SLOTS as u32,
+        frames,
+        loan_slots: LOAN_SLOTS as u32,
+        trace_slots: TRACE_SLOTS as u32,
+        flow_slots: FLOW_SLOTS as u32,
+        gate_slots: GATE_SLOTS as u32,
+        service_slots: SERVICE_SLOTS as u32,
+        ..*info
+    };
 }
 
 /// Starts the kernel processes, then what the start list names.

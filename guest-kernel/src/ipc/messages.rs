@@ -42,7 +42,7 @@ impl<H: Hardware> Ipc<H> {
 
     /// Sends a message and waits for the reply.
     #[inline(never)]
-    pub(crate) fn call(&mut self, slot: Slot, arguments: &CallArguments) -> Result<(), Error> {
+    pub(crate) fn call(&mut self, slot: Slot, arguments: CallArguments) -> Result<(), Error> {
         let process = self.process(slot);
         let (pid, last) = (process.d.pid, process.port);
         let frames = self.lendable(slot, arguments.lent_at, arguments.lent_bytes)?;
@@ -58,7 +58,7 @@ impl<H: Hardware> Ipc<H> {
         }
         let server = self.process(Slot::of(owner));
         if server.d.state == State::Receiving as u8 && server.port == place {
-            match self.deliver(slot, arguments, Slot::of(owner), frames) {
+            match self.deliver(slot, &arguments, Slot::of(owner), frames) {
                 Ok(()) => self.hand_off(Slot::of(owner)),
                 Err(error) => {
                     self.timers().cancel(slot);
@@ -165,8 +165,8 @@ impl<H: Hardware> Ipc<H> {
 
     /// Answers a sender; with a port, waits for the next message there.
     #[inline(never)]
-    pub(crate) fn reply(&mut self, slot: Slot, arguments: &ReplyArguments) -> Result<(), Error> {
-        let ReplyArguments { to, word0, word1, next_port: number, timeout } = *arguments;
+    pub(crate) fn reply(&mut self, slot: Slot, arguments: ReplyArguments) -> Result<(), Error> {
+        let ReplyArguments { to, word0, word1, next_port: number, timeout } = arguments;
         let (to, words) = (Pid(to as u32), [word0, word1]);
         let me = self.process(slot);
         let (pid, last) = (me.d.pid, me.port);

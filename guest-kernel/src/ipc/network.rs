@@ -40,7 +40,7 @@ enum Posted {
 impl<H: Hardware> Ipc<H> {
     /// Sends a datagram. When it must wait, the call is made again later.
     #[inline(never)]
-    pub(crate) fn post(&mut self, slot: Slot, arguments: &PostArguments) -> Result<(), Error> {
+    pub(crate) fn post(&mut self, slot: Slot, arguments: PostArguments) -> Result<(), Error> {
         let again = self.ask_for_transfer(slot, arguments.timeout);
         let result = match self.try_post(slot, arguments) {
             Ok(Posted::Sent) => Ok(()),
@@ -63,8 +63,8 @@ impl<H: Hardware> Ipc<H> {
         result
     }
 
-    fn try_post(&mut self, slot: Slot, arguments: &PostArguments) -> Result<Posted, Error> {
-        let PostArguments { port: number, at, bytes, .. } = *arguments;
+    fn try_post(&mut self, slot: Slot, arguments: PostArguments) -> Result<Posted, Error> {
+        let PostArguments { port: number, at, bytes, .. } = arguments;
         if bytes > DATAGRAM_BYTES {
             return Err(Error::Invalid);
         }
@@ -133,8 +133,8 @@ impl<H: Hardware> Ipc<H> {
 
     /// Waits for a datagram.
     #[inline(never)]
-    pub(crate) fn collect(&mut self, slot: Slot, arguments: &CollectArguments) -> Result<(), Error> {
-        let CollectArguments { port: number, at, capacity, timeout } = *arguments;
+    pub(crate) fn collect(&mut self, slot: Slot, arguments: CollectArguments) -> Result<(), Error> {
+        let CollectArguments { port: number, at, capacity, timeout } = arguments;
         let pid = self.process(slot).d.pid;
         if !self.may_be_set_back(slot) {
             return Err(Error::BadAddress);

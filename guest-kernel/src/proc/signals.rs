@@ -30,8 +30,8 @@ const SIGNALS: u64 = 64;
 impl<H: Hardware> Processes<H> {
     /// Installs or removes a signal handler.
     #[inline(never)]
-    pub(crate) fn handle(&mut self, slot: Slot, arguments: &HandleArguments) -> Result<(), Error> {
-        let HandleArguments { handler, top, back } = *arguments;
+    pub(crate) fn handle(&mut self, slot: Slot, arguments: HandleArguments) -> Result<(), Error> {
+        let HandleArguments { handler, top, back } = arguments;
         if self.process(slot).d.ring != 3 {
             return Err(Error::Denied);
         }

@@ -88,8 +88,8 @@ impl<H: Hardware> Security<H> {
     /// Tags a violator, which continues at the Agent's remedy: see [`Self::remedy`]. The scheduler ends one
     /// that runs in ring 0.
     #[inline(never)]
-    pub(crate) fn tag(&mut self, slot: Slot, arguments: &TagArguments) -> Result<(), Error> {
-        let TagArguments { pid, heuristic, score } = *arguments;
+    pub(crate) fn tag(&mut self, slot: Slot, arguments: TagArguments) -> Result<(), Error> {
+        let TagArguments { pid, heuristic, score } = arguments;
         let process = self.process(slot);
         let by = process.d.pid;
         if process.d.keys & Keys::AGENT == 0 {
@@ -144,8 +144,8 @@ impl<H: Hardware> Security<H> {
 
     /// Reads another process's memory into the caller's.
     #[inline(never)]
-    pub(crate) fn examine(&mut self, slot: Slot, arguments: &ExamineArguments) -> Result<(), Error> {
-        let ExamineArguments { pid, at, buffer, bytes } = *arguments;
+    pub(crate) fn examine(&mut self, slot: Slot, arguments: ExamineArguments) -> Result<(), Error> {
+        let ExamineArguments { pid, at, buffer, bytes } = arguments;
         if self.process(slot).d.uid != 0 {
             return Err(Error::Denied);
         }

@@ -28,8 +28,8 @@ pub const fn entitled(uid: u32) -> u32 {
 impl<H: Hardware> Security<H> {
     /// Gives keys to a process, and logs what was wanted and what was given; for kernel processes.
     #[inline(never)]
-    pub(crate) fn grant(&mut self, slot: Slot, arguments: &GrantArguments) -> Result<(), Error> {
-        let GrantArguments { to, wanted, granted } = *arguments;
+    pub(crate) fn grant(&mut self, slot: Slot, arguments: GrantArguments) -> Result<(), Error> {
+        let GrantArguments { to, wanted, granted } = arguments;
         let process = self.process(slot);
         let by = process.d.pid;
         if process.d.ring != 0 {

@@ -27,6 +27,21 @@ enum Done {
     Value(u64),
 }
 
+impl Done {
+    /// Success without a result.
+    fn success((): ()) -> Self {
+        Self::Value(0)
+    }
+}
+
+/// Makes a call with its arguments, read from the caller's registers.
+macro_rules! make {
+    ($kernel:ident.$call:ident($slot:ident)) => {{
+        let arguments = $kernel.arguments($slot);
+        $kernel.$call($slot, arguments)
+    }};
+}
+
 /// System calls, on all subsystems.
 pub struct Syscalls<H> {
     security: Security<H>,
@@ -93,124 +108,66 @@ impl<H: Hardware> Syscalls<H> {
 
     #[inline(always)]
     fn carry_out(&mut self, slot: Slot, call: Call) -> Result<Done, Error> {
-        match call {
-            Call::Exit => {
-                let pid = self.process(slot).d.pid;
-                let status = self.arguments::<ExitArguments>(slot).status & EXIT_STATUS;
-                self.emit(Kind::Exit, pid, status as u32, 0, 0);
-                self.end(slot, status);
-            }
-            Call::Yield => {
-                self.process(slot).d.context.rax = 0;
-                self.request_switch();
-            }
-            Call::Sleep => {
-                let SleepArguments { ticks } = self.arguments(slot);
-                let due = self.due_in(ticks.max(1));
-                self.timers().set(slot, due);
-                self.block(slot, State::Sleeping);
-            }
-            Call::Call => {
-                let arguments = self.arguments(slot);
-                self.call(slot, &arguments)?;
-            }
-            Call::Receive => {
-                let arguments = self.arguments(slot);
-                self.receive(slot, arguments)?;
-            }
-            Call::Reply => {
-                let arguments = self.arguments(slot);
-                self.reply(slot, &arguments)?;
-            }
-            Call::Bind => {
-                let arguments = self.arguments(slot);
-                self.bind(slot, arguments)?;
-                return Ok(Done::Value(0));
-            }
-            Call::Grow => {
-                let arguments = self.arguments(slot);
-                return self.grow(slot, arguments).map(Done::Value);
-            }
-            Call::Pet => {
-                let arguments = self.arguments(slot);
-                self.pet(slot, arguments)?;
-                return Ok(Done::Value(0));
-            }
-            Call::Print => {
-                let arguments = self.arguments(slot);
-                self.print(slot, &arguments)?;
-                return Ok(Done::Value(0));
-            }
-            Call::Spawn => {
-                let arguments = self.arguments(slot);
-                return self.spawn_for(slot, &arguments).map(Done::Value);
-            }
-            Call::Wait => {
-                let arguments = self.arguments(slot);
-                self.wait(slot, arguments)?;
-            }
-            Call::Kill => {
-                let arguments = self.arguments(slot);
-                self.kill(slot, arguments)?;
-            }
-            Call::Query => {
-                let arguments = self.arguments(slot);
-                return self.query(slot, arguments).map(Done::Value);
-            }
-            Call::Post => {
-                let arguments = self.arguments(slot);
-                self.post(slot, &arguments)?;
-            }
-            Call::Collect => {
-                let arguments = self.arguments(slot);
-                self.collect(slot, &arguments)?;
-            }
-            Call::Handle => {
-                let arguments = self.arguments(slot);
-                self.handle(slot, &arguments)?;
-                return Ok(Done::Value(0));
-            }
-            Call::Signal => {
-                let arguments = self.arguments(slot);
-                self.signal(slot, arguments)?;
-            }
-            Call::Return => self.return_from_signal(slot)?,
-            Call::Phone => {
-                let arguments = self.arguments(slot);
-                self.phone(slot, arguments)?;
-            }
-            Call::HangUp => {
-                let arguments = self.arguments(slot);
-                self.hang_up(slot, arguments)?;
-            }
-            Call::Examine => {
-                let arguments = self.arguments(slot);
-                self.examine(slot, &arguments)?;
-                return Ok(Done::Value(0));
-            }
-            Call::Attach => {
-                let arguments = self.arguments(slot);
-                return self.attach(slot, arguments).map(Done::Value);
-            }
-            Call::Tag => {
-                let arguments = self.arguments(slot);
-                self.tag(slot, &arguments)?;
-                return Ok(Done::Value(0));
-            }
-            Call::Acknowledge => self.acknowledge(slot)?,
-            Call::Grant => {
-                let arguments = self.arguments(slot);
-                self.grant(slot, &arguments)?;
-                return Ok(Done::Value(0));
-            }
-        }
-        Ok(Done::Answered)
+        let answered = match call {
+            Call::Exit => make!(self.exit(slot)),
+            Call::Yield => self.rest(slot),
+            Call::Sleep => make!(self.sleep(slot)),
+            Call::Call => make!(self.call(slot)),
+            Call::Receive => make!(self.receive(slot)),
+            Call::Reply => make!(self.reply(slot)),
+            Call::Wait => make!(self.wait(slot)),
+            Call::Kill => make!(self.kill(slot)),
+            Call::Post => make!(self.post(slot)),
+            Call::Collect => make!(self.collect(slot)),
+            Call::Signal => make!(self.signal(slot)),
+            Call::Return => self.return_from_signal(slot),
+            Call::Phone => make!(self.phone(slot)),
+            Call::HangUp => make!(self.hang_up(slot)),
+            Call::Acknowledge => self.acknowledge(slot),
+            // Those that return a value, or nothing but success.
+            Call::Grow => return make!(self.grow(slot)).map(Done::Value),
+            Call::Spawn => return make!(self.spawn_for(slot)).map(Done::Value),
+            Call::Query => return make!(self.query(slot)).map(Done::Value),
+            Call::Attach => return make!(self.attach(slot)).map(Done::Value),
+            Call::Bind => return make!(self.bind(slot)).map(Done::success),
+            Call::Pet => return make!(self.pet(slot)).map(Done::success),
+            Call::Print => return make!(self.print(slot)).map(Done::success),
+            Call::Handle => return make!(self.handle(slot)).map(Done::success),
+            Call::Examine => return make!(self.examine(slot)).map(Done::success),
+            Call::Tag => return make!(self.tag(slot)).map(Done::success),
+            Call::Grant => return make!(self.grant(slot)).map(Done::success),
+        };
+        answered.map(|()| Done::Answered)
+    }
+
+    #[inline(always)]
+    fn exit(&mut self, slot: Slot, ExitArguments { status }: ExitArguments) -> Result<(), Error> {
+        let pid = self.process(slot).d.pid;
+        let status = status & EXIT_STATUS;
+        self.emit(Kind::Exit, pid, status as u32, 0, 0);
+        self.end(slot, status);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn rest(&mut self, slot: Slot) -> Result<(), Error> {
+        self.process(slot).d.context.rax = 0;
+        self.request_switch();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn sleep(&mut self, slot: Slot, SleepArguments { ticks }: SleepArguments) -> Result<(), Error> {
+        let due = self.due_in(ticks.max(1));
+        self.timers().set(slot, due);
+        self.block(slot, State::Sleeping);
+        Ok(())
     }
 
     #[inline(never)]
-    fn spawn_for(&mut self, slot: Slot, arguments: &SpawnArguments) -> Result<u64, Error> {
+    fn spawn_for(&mut self, slot: Slot, arguments: SpawnArguments) -> Result<u64, Error> {
         self.only_root(slot)?;
-        let SpawnArguments { program, uid, priority, argument } = *arguments;
+        let SpawnArguments { program, uid, priority, argument } = arguments;
         let birth = Birth {
             program: usize::try_from(program).map_err(|_| Error::NotFound)?,
             parent: self.process(slot).d.pid,
@@ -275,8 +232,8 @@ impl<H: Hardware> Syscalls<H> {
     }
 
     #[inline(never)]
-    fn print(&mut self, slot: Slot, arguments: &PrintArguments) -> Result<(), Error> {
-        let PrintArguments { length, text0, text1, text2, text3, text4 } = *arguments;
+    fn print(&mut self, slot: Slot, arguments: PrintArguments) -> Result<(), Error> {
+        let PrintArguments { length, text0, text1, text2, text3, text4 } = arguments;
         let words = [text0, text1, text2, text3, text4];
         let mut text = [0; 40];
         if length > text.len() as u64 {

@@ -23,7 +23,7 @@ fn kvm_mappings() -> usize {
 #[test]
 fn nothing_is_left_behind() {
     let everything = WallConfig { signals: true, stdin: false, ..WallConfig::default() };
-    // The first time, what belongs to the process is made.
+    // The first wall creates what belongs to the process.
     drop(Wall::spawn(everything).unwrap());
     let before = (count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings());
 
@@ -32,12 +32,12 @@ fn nothing_is_left_behind() {
     }
     assert_eq!((count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings()), before);
 
-    let Host { kvm, model } = Host::new();
+    let host = Host::new();
     let config = tiny::config("probe", &probe::PROBE, 16).unwrap();
     for _ in 0..20 {
-        let mut machine = Machine::new(&kvm, &model, &config, Vec::new()).unwrap();
+        let mut machine = Machine::new(&host.kvm, &host.model, &config, Vec::new()).unwrap();
         let _ = machine.step().unwrap();
     }
-    drop(kvm);
+    drop(host);
     assert_eq!((count("/proc/self/fd"), count("/proc/self/task"), kvm_mappings()), before);
 }

@@ -1,4 +1,4 @@
-//! Snapshots: a guest that goes back, or goes on elsewhere, is what it was, in every page and every register.
+//! Snapshots: a restored or forked guest equals its snapshot in every page and every register.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl Host {
     }
 }
 
-/// Runs to the next doorbell.
+/// Runs the guest to its next doorbell.
 fn ring(machine: &mut Machine<Vec<u8>>) {
     loop {
         match machine.step().unwrap() {
@@ -143,10 +143,10 @@ fn stopper() -> Vec<u8> {
     a.assemble(tiny::KERNEL + tiny::BASE + tiny::CODE_AT).unwrap()
 }
 
-/// Where no memory is.
+/// An address without memory.
 const NOTHING: u64 = 0x2000_0000;
 
-/// KiB of memory that this process has, and how many descriptors.
+/// The resident KiB of this process, and the number of its descriptors.
 fn possessions() -> (u64, usize) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -161,9 +161,10 @@ fn resets() -> u32 {
     std::env::var("ARCHITECT_RESETS").map_or(100, |text| text.parse().expect("a number"))
 }
 
-/// Back and on again; everything is compared each time, and from the thousandth on what the process has.
+/// Restores and continues it again and again; compares everything each time, and from the thousandth time on
+/// the resources of the process.
 #[test]
-fn a_guest_that_scribbles_everywhere_comes_back_whole() {
+fn a_guest_that_writes_everywhere_comes_back_unchanged() {
     let rounds = resets();
     let host = Host::new();
     let mut machine = host.boot();
@@ -198,9 +199,9 @@ fn a_guest_that_scribbles_everywhere_comes_back_whole() {
     assert_eq!(hash(snapshot.memory()), kept, "it never changes");
 }
 
-/// Two times of three it is only compared what the guest does next.
+/// In two rounds of three only the next events of the guest are compared.
 #[test]
-fn nothing_of_an_access_is_left_when_a_guest_goes_back() {
+fn nothing_of_an_access_is_left_when_a_guest_is_brought_back() {
     const STOPS: usize = 7;
     let host = Host::new();
     let config = tiny::config("stopper", &stopper(), MEMORY_MIB).unwrap();
@@ -224,7 +225,7 @@ fn nothing_of_an_access_is_left_when_a_guest_goes_back() {
         fork.restore(&host.kvm, &host.model, &snapshot).unwrap();
         assert_same(&mut fork, &snapshot, kept);
         assert_eq!(events(&mut fork, STOPS), all[..STOPS], "after {:?}", all[number - 1]);
-        // Nor of an interrupt that it would not survive.
+        // A pending NMI, which the guest would not survive, must be gone, too.
         fork.nmi().unwrap();
         fork.restore(&host.kvm, &host.model, &snapshot).unwrap();
         assert_eq!(events(&mut fork, number), all[..number]);
@@ -233,7 +234,7 @@ fn nothing_of_an_access_is_left_when_a_guest_goes_back() {
 }
 
 #[test]
-fn a_machine_that_was_not_made_for_it_is_kept_as_it_is() {
+fn a_machine_at_power_on_can_be_snapshotted_too() {
     let host = Host::new();
     let mut machine = host.boot();
     (0..2).for_each(|_| ring(&mut machine));
@@ -256,14 +257,14 @@ fn a_machine_that_was_not_made_for_it_is_kept_as_it_is() {
 }
 
 #[test]
-fn vms_of_guests_that_have_ended_serve_again() {
+fn a_pooled_vm_runs_another_guest() {
     let host = Host::new();
     let mut machine = host.boot();
     ring(&mut machine);
     let snapshot = Arc::new(machine.snapshot().unwrap());
     let pool = Pool::new();
     pool.keep(machine);
-    assert!(pool.is_empty(), "one that came from power-on knows no way back");
+    assert!(pool.is_empty(), "a machine at power-on has no snapshot to be restored to");
     let mut said = None;
     for nth in 0..20 {
         let mut guest = pool.fork((&host.kvm, &host.model), &snapshot, WATCHDOG, Vec::new()).unwrap();
@@ -278,7 +279,7 @@ fn vms_of_guests_that_have_ended_serve_again() {
 }
 
 #[test]
-fn who_goes_on_is_told_what_was_told() {
+fn a_fork_first_returns_the_history_of_its_snapshot() {
     let host = Host::new();
     let mut machine = host.boot();
     let mut told = Vec::new();

@@ -63,7 +63,7 @@ pub struct Monitor {
     /// Whether the load was high when it was last measured.
     busy: bool,
     next_audit: u64,
-    next_look: u64,
+    next_check: u64,
     /// Ticks from one check to the next.
     interval: u64,
     /// Processes whose kill was ordered and that are still in the process table.
@@ -79,7 +79,7 @@ impl Monitor {
             mended,
             busy: false,
             next_audit: 0,
-            next_look: interval,
+            next_check: interval,
             interval,
             killed: BTreeSet::new(),
         }
@@ -92,7 +92,7 @@ impl Monitor {
 
     /// Checks the tables that an audit has just read, if a check is due. Returns at most `room` orders; the
     /// others can wait, because a wedged process will still be wedged at the next check.
-    pub fn look(&mut self, guest: &Guest, room: usize) -> Vec<Order> {
+    pub fn check(&mut self, guest: &Guest, room: usize) -> Vec<Order> {
         if !self.keys.enabled {
             return Vec::new();
         }
@@ -100,7 +100,7 @@ impl Monitor {
         let load = descriptors(guest).filter(|d| State::from_raw(d.state) == Some(State::Ready)).count();
         self.busy = self.mended && load as u64 > u64::from(self.keys.max_load);
         self.next_audit = now.saturating_add(RARE_AUDITS);
-        if now < self.next_look {
+        if now < self.next_check {
             return Vec::new();
         }
         let period = self.keys.period_ticks;
@@ -108,7 +108,7 @@ impl Monitor {
             true => self.interval.saturating_mul(2).min(period.saturating_mul(LONGEST_PERIODS)),
             false => period,
         };
-        self.next_look = now.saturating_add(self.interval);
+        self.next_check = now.saturating_add(self.interval);
         if self.busy { Vec::new() } else { self.orders(guest, now, room) }
     }
 
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_others_too_long_is_killed_once() {
+    fn a_process_that_waits_too_long_for_others_is_killed_once() {
         let mut guest = guest(100);
         let mut wedged = Vec::new();
         for (slot, state) in State::ALL.into_iter().enumerate() {
@@ -198,33 +198,33 @@ mod tests {
         guest.processes.sort_by_key(|process| process.descriptor.pid.slot());
         let mut monitor = Monitor::new(KEYS, false);
         assert_eq!(
-            monitor.look(&guest, ROOM),
+            monitor.check(&guest, ROOM),
             wedged,
             "no others, no kernel processes, not a tick too early"
         );
         guest.info.tick = 101;
-        assert_eq!(monitor.look(&guest, ROOM), [], "the next look comes a period later");
+        assert_eq!(monitor.check(&guest, ROOM), [], "the next check comes a period later");
         guest.processes.retain(|process| process.descriptor.pid.slot() < 100);
         guest.info.tick = 110;
-        assert_eq!(monitor.look(&guest, ROOM), [], "nobody is killed twice");
+        assert_eq!(monitor.check(&guest, ROOM), [], "no process is killed twice");
     }
 
     #[test]
     fn a_damaged_time_is_no_reason_to_kill() {
         let mut guest = guest(100);
         add(&mut guest, 1, 3, State::Ready, u64::MAX);
-        assert_eq!(Monitor::new(KEYS, false).look(&guest, ROOM), []);
+        assert_eq!(Monitor::new(KEYS, false).check(&guest, ROOM), []);
     }
 
     #[test]
-    fn services_that_are_down_are_started_again_at_every_look() {
+    fn services_that_are_down_are_restarted_at_every_check() {
         let mut guest = guest(10);
         guest.services =
             services(&[SERVICE_NONE, SERVICE_DOWN, SERVICE_RUNS, SERVICE_DONE, SERVICE_DOWN, 77]);
         let mut monitor = Monitor::new(KEYS, false);
         for tick in [10, 20] {
             guest.info.tick = tick;
-            let places: Vec<_> = monitor.look(&guest, ROOM).into_iter().map(Order::command).collect();
+            let places: Vec<_> = monitor.check(&guest, ROOM).into_iter().map(Order::command).collect();
             let expected = [1, 4].map(|subject| Command { what: COMMAND_RESTART, subject });
             assert_eq!(places, expected);
         }
@@ -238,7 +238,7 @@ mod tests {
         let mut killed = Vec::new();
         for tick in [100, 110, 120, 130] {
             guest.info.tick = tick;
-            let orders = monitor.look(&guest, usize::from(tick != 110));
+            let orders = monitor.check(&guest, usize::from(tick != 110));
             killed.push(orders.iter().map(|order| order.command().subject).collect::<Vec<_>>());
         }
         assert_eq!(killed, [vec![pids[0].0], vec![], vec![pids[1].0], vec![pids[2].0]]);
@@ -249,30 +249,30 @@ mod tests {
         let mut monitor = Monitor::new(KEYS, false);
         let mut guest = crowd(10, 200);
         guest.services = services(&[SERVICE_DOWN]);
-        assert_eq!(monitor.look(&guest, ROOM).len(), 1);
+        assert_eq!(monitor.check(&guest, ROOM).len(), 1);
         assert!(monitor.wants_audit(11));
     }
 
     #[test]
     fn a_mended_monitor_holds_back_longer_and_longer_under_load() {
         let mut monitor = Monitor::new(KEYS, true);
-        let mut looks = Vec::new();
+        let mut checks = Vec::new();
         for tick in 10..1000 {
             let mut guest = crowd(tick, 3);
             guest.services = services(&[SERVICE_DOWN]);
-            let next = monitor.next_look;
-            assert_eq!(monitor.look(&guest, ROOM), []);
-            if monitor.next_look != next {
-                looks.push(tick);
+            let next = monitor.next_check;
+            assert_eq!(monitor.check(&guest, ROOM), []);
+            if monitor.next_check != next {
+                checks.push(tick);
             }
         }
-        assert_eq!(looks, [10, 30, 70, 150, 310, 630]);
+        assert_eq!(checks, [10, 30, 70, 150, 310, 630]);
         // 630 + 640: then the load is gone, and the interval is short again.
         let mut calm = crowd(1270, 2);
         calm.services = services(&[SERVICE_DOWN]);
-        assert_eq!(monitor.look(&calm, ROOM).len(), 1);
+        assert_eq!(monitor.check(&calm, ROOM).len(), 1);
         calm.info.tick = 1280;
-        assert_eq!(monitor.look(&calm, ROOM).len(), 1);
+        assert_eq!(monitor.check(&calm, ROOM).len(), 1);
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
         for tick in 1..=40 {
             if monitor.wants_audit(tick) {
                 audits.push(tick);
-                let _ = monitor.look(&crowd(tick, if tick < 30 { 3 } else { 0 }), ROOM);
+                let _ = monitor.check(&crowd(tick, if tick < 30 { 3 } else { 0 }), ROOM);
             }
         }
         assert_eq!(audits, [1, 9, 17, 25, 33, 34, 35, 36, 37, 38, 39, 40]);
@@ -293,7 +293,7 @@ mod tests {
         let mut monitor = Monitor::new(MonitorKeys { enabled: false, ..KEYS }, true);
         let mut guest = crowd(1000, 50);
         guest.services = services(&[SERVICE_DOWN]);
-        assert_eq!(monitor.look(&guest, ROOM), []);
+        assert_eq!(monitor.check(&guest, ROOM), []);
         assert!(monitor.wants_audit(1001));
     }
 }

@@ -91,7 +91,7 @@ mod tests {
     use std::io::{Read, Seek};
 
     #[test]
-    fn noise_hits_the_next_bytes_in_the_order_in_which_it_came() {
+    fn damage_hits_the_next_bytes_in_order() {
         let mut file = tempfile::tempfile().unwrap();
         let mut console = Console::new(Some(file.try_clone().unwrap()));
         let clean = Console::new(None).hash();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storming_guest_fills_no_disk() {
+    fn a_guest_that_never_stops_writing_does_not_fill_the_disk() {
         let mut file = tempfile::tempfile().unwrap();
         let mut console = Console::new(Some(file.try_clone().unwrap()));
         let storm = vec![b'x'; MOST as usize - 1];

@@ -53,7 +53,7 @@ impl<'a> Run<'a> {
         let (files, events) = RunFiles::create(out, &lab.scenario.to_toml())?;
         let events = Events::new(events, Places::of(lab.config.image.bytes(), KERNEL_BASE));
         Ok(Self {
-            watchers: Watchers::new(lab, events),
+            watchers: Watchers::new(lab.scenario, lab.compare, events),
             files,
             clock: Clock::start(begin, lab.silence)?,
             number: 0,
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
     /// Records the monitor's orders and hands them to the guest, which executes them when it goes on.
     fn command(&mut self, guest: &mut Incarnation) {
         let Incarnation { observer: Some(observer), monitor, .. } = guest else { return };
-        let orders = monitor.look(observer.guest(), observer.room());
+        let orders = monitor.check(observer.guest(), observer.room());
         for order in &orders {
             guest.add_blemish();
             match *order {

@@ -13,12 +13,12 @@ use crate::analysis::ledger::Ledger;
 use crate::analysis::tags::{Tags, ended_badly};
 use crate::beats::Beats;
 use crate::experiment::incarnation::Incarnation;
-use crate::experiment::laboratory::{Compare, Laboratory};
+use crate::experiment::laboratory::Compare;
 use crate::faults::digest::Account;
 use crate::faults::injector::Injector;
 use crate::faults::unread::Unread;
 use crate::report::postmortem::History;
-use crate::scenario::Clock;
+use crate::scenario::{Clock, Scenario};
 use crate::terms::Outcome;
 use crate::trace::events::Events;
 use crate::verdict::Tally;
@@ -45,11 +45,15 @@ pub(in crate::experiment) struct Watchers<'a> {
 
 impl<'a> Watchers<'a> {
     /// The watchers of a run that has not started.
-    pub(in crate::experiment) fn new(lab: &Laboratory<'_>, mut events: Events<'a>) -> Self {
-        if lab.scenario.vm.clock == Clock::Apic {
+    pub(in crate::experiment) fn new(
+        scenario: &Scenario,
+        compare: Compare<'_>,
+        mut events: Events<'a>,
+    ) -> Self {
+        if scenario.vm.clock == Clock::Apic {
             events.leave_repeatable_time();
         }
-        let watched = matches!(lab.compare, Compare::Watched);
+        let watched = matches!(compare, Compare::Watched);
         Self {
             events,
             ledger: Ledger::default(),
@@ -60,8 +64,8 @@ impl<'a> Watchers<'a> {
             history: History::default(),
             tally: Tally::default(),
             injector: Injector::default(),
-            account: lab.compare.needs_digest().then(Account::default),
-            unread: watched.then(|| Unread::new(lab.scenario.vm.memory_mib)),
+            account: compare.needs_digest().then(Account::default),
+            unread: watched.then(|| Unread::new(scenario.vm.memory_mib)),
             changed: Changed::nothing(),
             incarnation: 0,
         }
@@ -136,4 +140,51 @@ fn descriptor(memory: &GuestMemory, table: GuestPhys, pid: Pid) -> Option<Descri
     let frame = Frame(memory.read_value::<u32>(slot).ok()?.into());
     let descriptor = memory.read_value::<Descriptor>(frame.base()).ok()?;
     (frame.0 != 0 && descriptor.pid == pid).then_some(descriptor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::places::Places;
+
+    fn watchers(compare: Compare<'_>) -> Watchers<'static> {
+        let text = include_str!("../../../../scenarios/healthy.toml");
+        let scenario = Scenario::parse(text, "healthy.toml", None, &[]).unwrap();
+        Watchers::new(&scenario, compare, Events::new(None, Places::default()))
+    }
+
+    fn record(kind: Kind, a: u32) -> Record {
+        Record { tick: 1, kind: kind as u16, reserved: 0, pid: Pid(0x101), a, b: 0, c: 0 }
+    }
+
+    #[test]
+    fn each_record_is_passed_on_once_and_blemishes_are_counted() {
+        let mut watchers = watchers(Compare::Golden);
+        let story = |watchers: &Watchers<'_>| watchers.account.as_ref().map(Account::story);
+        let mut before = story(&watchers);
+        let records = [
+            (Kind::Spawn, 0, false),
+            (Kind::Damaged, 0, true),
+            (Kind::Exit, 0, false),
+            (Kind::Exit, 9, true),
+        ];
+        for ((kind, a, is_blemish), count) in records.into_iter().zip(1..) {
+            assert_eq!(watchers.record(&record(kind, a), |_| None), is_blemish, "{kind:?} {a}");
+            assert_eq!(watchers.events.count(), count);
+            assert_ne!(story(&watchers), before, "the account sees it, too");
+            before = story(&watchers);
+        }
+        assert_eq!((watchers.tally.damaged, watchers.tally.crashes), (1, 1));
+    }
+
+    #[test]
+    fn incarnations_are_numbered_and_start_without_the_last_ones_tags() {
+        let mut watchers = watchers(Compare::Nothing);
+        assert_eq!(watchers.power_on(6), 1);
+        assert!(watchers.record(&record(Kind::Tagged, 0), |_| None), "a tag without a violation");
+        assert!(watchers.tags.has(Pid(0x101)));
+        assert_eq!(watchers.power_on(6), 2);
+        assert!(!watchers.tags.has(Pid(0x101)));
+        assert_eq!(watchers.events.count(), 3, "two starts and the tag");
+    }
 }

@@ -34,15 +34,14 @@ pub(crate) struct DistArgs {
 pub(crate) fn dist(args: &DistArgs) -> Result<(), String> {
     let out = root().join(&args.out);
     check_target()?;
-    run(cargo().args([
-        "build",
-        "--locked",
+    let what = ["rustc", "--locked", "--package", "architect", "--bin", "architect"];
+    run(cargo().args(what).args([
         "--profile",
         "dist",
-        "--package",
-        "architect",
         "--target",
         TARGET,
+        "--",
+        "-Crelocation-model=static",
     ]))?;
     run(cargo()
         .args(["run", "--release", "--locked", "--package", "architect", "--example", "manual"])

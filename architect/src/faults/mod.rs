@@ -1,9 +1,9 @@
 //! Faults: what is broken on purpose, where, and when.
 //!
-//! A scenario says it in `[[fault]]` ([`keys`]); [`language`] is what that means once it makes sense; what was left open is
-//! drawn from the seed ([`draw`]). In a life of the guest the [`injector`] waits for the moments, looks for the places
-//! ([`target`]) in what the guest is just then, and gives [`deed`]s, which the vCPU loop's owner applies: nothing here
-//! touches the guest. Every deed is an event. The language for people: `docs/reference/faults.md`.
+//! A scenario declares faults in `[[fault]]` tables ([`crate::scenario::fault`]); what a table leaves open is drawn from
+//! the seed. During a run the [`injector`] waits for each fault's moment, resolves its [`target`] in the guest's present
+//! state, and returns [`deed`]s, which the owner of the vCPU loop applies: nothing here touches the guest. Every deed is
+//! an event. `docs/faults.md` describes the tables.
 //!
 //! That a fault names a process is no puppet's string: the user's label picks a target, from outside, and neither the
 //! guest's kernel nor the monitor ever learns of it.

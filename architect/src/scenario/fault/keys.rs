@@ -1,5 +1,5 @@
 //! A fault as a scenario has it: keys that are there or not. What they mean together is said by
-//! [`Fault`](super::model::Fault).
+//! [`super::model::Fault`].
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -46,7 +46,7 @@ pub(super) fn check(kernel: &mut Kernel<FakeMachine>) {
     for (number, _, mail) in &ports {
         assert!(*number != 0 || mail.count() == 0, "a closed port has datagrams");
         assert!(mail.count() <= PORT_DATAGRAMS);
-        for buffer in mail.members(&kernel.buffers()) {
+        for buffer in mail.members(kernel.buffers()) {
             assert!(buffers.insert(buffer), "a buffer is in two queues");
             let (frame, _) = kernel.buffers().at(buffer);
             let entry = kernel.pager().entry(frame).expect("there is such a frame");
@@ -173,7 +173,7 @@ fn a_damaged_datagram_is_delivered_and_said_to_be_damaged() {
         m.turn_to(client);
         post(&mut m, client, 7);
         post(&mut m, client, 8);
-        let buffer = m.kernel.ports().all()[0].mail.members(&m.kernel.buffers()).next().expect("one waits");
+        let buffer = m.kernel.ports().all()[0].mail.members(m.kernel.buffers()).next().expect("one waits");
         let (frame, first) = m.kernel.buffers().at(buffer);
         m.kernel.hw().page(frame).0[first + word] ^= damage;
         m.turn_to(server);

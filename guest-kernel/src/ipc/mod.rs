@@ -4,13 +4,13 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`ports`] | the port table |
-//! | [`messages`] | calls, replies, waiting for them |
-//! | [`network`], [`mail`], [`buffers`] | datagrams, the queue at a port, the pool |
-//! | [`gateway`] | processes that wait for room |
-//! | [`flows`] | which process sends to which port |
-//! | [`posts`], [`taps`] | the Agents, and what they are told |
-//! | [`impairment`], [`delivery`] | a network that does wrong by order |
+//! | `ports` | the port table |
+//! | `messages` | calls, replies, waiting for them |
+//! | `network`, `mail`, `buffers` | datagrams, the queue at a port, the pool |
+//! | `gateway` | processes that wait for room |
+//! | `flows` | which process sends to which port |
+//! | `posts`, `taps` | the Agents, and what they are told |
+//! | `impairment`, `delivery` | a network that does wrong by order |
 
 mod buffers;
 mod delivery;

@@ -3,8 +3,8 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`clock`] | the virtual clock, ticks, idle time |
-//! | [`orders`] | what the host orders at a tick |
+//! | `clock` | the virtual clock, ticks, idle time |
+//! | `orders` | what the host orders at a tick |
 
 mod clock;
 mod orders;

@@ -4,12 +4,12 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`pager`] | the free list, the quarantine, the epochs |
-//! | [`frames`] | giving frames to processes, and taking them back |
-//! | [`space`] | page tables |
-//! | [`loans`] | loans, their windows, deferred teardown |
-//! | [`reserve`] | pages that a process may have and has not touched yet |
-//! | [`copy`] | data between user memory and the kernel |
+//! | `pager` | the free list, the quarantine, the epochs |
+//! | `frames` | giving frames to processes, and taking them back |
+//! | `space` | page tables |
+//! | `loans` | loans, their windows, deferred teardown |
+//! | `reserve` | pages that a process may have and has not touched yet |
+//! | `copy` | data between user memory and the kernel |
 
 pub(crate) mod copy;
 mod frames;

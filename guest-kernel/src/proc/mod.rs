@@ -5,11 +5,11 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`lives`] | birth, death, waiting for children |
-//! | [`services`] | processes that the monitor may have started again |
-//! | [`faults`] | page faults, other exceptions, the end of memory |
-//! | [`signals`], [`phones`] | a process's handler; a piece of its code in kernel context |
-//! | [`timer`], [`attendant`] | the timer's interrupt, and what is due at it |
+//! | `lives` | birth, death, waiting for children |
+//! | `services` | processes that the monitor may have started again |
+//! | `faults` | page faults, other exceptions, the end of memory |
+//! | `signals`, `phones` | a process's handler; a piece of its code in kernel context |
+//! | `timer`, `attendant` | the timer's interrupt, and what is due at it |
 
 pub(crate) mod attendant;
 mod faults;

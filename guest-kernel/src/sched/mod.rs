@@ -18,10 +18,10 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`ready`] | the ready queues, predictions |
-//! | [`switch`] | switch and hand-off, changes of state |
-//! | [`priority`] | the fix: inheritance and ageing |
-//! | [`timers`] | one timer per process |
+//! | `ready` | the ready queues, predictions |
+//! | `switch` | switch and hand-off, changes of state |
+//! | `priority` | the fix: inheritance and ageing |
+//! | `timers` | one timer per process |
 
 mod priority;
 mod ready;

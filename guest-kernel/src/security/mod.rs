@@ -3,8 +3,8 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`keys`] | which uid may have which keys, and the grant log (the Keymaster) |
-//! | [`agents`] | the kernel half of intrusion detection: attaching, tagging, examining (the Agents) |
+//! | `keys` | which uid may have which keys, and the grant log (the Keymaster) |
+//! | `agents` | the kernel half of intrusion detection: attaching, tagging, examining (the Agents) |
 
 pub(crate) mod agents;
 pub mod keys;

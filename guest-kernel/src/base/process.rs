@@ -21,52 +21,61 @@ pub struct Chain {
     pub last: u32,
 }
 
-/// A process as the kernel sees it: the part that the host reads, then the kernel's own.
+/// A process as the kernel sees it: the part that the host reads, then the kernel's own. The order of the fields
+/// decides what a stray write hits, so it is part of what makes runs repeatable.
+///
+/// | fields | changed by |
+/// |---|---|
+/// | `lifted`, `queued`, `burst_from`, `lent` | [`crate::sched`] |
+/// | `pending`, `windows`, `directory`, the frames, `spare` | [`crate::mem`] |
+/// | `port`, `loan`, `serves`, `transfer` | [`crate::ipc`] |
+/// | `children`, `zombies`, `status`, `data`, `phone`, `signals` | [`crate::proc`] |
+/// | `heap` | [`crate::syscall`], [`crate::compat`] |
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Process {
     /// What the host may read.
-    pub d: Descriptor,
+    pub(crate) d: Descriptor,
     /// Levels by which it was lifted for its age, until it has had the CPU.
-    pub lifted: u16,
-    /// The queue of those who wait for the CPU that it is in, plus one; 0 if it is in none.
-    pub queued: u16,
-    /// The port it waits at: place in the port table.
-    pub port: PortIndex,
+    pub(crate) lifted: u16,
+    /// The ready queue that it is in, plus one; 0 if it is in none.
+    pub(crate) queued: u16,
+    /// The port that it waits at.
+    pub(crate) port: PortIndex,
     /// The loan that its present call makes.
-    pub loan: LoanIndex,
+    pub(crate) loan: LoanIndex,
     /// First ended loan whose window it still has.
-    pub pending: LoanIndex,
+    pub(crate) pending: LoanIndex,
     /// Window slots in use.
-    pub windows: u64,
+    pub(crate) windows: u64,
     /// Frame of its page directory.
-    pub directory: u32,
+    pub(crate) directory: u32,
     frames_first: u32,
     frames_last: u32,
     /// Spare page for writes that come after their window is gone; 0 until needed.
-    pub spare: u32,
+    pub(crate) spare: u32,
     /// Pages of heap.
-    pub heap: u32,
+    pub(crate) heap: u32,
     /// 1 if it has ever bound a port.
-    pub serves: u32,
+    pub(crate) serves: u32,
     /// Children alive or dead, not yet asked for.
-    pub children: u32,
+    pub(crate) children: u32,
     /// Dead children.
     pub(crate) zombies: Queue,
     /// What it ended with.
-    pub status: u64,
+    pub(crate) status: u64,
     /// Kernel entries it had made when its present burst began.
-    pub burst_from: u64,
-    /// How many wait for it, by the priority that they lend it; kept where priorities are inherited.
-    pub lent: [u8; PRIORITIES],
+    pub(crate) burst_from: u64,
+    /// Processes that wait for it, counted by the priority that they lend it.
+    pub(crate) lent: [u8; PRIORITIES],
     /// Pages of data.
-    pub data: u32,
+    pub(crate) data: u32,
     /// Its phone calls.
-    pub phone: Phone,
+    pub(crate) phone: Phone,
     /// Its signals.
-    pub signals: Signals,
+    pub(crate) signals: Signals,
     /// The transfer that it has asked for.
-    pub transfer: Transfer,
+    pub(crate) transfer: Transfer,
 }
 
 /// A process's phone.

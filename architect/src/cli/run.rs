@@ -4,7 +4,7 @@
 //! watchdog and a folder of its own. They start from the same seed, so all must give the same events.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -98,7 +98,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
     let unmet = match scenario.vm.vms {
         1 => {
             let verdict = lab.experiment(args.out.as_deref())?;
-            print(&if args.json { verdict.document() } else { summary::text(&verdict) })?;
+            let files = args.out.as_deref().and_then(written);
+            print(&if args.json { verdict.document() } else { summary::text(&verdict, files.as_ref()) })?;
             verdict.unmet_expectations()
         }
         vms => several(&lab, vms, args)?,
@@ -111,6 +112,15 @@ pub fn run(args: &RunArgs) -> Result<u8, Error> {
         format!("{}, section expect", args.scenario.display()),
         "read the verdict and the events; another seed or load may behave as expected",
     )))
+}
+
+/// Lists the files of a run's folder for the summary; `None` if it cannot be read, which fails no run.
+fn written(folder: &Path) -> Option<summary::Files> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Some(summary::Files { folder: folder.display().to_string(), names })
 }
 
 /// Prepares a warm start, if the scenario or an option asks for one.

@@ -1,4 +1,6 @@
-//! The verdict for people: a few lines that say what happened and how one can know.
+//! The summary that `architect run` prints: what happened, the evidence, and the files that hold the rest.
+//!
+//! Every line fits 80 columns unless a single word is longer.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,8 +12,68 @@ use crate::scenario::Scenario;
 use crate::terms::Beat;
 use crate::verdict::Verdict;
 
-/// The text.
-pub fn text(verdict: &Verdict<'_>) -> String {
+/// The width of a terminal that shows every line whole.
+const COLUMNS: usize = 80;
+/// The column at which the text behind a label begins.
+const TEXT: usize = 12;
+/// The column at which the sentence of a finding begins.
+const SENTENCE: usize = 22;
+
+/// Renders the summary of one run. `files` names what was written and where; `None` if nothing was.
+pub fn text(verdict: &Verdict<'_>, files: Option<&Files>) -> String {
+    let mut out = wrap(&unwrapped(verdict));
+    out.push_str(&wrap(&match files {
+        Some(files) => files.sentence(),
+        None => "  files     none written; --out DIR keeps events, verdict and post-mortem\n".to_owned(),
+    }));
+    out
+}
+
+/// The folder of a run and the names of the files in it.
+pub struct Files {
+    /// The folder, as the user named it.
+    pub folder: String,
+    /// The names of its files, sorted.
+    pub names: Vec<String>,
+}
+
+impl Files {
+    fn sentence(&self) -> String {
+        let mut text = format!("  files     in {}: {}\n", self.folder, self.names.join(", "));
+        if self.names.iter().any(|name| name == "post-mortem.txt") {
+            text.push_str("            post-mortem.txt tells what led to the end, step by step\n");
+        }
+        text
+    }
+}
+
+/// Breaks lines that are wider than [`COLUMNS`] at a space; what follows is indented like the line's text.
+fn wrap(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.chars().take_while(|c| *c == ' ').count();
+        // A finding's first line has its tick, right-aligned, before its name.
+        let finding = line.trim_start().split_once(' ').is_some_and(|(first, _)| first.contains(':'));
+        let hang = if indent >= SENTENCE || (finding && indent > 0) { SENTENCE } else { TEXT };
+        let mut rest = line.to_owned();
+        while rest.chars().count() > COLUMNS {
+            // Everything before `hang` is the label: breaking there would not make the line shorter.
+            let fits = rest.char_indices().nth(COLUMNS + 1).map_or(rest.len(), |(at, _)| at);
+            let break_at = rest.char_indices().filter(|(at, c)| *c == ' ' && *at > hang);
+            let before = break_at.clone().take_while(|(at, _)| *at < fits).last();
+            let Some((at, _)) = before.or_else(|| break_at.clone().next()) else { break };
+            out.push_str(&rest[..at]);
+            out.push('\n');
+            rest = format!("{:hang$}{}", "", &rest[at + 1..]);
+        }
+        out.push_str(&rest);
+        out.push('\n');
+    }
+    out
+}
+
+/// The summary, its lines as long as they come.
+fn unwrapped(verdict: &Verdict<'_>) -> String {
     let mut out = String::new();
     let tally = &verdict.tally;
     // Writing to a string cannot fail.
@@ -31,7 +93,7 @@ pub fn text(verdict: &Verdict<'_>) -> String {
     }
     let mut beats: Vec<_> = verdict.beats.reached().iter().collect();
     if !beats.is_empty() {
-        let _ = writeln!(out, "\n  life:tick beat");
+        let _ = writeln!(out, "\n  Detected (incarnation:tick, what, evidence):");
     }
     beats.sort_by_key(|(beat, reached)| (reached.evidence["incarnation"].as_u64(), reached.tick, **beat));
     for (beat, reached) in beats {
@@ -52,19 +114,18 @@ pub fn text(verdict: &Verdict<'_>) -> String {
         let (latency, exposure) = (detection.latency, detection.exposure);
         let _ = writeln!(
             out,
-            "            found within {} ticks (median {}); {} written through, {} ticks later (median)",
+            "            found within {} ticks (median {}); {} written to through the stale mapping, {} ticks later (median)",
             latency.max, latency.median, exposure.count, exposure.median
         );
     }
     if detection.beyond > 0 {
-        let _ =
-            writeln!(out, "            {} found besides, of which the ledger cannot know", detection.beyond);
+        let _ = writeln!(out, "            {} more found that the ledger cannot know of", detection.beyond);
     }
     for crash in &verdict.kernel_crashes {
         let word = |key: &str| crash[key].as_str().map(str::to_owned);
         let _ = writeln!(
             out,
-            "  kernel    could not go on at {}:{} ({}): {}",
+            "  kernel    stopped at {}:{} ({}): {}",
             crash["incarnation"],
             crash["tick"],
             word("cause").unwrap_or_default(),
@@ -91,24 +152,24 @@ pub fn text(verdict: &Verdict<'_>) -> String {
     let stolen = tally.stolen.as_secs_f64() / verdict.wall.as_secs_f64().max(f64::EPSILON) * 100.0;
     let _ = writeln!(
         out,
-        "  monitor   {} kills, {} restarts ordered; looking took {stolen:.1} % of the time",
+        "  monitor   {} kills, {} restarts ordered; audits took {stolen:.1} % of the time",
         tally.kills, tally.restarts
     );
     let tags = &verdict.tags;
     let _ = writeln!(
         out,
-        "  agents    {} violators tagged rightly, {} others wrongly",
+        "  agents    {} violators tagged correctly, {} other processes tagged wrongly",
         tags.true_positives, tags.false_positives
     );
     let _ = writeln!(
         out,
-        "  watchdog  petted {} times, {} NMI, {} resets by itself; {} processes crashed",
+        "  watchdog  kept alive {} times, {} NMI, {} forced resets; {} processes crashed",
         tally.pets, tally.nmis, tally.watchdog_resets, tally.crashes
     );
     let kernel = &tally.subsystems.0;
     let _ = writeln!(
         out,
-        "  kernel    {} messages, {} datagrams ({} damaged), {} at the gateway, {} faults mended, {} calls refused",
+        "  kernel    {} messages, {} datagrams ({} damaged), {} through the gateway, {} page faults resolved, {} system calls refused",
         kernel.messages, kernel.datagrams, tally.damaged, kernel.gated, kernel.faults, kernel.refusals
     );
     let _ = writeln!(out, "  trace     {} events, {}", verdict.events, hash(verdict));
@@ -187,20 +248,23 @@ pub(crate) fn sentence(beat: Beat, reached: &Reached) -> String {
                     part("name"),
                     part("virtual"),
                     part("entry"),
-                    part("standing")
+                    match mapping["standing"].as_str() {
+                        Some("uncovered") => "no loan covers it".to_owned(),
+                        _ => part("standing"),
+                    }
                 );
             }
             text
         }
         Beat::Nmi => format!(
-            "{} ticks without a pet: critical; the handler found the processor in ring {} at\n{:22}{}",
+            "watchdog not kept alive for {} ticks: critical; the NMI interrupted ring {} at\n{:22}{}",
             word("ticks_since_pet"),
             word("cpl"),
             "",
             if evidence["at"].is_string() { word("at") } else { word("rip") }
         ),
         Beat::Reset => format!(
-            "incarnation {} is healthy: {} alive, watchdog petted {} times, nothing found",
+            "incarnation {} is healthy: {} alive, watchdog kept alive {} times, nothing found",
             word("incarnation"),
             word("alive"),
             word("pets")
@@ -279,4 +343,43 @@ fn who(process: &Value) -> String {
 /// Each of a list in the evidence.
 fn each(list: &Value, tell: impl Fn(&Value) -> String) -> Vec<String> {
     list.as_array().into_iter().flatten().map(tell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_break_at_a_space_under_their_text() {
+        let text = format!("  kernel    {}\n", "0123456789 ".repeat(12).trim_end());
+        let wrapped = wrap(&text);
+        assert!(wrapped.lines().all(|line| line.chars().count() <= COLUMNS), "{wrapped}");
+        assert!(wrapped.lines().nth(1).is_some_and(|line| line.starts_with("            0")), "{wrapped}");
+        assert_eq!(
+            wrapped.split_whitespace().collect::<Vec<_>>(),
+            text.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_sentence_of_a_finding_continues_in_its_own_column() {
+        let wrapped = wrap(&format!("     1:650  nmi       {}\n", "0123456789 ".repeat(12).trim_end()));
+        assert_eq!(wrapped.lines().nth(1).map(|line| line.len() - line.trim_start().len()), Some(SENTENCE));
+    }
+
+    #[test]
+    fn a_word_wider_than_the_terminal_stays_whole() {
+        let word = "x".repeat(100);
+        assert_eq!(wrap(&format!("  trace     {word}\n")), format!("  trace     {word}\n"));
+    }
+
+    #[test]
+    fn the_post_mortem_is_pointed_to_only_if_there_is_one() {
+        let names = |names: &[&str]| Files {
+            folder: "out".to_owned(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert!(!names(&["verdict.json"]).sentence().contains("post-mortem"));
+        assert!(names(&["post-mortem.txt", "verdict.json"]).sentence().contains("tells what led"));
+    }
 }

@@ -14,6 +14,7 @@ const CRATES: &[(&str, &str)] = &[
     ("devices", "lib.rs"),
     ("introspect", "lib.rs"),
     ("guest-kernel", "lib.rs"),
+    ("guest-user", "lib.rs"),
     ("vmm", "lib.rs"),
     ("architect", "lib.rs"),
     ("xtask", "main.rs"),

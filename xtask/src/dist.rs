@@ -9,7 +9,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::{root, run};
+use crate::workspace::{root, run};
 
 /// What the artefact is built for. musl links statically and starts faster than glibc; at fixed addresses there is
 /// nothing to relocate either.

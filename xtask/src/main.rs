@@ -1,9 +1,9 @@
 //! Tasks of this repository: `cargo xtask NAME`. One file per task.
 
 mod dist;
+mod workspace;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -32,19 +32,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The folder of the workspace.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
-}
-
-/// Runs a command in the workspace's folder and waits for its end.
-///
-/// # Errors
-///
-/// The command, where it cannot be run or fails.
-fn run(command: &mut Command) -> Result<(), String> {
-    let status = command.current_dir(root()).status().map_err(|error| format!("{command:?}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
 }

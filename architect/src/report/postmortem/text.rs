@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use abi::Pid;
 use abi::frame::FrameKind;
 
-use super::Case;
+use super::advice;
+use super::case::Case;
 use super::chain::{self, By};
 use super::history::{Death, How, Reuse};
 use crate::analysis::detection::Write;
@@ -41,7 +42,7 @@ impl Case<'_> {
         out.head("Analysis");
         out.text(&self.analysis());
         out.head("Recommendation");
-        let advice = self.advice();
+        let advice = advice::of(self);
         for advice in advice.iter().filter(|advice| advice.is_due) {
             let on = if advice.was_on { " It was on." } else { "" };
             out.item(&format!("fixes.{}: {}. Because {}.{on}", advice.fix, advice.what, advice.because));

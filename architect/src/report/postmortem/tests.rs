@@ -9,8 +9,15 @@ use proptest::prelude::*;
 use serde_json::json;
 use zerocopy::FromZeros;
 
+use super::chain::{self, By};
 use super::*;
+use serde_json::Value;
+
+use crate::analysis::detection::Write;
 use crate::analysis::ledger::{Ledger, Sharing};
+use crate::beats::{Beats, Reached};
+use crate::scenario::Scenario;
+use crate::terms::{IncarnationEnd, ResetCause};
 
 const LENDER: Pid = Pid::new(1, 0);
 const SERVER: Pid = Pid::new(2, 0);

@@ -3,12 +3,12 @@
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, GuestPhys, Pid};
-use introspect::x86::paging::Entry;
+use introspect::matrix::Guest;
+use introspect::matrix::guest::Process;
 use introspect::matrix::roots::{Standing, judge};
 use introspect::matrix::space::pid as pid_of;
+use introspect::x86::paging::Entry;
 use introspect::x86::roots::{Scan, groups, sharing};
-use introspect::matrix::guest::Process;
-use introspect::matrix::Guest;
 use introspect::x86::{Paging, PhysicalMemory};
 
 use crate::input::Input;

@@ -3,7 +3,9 @@
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
 use introspect::matrix::space::space_id;
 use introspect::x86::walk::Why;
-use introspect::x86::{Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, ReverseMap, Space, WalkSummary};
+use introspect::x86::{
+    Budget, Half, Mapping, PageSize, Paging, PhysicalMemory, ReverseMap, Space, WalkSummary,
+};
 
 use crate::input::Input;
 use crate::memory::{FRAMES, Plain, paging, tables};
@@ -90,7 +92,8 @@ fn check_halves(paging: Paging, memory: &Vec<u8>, root: GuestPhys, budget: Budge
 /// Three spaces in one map: what it holds is what walks of each find.
 fn check_reverse(paging: Paging, memory: &Vec<u8>, budget: Budget) {
     let spaces = [(1, 0), (2, 4), (3, 0)];
-    let spaces = spaces.map(|(slot, frame)| Space { id: space_id(Pid::new(slot, 0)), root: Frame(frame).base() });
+    let spaces =
+        spaces.map(|(slot, frame)| Space { id: space_id(Pid::new(slot, 0)), root: Frame(frame).base() });
     let map = ReverseMap::build(memory, paging, spaces, budget);
     assert!(map.len() as u64 <= budget.leaves && map.tables() <= budget.tables);
     assert!(map.mapped().is_sorted());

@@ -12,6 +12,8 @@
 //! | `NUMBER(phys_base)`, `KERNELOFFSET`, `NUMBER(pgtable_l5_enabled)` | as Linux has them |
 //! | `CR3` | the root in use, guest-physical |
 
+use std::fmt::Display;
+
 use address::GuestPhys;
 use address::PAGE_SIZE;
 
@@ -46,8 +48,8 @@ impl VmCoreInfo {
     }
 
     /// Adds a line.
-    pub fn push(&mut self, key: &str, value: impl ToString) {
-        self.0.push((key.to_owned(), value.to_string()));
+    pub fn push(&mut self, key: &str, value: impl Display) {
+        self.0.push((key.to_owned(), format!("{value}")));
     }
 
     /// Takes the text of the note apart. Lines without `=` and what is no text are left out.

@@ -1,5 +1,9 @@
-//! The page walk: what the processor would find in a tree of page tables, one address at a time ([`Paging::translate`])
-//! or all of it ([`Paging::walk`], and as an iterator [`Paging::mappings`]).
+//! The page walk: what the processor would find in a tree of page tables, one address at a time
+//! ([`Paging::translate`]) or all of it ([`Paging::walk`], and as an iterator [`Paging::mappings`]).
+//!
+//! [`Paging::translate`]: crate::x86::Paging::translate
+//! [`Paging::walk`]: crate::x86::Paging::walk
+//! [`Paging::mappings`]: crate::x86::Paging::mappings
 //!
 //! Tables are data that a broken or hostile guest wrote. A walk never panics and never runs for ever: an entry that
 //! leads nowhere is counted and left; a tree that is too large is cut at a [`Budget`]. A table page is read once for each

@@ -102,7 +102,8 @@ fn unwrapped(verdict: &Verdict<'_>) -> String {
         let _ = writeln!(out, "  {time:>8}  {:<9} {}", beat.name(), sentence(*beat, reached));
     }
     if let Some(cause) = &verdict.cause {
-        let _ = writeln!(out, "\n  cause     {}", cause.replace('\n', "\n            "));
+        let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = writeln!(out, "\n  cause     {cause}");
     }
     let detection = &verdict.detection;
     let _ = writeln!(

@@ -4,7 +4,6 @@
 //! Nothing here needs any program but `architect` itself, so the tests run in the barest Linux there is.
 
 pub mod module;
-pub mod structure;
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -24,12 +24,10 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Upward(of) => write!(f, "upward: {} line {} uses {}", of.from.join("::"), of.line, of.path),
+            Self::Upward(of) => write!(f, "upward: {of}"),
             Self::Circle { parent, children, ties } => {
                 write!(f, "circle in {}: {}", parent.join("::"), children.join(", "))?;
-                ties.iter().try_for_each(|tie| {
-                    write!(f, "\n    {} line {} uses {}", tie.from.join("::"), tie.line, tie.path)
-                })
+                ties.iter().try_for_each(|tie| write!(f, "\n    {tie}"))
             }
         }
     }

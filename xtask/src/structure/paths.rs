@@ -1,10 +1,13 @@
 //! Which modules a module uses: its `use` declarations, and the paths in its code.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Item, ItemMod, ItemUse, UseTree, Visibility};
+use syn::{ImplItemFn, Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use super::modules::{Module, is_test};
 
@@ -19,8 +22,17 @@ pub struct Use {
     pub to: Vec<String>,
     /// The path as it is written, from the crate's root.
     pub path: String,
-    /// The line where it stands.
+    /// The file where it stands.
+    pub file: PathBuf,
+    /// The line in that file.
     pub line: usize,
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, path, file, line, .. } = self;
+        write!(f, "{}:{line}: {} uses {path}", file.display(), from.join("::"))
+    }
 }
 
 /// All uses between the modules of a crate.
@@ -34,7 +46,8 @@ pub fn uses(modules: &Modules) -> BTreeSet<Use> {
         for (path, line) in finder.found {
             let to = definition(&path, modules, &exports, 8);
             if to != *from {
-                all.insert(Use { from: from.clone(), to, path: path.join("::"), line });
+                let file = module.file.clone();
+                all.insert(Use { from: from.clone(), to, path: path.join("::"), file, line });
             }
         }
     }
@@ -42,6 +55,8 @@ pub fn uses(modules: &Modules) -> BTreeSet<Use> {
 }
 
 /// The names that a module re-exports, with the paths that they stand for.
+///
+/// A glob would need the names of all items of its module: none re-exports by one, and [`exports`] refuses it.
 type Exports = BTreeMap<String, Vec<String>>;
 
 fn exports(module: &Module, modules: &Modules) -> Exports {
@@ -52,6 +67,12 @@ fn exports(module: &Module, modules: &Modules) -> Exports {
         {
             for (path, name) in flattened(item) {
                 if let Some(path) = absolute(&path, &module.path, modules) {
+                    assert_ne!(
+                        name,
+                        "*",
+                        "{}: a re-export by a glob cannot be followed",
+                        module.file.display()
+                    );
                     exports.insert(name, path);
                 }
             }
@@ -140,6 +161,42 @@ impl Finder<'_> {
             self.found.push((path, line));
         }
     }
+
+    /// Adds the paths among the arguments of a macro, which are not parsed.
+    fn add_tokens(&mut self, tokens: TokenStream) {
+        let (mut path, mut colons, mut line) = (Vec::new(), 0, 0);
+        for token in tokens {
+            match token {
+                TokenTree::Ident(name) if colons == 2 && !path.is_empty() => path.push(name.to_string()),
+                TokenTree::Ident(name) => {
+                    self.add_if_path(&path, line);
+                    path = vec![name.to_string()];
+                    line = name.span().start().line;
+                }
+                TokenTree::Punct(mark) if mark.as_char() == ':' => {
+                    colons += 1;
+                    continue;
+                }
+                TokenTree::Group(group) => {
+                    self.add_if_path(&path, line);
+                    path.clear();
+                    self.add_tokens(group.stream());
+                }
+                TokenTree::Punct(_) | TokenTree::Literal(_) => {
+                    self.add_if_path(&path, line);
+                    path.clear();
+                }
+            }
+            colons = 0;
+        }
+        self.add_if_path(&path, line);
+    }
+
+    fn add_if_path(&mut self, path: &[String], line: usize) {
+        if path.len() > 1 {
+            self.add(path, line);
+        }
+    }
 }
 
 impl<'ast> Visit<'ast> for Finder<'_> {
@@ -151,9 +208,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if names.len() > 1 {
-            self.add(&names, path.span().start().line);
-        }
+        self.add_if_path(&names, path.span().start().line);
         visit::visit_path(self, path);
     }
 
@@ -163,6 +218,17 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             visit::visit_item_mod(self, module);
             self.inline -= 1;
         }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
+        if !is_test(&function.attrs) {
+            visit::visit_impl_item_fn(self, function);
+        }
+    }
+
+    fn visit_macro(&mut self, invocation: &'ast syn::Macro) {
+        self.add_tokens(invocation.tokens.clone());
+        visit::visit_macro(self, invocation);
     }
 
     fn visit_visibility(&mut self, _: &'ast Visibility) {

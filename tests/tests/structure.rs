@@ -1,6 +1,6 @@
-//! The layers hold: no import runs upwards and no two modules import each other, in any crate, and crates depend on each
-//! other in one direction. `xtask/src/structure/mod.rs` states the rules precisely; `cargo xtask structure` prints
-//! what these tests check.
+//! The layers hold: no import runs upwards and no two modules import each other, in any crate, and crates
+//! depend on each other in one direction. `xtask/src/structure/mod.rs` states the rules precisely; `cargo
+//! xtask structure` prints what these tests check.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: the artefact that users install.
 //!
-//! The command is linked statically against musl, optimised as a whole and stripped; the guest's image and the scenarios
-//! are inside. docs/decisions/0029 says what that costs and brings beside the everyday build.
+//! The command is linked statically against musl, optimised as a whole and stripped; the guest's image and
+//! the scenarios are inside. docs/decisions/0029 says what that costs and brings beside the everyday build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use clap::Args;
 
 use crate::workspace::{root, run};
 
-/// What the artefact is built for. musl links statically and starts faster than glibc; at fixed addresses there is
-/// nothing to relocate either.
+/// What the artefact is built for. musl links statically and starts faster than glibc; at fixed addresses
+/// there is nothing to relocate either.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// Arguments of `cargo xtask dist`.

@@ -56,7 +56,8 @@ pub fn uses(modules: &Modules) -> BTreeSet<Use> {
 
 /// The names that a module re-exports, with the paths that they stand for.
 ///
-/// A glob would need the names of all items of its module: none re-exports by one, and [`exports`] refuses it.
+/// A glob would need the names of all items of its module: none re-exports by one, and [`exports`] refuses
+/// it.
 type Exports = BTreeMap<String, Vec<String>>;
 
 fn exports(module: &Module, modules: &Modules) -> Exports {

@@ -25,8 +25,8 @@ pub const CRATES: [&str; 10] = [
 
 /// Where modules may use each other: crate and folder.
 const EXEMPT: [(&str, &str); 1] = [
-    // The entry stub, the tables that point to it and the machine that resumes from it are one mechanism of the
-    // processor: each holds addresses of the other.
+    // The entry stub, the tables that point to it and the machine that resumes from it are one mechanism of
+    // the processor: each holds addresses of the other.
     ("guest-kernel", "arch"),
 ];
 
@@ -55,8 +55,8 @@ impl Survey {
         survey
     }
 
-    /// The breaks of the rules as lines of the allow-list: which file uses which module, or which modules form a
-    /// circle. Lines do not move with the code around them.
+    /// The breaks of the rules as lines of the allow-list: which file uses which module, or which modules
+    /// form a circle. Lines do not move with the code around them.
     pub fn broken(&self) -> BTreeSet<String> {
         let line = |(name, violation): &(&str, Violation)| match violation {
             Violation::Upward(of) => {

@@ -1,22 +1,22 @@
-//! The port bus: finds the device for a port, cuts accesses to the device's width, answers where nothing is.
+//! The port bus: finds the device for a port, splits accesses to the device's width, and answers where no device is.
 //!
-//! | ports | width of the device | device |
+//! Devices with 8-bit registers stand in the list `devices!` below: one entry each, with its ports. The remaining ports
+//! are those by which the guest talks to the VMM:
+//!
+//! | ports | width | device |
 //! |---|---|---|
-//! | 0x60, 0x64 | 1 | [`I8042`]: reset line |
 //! | 0xf2 | 1 | none: a write is [`Action::Trap`] |
 //! | 0xf4 | 1, 2, 4 | [`Doorbells`]: exit |
 //! | 0xf8 | 4 | [`Doorbells`]: doorbell |
 //! | 0xfc | 4 | [`Doorbells`]: fill |
-//! | 0x3f8 to 0x3ff | 1 | [`Serial`]: console |
-//! | 0x441, 0x443 | 1 | [`Watchdog`] |
-//! | all others | | nothing: reads give all ones, writes go nowhere; see [`Strays`] |
+//! | in no list | | none: reads return all ones, writes are ignored; see [`Strays`] |
 //!
-//! The devices are fields and the ports are a `match`: an access costs no table, no lock and no dynamic dispatch.
+//! The list becomes fields and a `match`: an access costs no table, no lock and no dynamic dispatch.
 //!
-//! A wide access to 8-bit devices becomes one access for each byte, at rising ports, as an ISA machine converts them
-//! (IBM PC AT Technical Reference, I/O channel; QEMU does the same for regions of one byte). Bytes that meet no device
-//! read as all ones; the access is stray only if none of its bytes meets one. Our own ports take an access whole, at
-//! their own address only.
+//! A wide access to 8-bit devices becomes one access for each byte, at rising ports, as an ISA machine converts it (IBM
+//! PC AT Technical Reference, I/O channel; QEMU does the same for regions of one byte). Bytes that meet no device read
+//! as all ones. The access is stray only if none of its bytes meets a device. The VMM's own ports take an access whole,
+//! at their own address only.
 
 use std::io;
 
@@ -27,12 +27,12 @@ use abi::layout::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Action;
 use crate::doorbell::{self, Doorbells};
 use crate::i8042::I8042;
 use crate::serial::{self, Serial};
 use crate::stray::Strays;
 use crate::watchdog::{self, Stages, Timeout, Watchdog};
+use crate::{Action, PortDevice};
 
 const PORT_SERIAL_LAST: u16 = PORT_SERIAL + PORT_SERIAL_LEN - 1;
 
@@ -49,46 +49,113 @@ pub struct Counters {
     pub stray_writes: u64,
 }
 
-/// Everything that a guest can have changed in the devices, for snapshots. Output, counters and the watchdog's
-/// generation are not part of it: they belong to the observer.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct BusState {
-    /// The console.
-    pub serial: serial::State,
-    /// The watchdog.
-    pub watchdog: watchdog::State,
-    /// Ports whose first stray access was reported.
-    pub strays: Strays,
+/// Makes the machine out of the list of its devices: the structs [`Bus`] and [`BusState`], and what concerns each
+/// device in turn.
+macro_rules! devices {
+    (
+        new($($argument:ident: $argument_type:ty),*);
+        $(
+            $(#[$doc:meta])*
+            $ports:pat => $visibility:vis $device:ident: $type:ty = $new:expr $(, state $state:ty)?;
+        )*
+    ) => {
+        /// Everything that a guest can have changed in the devices, for snapshots. Output, counters and the
+        /// watchdog's generation are not part of it: they belong to the observer.
+        #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+        pub struct BusState {
+            $($(
+                #[doc = concat!("The state of `", stringify!($device), "`.")]
+                pub $device: $state,
+            )?)*
+            /// Ports whose first stray access was reported.
+            pub strays: Strays,
+        }
+
+        /// All devices of one machine.
+        #[derive(Debug)]
+        pub struct Bus<W> {
+            $(
+                $(#[$doc])*
+                $visibility $device: $type,
+            )*
+            doorbells: Doorbells,
+            strays: Strays,
+            stray_reads: u64,
+            stray_writes: u64,
+        }
+
+        impl<W: io::Write> Bus<W> {
+            /// Creates the devices in power-on state.
+            pub fn new($($argument: $argument_type),*) -> Self {
+                Self {
+                    $($device: $new,)*
+                    doorbells: Doorbells::default(),
+                    strays: Strays::new(),
+                    stray_reads: 0,
+                    stray_writes: 0,
+                }
+            }
+
+            /// Writes to an 8-bit device; returns `None` where there is none.
+            #[inline]
+            #[deny(unreachable_patterns)] // Two devices at one port.
+            fn write_byte(&mut self, port: u16, value: u8) -> Option<Action> {
+                match port {
+                    $($ports => Some(self.$device.write_port(port, value)),)*
+                    _ => None,
+                }
+            }
+
+            /// Reads from an 8-bit device; returns `None` where there is none.
+            #[inline]
+            fn read_byte(&mut self, port: u16) -> Option<(u8, Action)> {
+                match port {
+                    $($ports => Some(self.$device.read_port(port)),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns all devices to the power-on state, as the reset line does. Stray ports that were reported stay
+            /// reported.
+            pub fn reset(&mut self) {
+                $(self.$device.reset();)*
+            }
+
+            /// Returns what [`Bus::restore`] needs.
+            pub fn state(&self) -> BusState {
+                BusState {
+                    $($($device: <$state>::from(self.$device.state()),)?)*
+                    strays: self.strays.clone(),
+                }
+            }
+
+            /// Restores a state of this bus, or of one with the same timeout. Ask for the watchdog's deadline
+            /// afterwards.
+            pub fn restore(&mut self, state: &BusState) {
+                $($(
+                    let of_device: &$state = &state.$device;
+                    self.$device.restore(of_device);
+                )?)*
+                self.strays.copy_from(&state.strays);
+            }
+        }
+    };
 }
 
-/// All devices of one machine.
-#[derive(Debug)]
-pub struct Bus<W> {
+// The list. To add a device with 8-bit registers, write its file and add its entry here.
+devices! {
+    new(console: W, timeout: Timeout, stages: Stages);
+
     /// The console.
-    pub serial: Serial<W>,
+    PORT_SERIAL..=PORT_SERIAL_LAST => pub serial: Serial<W> = Serial::new(console), state serial::State;
     /// The watchdog.
-    pub watchdog: Watchdog,
-    i8042: I8042,
-    doorbells: Doorbells,
-    strays: Strays,
-    stray_reads: u64,
-    stray_writes: u64,
+    PORT_WATCHDOG_START | PORT_WATCHDOG_STOP =>
+        pub watchdog: Watchdog = Watchdog::new(timeout, stages), state watchdog::State;
+    /// The keyboard controller: the machine's reset line.
+    PORT_I8042 | PORT_I8042_DATA => i8042: I8042 = I8042;
 }
 
 impl<W: io::Write> Bus<W> {
-    /// The devices in power-on state.
-    pub fn new(console: W, timeout: Timeout, stages: Stages) -> Self {
-        Self {
-            serial: Serial::new(console),
-            watchdog: Watchdog::new(timeout, stages),
-            i8042: I8042,
-            doorbells: Doorbells::default(),
-            strays: Strays::new(),
-            stray_reads: 0,
-            stray_writes: 0,
-        }
-    }
-
     /// One write of 1, 2 or 4 bytes, little-endian. No processor makes others: they count as stray.
     #[inline]
     pub fn write(&mut self, port: u16, data: &[u8]) -> Action {
@@ -159,24 +226,6 @@ impl<W: io::Write> Bus<W> {
         }
     }
 
-    /// Power-on state of all devices, as the reset line makes it. Stray ports that were reported stay so.
-    pub fn reset(&mut self) {
-        self.serial.reset();
-        self.watchdog.reset();
-    }
-
-    /// What [`Bus::restore`] needs.
-    pub fn state(&self) -> BusState {
-        BusState { serial: self.serial.state(), watchdog: self.watchdog.state(), strays: self.strays.clone() }
-    }
-
-    /// Puts back what [`Bus::state`] gave, of this bus or of one with the same timeout. Ask for the watchdog's deadline afterwards.
-    pub fn restore(&mut self, state: &BusState) {
-        self.serial.restore(&state.serial);
-        self.watchdog.restore(state.watchdog);
-        self.strays.copy_from(&state.strays);
-    }
-
     /// The ports of stray accesses.
     pub const fn strays(&self) -> &Strays {
         &self.strays
@@ -208,31 +257,6 @@ impl<W: io::Write> Bus<W> {
             stray_reads: std::mem::take(&mut self.stray_reads),
             stray_writes: std::mem::take(&mut self.stray_writes),
         }
-    }
-
-    /// A write to an 8-bit device; `None` where there is none.
-    #[inline]
-    fn write_byte(&mut self, port: u16, value: u8) -> Option<Action> {
-        Some(match port {
-            PORT_SERIAL..=PORT_SERIAL_LAST => self.serial.write((port - PORT_SERIAL) as u8, value),
-            PORT_WATCHDOG_START => self.watchdog.start(value),
-            PORT_WATCHDOG_STOP => self.watchdog.stop(),
-            PORT_I8042 => self.i8042.command(value),
-            PORT_I8042_DATA => Action::None,
-            _ => return None,
-        })
-    }
-
-    /// A read of an 8-bit device; `None` where there is none.
-    #[inline]
-    fn read_byte(&mut self, port: u16) -> Option<(u8, Action)> {
-        Some(match port {
-            PORT_SERIAL..=PORT_SERIAL_LAST => self.serial.read((port - PORT_SERIAL) as u8),
-            PORT_WATCHDOG_START | PORT_WATCHDOG_STOP => (0xff, Action::None),
-            PORT_I8042 => (self.i8042.status(), Action::None),
-            PORT_I8042_DATA => (self.i8042.data(), Action::None),
-            _ => return None,
-        })
     }
 
     #[cold]

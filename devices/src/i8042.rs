@@ -11,9 +11,9 @@
 //! full; commands 0xf0 to 0xff pulse output port bits, bit 0 of which is the processor's reset line, low-active);
 //! Linux `arch/x86/kernel/reboot.c`, which waits for status bit 1 to be clear and then writes 0xfe.
 
-use abi::layout::I8042_RESET;
+use abi::layout::{I8042_RESET, PORT_I8042};
 
-use crate::Action;
+use crate::{Action, PortDevice};
 
 /// The controller. It has no state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -33,6 +33,18 @@ impl I8042 {
     /// A read of the data port.
     pub const fn data(self) -> u8 {
         0
+    }
+}
+
+impl PortDevice for I8042 {
+    #[inline]
+    fn write_port(&mut self, port: u16, value: u8) -> Action {
+        if port == PORT_I8042 { self.command(value) } else { Action::None }
+    }
+
+    #[inline]
+    fn read_port(&mut self, port: u16) -> (u8, Action) {
+        (if port == PORT_I8042 { self.status() } else { self.data() }, Action::None)
     }
 }
 

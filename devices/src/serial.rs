@@ -31,7 +31,9 @@ use serde::{Deserialize, Serialize};
 use vm_superio::serial::SerialEvents;
 use vm_superio::{SerialState, Trigger};
 
-use crate::Action;
+use abi::layout::PORT_SERIAL;
+
+use crate::{Action, PortDevice};
 
 /// Offset of the data register.
 const DATA: u8 = 0;
@@ -238,11 +240,6 @@ impl<W: io::Write> Serial<W> {
         self.output
     }
 
-    /// Power-on state. What was sent before is handed over; input that waits is dropped.
-    pub fn reset(&mut self) {
-        self.restore(&State::default());
-    }
-
     /// What [`Serial::restore`] needs. Output is not part of it: what is sent is sent.
     pub fn state(&self) -> State {
         State { registers: self.uart.state(), waiting: self.waiting.iter().copied().collect() }
@@ -318,6 +315,23 @@ impl<W: io::Write> Serial<W> {
 
     fn failed(&mut self, first: io::Error, lost: u64) {
         self.error.get_or_insert(OutputError { first, lost: 0 }).lost += lost;
+    }
+}
+
+impl<W: io::Write> PortDevice for Serial<W> {
+    #[inline]
+    fn write_port(&mut self, port: u16, value: u8) -> Action {
+        self.write((port - PORT_SERIAL) as u8, value)
+    }
+
+    #[inline]
+    fn read_port(&mut self, port: u16) -> (u8, Action) {
+        self.read((port - PORT_SERIAL) as u8)
+    }
+
+    /// Returns to the power-on state. Output sent before is handed over; waiting input is dropped.
+    fn reset(&mut self) {
+        self.restore(&State::default());
     }
 }
 

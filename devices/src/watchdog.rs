@@ -20,8 +20,10 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::Action;
+use abi::layout::PORT_WATCHDOG_START;
+
 pub use crate::stages::{ParseError, Stages, WatchdogAction};
+use crate::{Action, PortDevice};
 
 /// What a countdown is measured in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -193,15 +195,9 @@ impl Watchdog {
 
     /// Puts back what [`Watchdog::state`] gave. In wall mode a running countdown begins anew, as nobody knows how long
     /// ago it began. The generation goes on, so that timers of before do nothing; the counts stay.
-    pub fn restore(&mut self, state: State) {
+    pub fn restore(&mut self, state: &State) {
         self.deaf = 0;
-        self.enter(state);
-    }
-
-    /// Power-on state: disarmed. The counts stay.
-    pub fn reset(&mut self) {
-        self.deaf = 0;
-        self.enter(State::Disarmed);
+        self.enter(*state);
     }
 
     /// What a countdown is measured in.
@@ -259,6 +255,24 @@ impl Watchdog {
                 Expired { stage, action: second.unwrap_or(self.stages.first), last: true }
             }
         }
+    }
+}
+
+impl PortDevice for Watchdog {
+    #[inline]
+    fn write_port(&mut self, port: u16, value: u8) -> Action {
+        if port == PORT_WATCHDOG_START { self.start(value) } else { self.stop() }
+    }
+
+    /// Both registers read as all ones.
+    #[inline]
+    fn read_port(&mut self, _port: u16) -> (u8, Action) {
+        (0xff, Action::None)
+    }
+
+    /// Disarms the watchdog. The counts stay.
+    fn reset(&mut self) {
+        self.restore(&State::Disarmed);
     }
 }
 
@@ -375,7 +389,7 @@ mod tests {
         assert_eq!(watchdog.advance(3), None);
         let (state, generation) = (watchdog.state(), watchdog.generation());
         assert_eq!(watchdog.advance(7), Some(NMI));
-        watchdog.restore(state);
+        watchdog.restore(&state);
         assert_eq!(watchdog.expire(generation), None);
         assert_eq!(watchdog.advance(6), None);
         assert_eq!(watchdog.advance(1), Some(NMI));

@@ -195,7 +195,7 @@ fn check(dump: &Dump<&[u8]>, file: &[u8], asked: &mut Input<'_>) {
     for _ in 0..3 {
         check_frame(dump, Frame(asked.word() >> (asked.byte() % 64)));
     }
-    let _ = (find_info(&dump), dump.five_levels(), dump.remarks().len(), dump.cpus().len(), dump.is_core());
+    let _ = (find_info(dump), dump.five_levels(), dump.remarks().len(), dump.cpus().len(), dump.is_core());
     let paging = paging(asked);
     let budget = Budget { tables: 40, leaves: 300 };
     for root in dump.root().into_iter().chain((0..FRAMES as u64).map(|frame| Frame(frame).base())).take(4) {

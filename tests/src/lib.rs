@@ -3,6 +3,7 @@
 //!
 //! Nothing here needs any program but `architect` itself, so the tests run in the barest Linux there is.
 
+pub mod documents;
 pub mod module;
 
 use std::fs::File;

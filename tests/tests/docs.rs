@@ -1,55 +1,24 @@
-//! What the documents say about the repository is true as far as a program can tell: paths and links lead somewhere, every
-//! dependency has its reason, and the scenario keys are those that the command accepts.
+//! Checks what the documents say about the repository, as far as a program can: paths and links lead
+//! somewhere, every dependency has its reason, and the scenario keys are those that the command accepts.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tests::documents::{documents, files, read, root};
 use tests::{architect, run};
 
-/// Documents outside of `docs/`.
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "scenarios/README.md"];
-/// What builds and runs make, so that it need not be there.
+/// Folders that builds and runs make. A path in them need not exist.
 const MADE: [&str; 2] = ["target/", "out/"];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// All files below `folder` with this extension.
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut found = Vec::new();
-    for path in entries.map(|entry| entry.expect("a readable folder").path()) {
-        if path.is_dir() {
-            found.extend(files(&path, extension));
-        } else if path.extension().is_some_and(|of| of == extension) {
-            found.push(path);
-        }
-    }
-    found
-}
-
-fn documents() -> Vec<PathBuf> {
-    let root = root();
-    let mut all: Vec<_> = DOCUMENTS.iter().map(|name| root.join(name)).collect();
-    all.extend(files(&root.join("docs"), "md"));
-    all
-}
-
-/// The words between back-ticks, in lines and in blocks.
+/// Yields the words between back-ticks, in lines and in blocks.
 fn code_words(text: &str) -> impl Iterator<Item = &str> {
     assert!(text.matches('`').count().is_multiple_of(2), "a back-tick is missing");
     text.split('`').skip(1).step_by(2).flat_map(str::split_whitespace)
 }
 
-/// Paths from the root of the repository: what has a slash, or ends as a document does. Hidden files are left out: the
-/// emulated host, where this test runs as well, has none of them.
+/// Yields the paths from the repository's root: words that have a slash, or end as a document does. Hidden
+/// files are left out, since the emulated host, where this test runs as well, has none of them.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     code_words(text).filter(|word| {
         (word.contains('/') || word.ends_with(".md"))
@@ -59,7 +28,7 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Targets of links to files, without the place in them.
+/// Yields the targets of links to files, without the place in them.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](")
         .skip(1)
@@ -68,7 +37,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
         .filter(|target| !target.is_empty() && !target.contains(':'))
 }
 
-/// What a text in `folder` names: the name, and the path that it must have.
+/// Yields each path and link of a text in `folder`: as written, and the file that it must lead to.
 fn named<'a>(text: &'a str, folder: &'a Path, root: &'a Path) -> impl Iterator<Item = (&'a str, PathBuf)> {
     let paths = paths(text).map(|path| (path, root.join(path)));
     paths.chain(links(text).map(|link| (link, folder.join(link))))
@@ -88,7 +57,7 @@ fn every_path_and_link_in_the_documents_leads_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "named and not there: {wrong:#?}");
-    assert!(count >= 20, "only {count} names were found: they are looked for in the wrong way");
+    assert!(count >= 20, "only {count} paths and links were found, so the search is wrong");
 }
 
 #[test]
@@ -138,7 +107,7 @@ fn every_dependency_has_its_reason() {
     assert!(missing.is_empty(), "no reason for {missing:?}");
 }
 
-/// The keys that stand in tables whose first column is called "key".
+/// Returns the keys in tables whose first column is called "key".
 fn documented_keys() -> BTreeSet<String> {
     let text = read(&root().join("docs/reference/scenario-keys.md"));
     let mut keys = BTreeSet::new();
@@ -154,7 +123,8 @@ fn documented_keys() -> BTreeSet<String> {
     keys
 }
 
-/// The keys that the command says it would have accepted where `header` leads to; nothing if that is no section.
+/// Returns the keys that the command says it would have accepted after `header`; `None` if that is no
+/// section.
 fn accepted_keys(header: &str) -> Option<Vec<String>> {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let path = folder.path().join("wrong.toml");

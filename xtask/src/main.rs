@@ -2,6 +2,7 @@
 
 mod checks;
 mod dist;
+mod picture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ enum Task {
     Structure(checks::CheckArgs),
     /// Show what in code and texts is not as CONTRIBUTING.md asks: English, width, sizes
     Style(checks::CheckArgs),
+    /// Draw a run's frames in use and wrong sharings over time, from its events
+    Picture(picture::PictureArgs),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Task::Dist(args) => dist::dist(&args),
         Task::Structure(args) => checks::structure(&args),
         Task::Style(args) => checks::style(&args),
+        Task::Picture(args) => picture::picture(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

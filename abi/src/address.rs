@@ -5,8 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use address::{Frame, GuestPhys, GuestVirt};
 
-/// A process id: the slot in the process table (low 16 bits) and the generation of that slot (high 16 bits), so
-/// that the id of a dead process never names its successor. `Pid::NONE` names nobody.
+/// A process id: the slot in the process table (low 16 bits) and the generation of that slot (high 16 bits),
+/// so that the id of a dead process never names its successor. `Pid::NONE` names nobody.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

@@ -1,4 +1,5 @@
-//! Addresses of an x86-64 guest, each kind a type of its own: guest-physical, guest-virtual, and frame numbers.
+//! Addresses of an x86-64 guest, each kind a type of its own: guest-physical, guest-virtual, and frame
+//! numbers.
 //!
 //! Host addresses are plain pointers of the host and never of these types.
 #![no_std]
@@ -32,13 +33,13 @@ pub struct GuestVirt(pub u64);
 pub struct Frame(pub u64);
 
 impl GuestPhys {
-    /// The frame that holds this address.
+    /// Returns the frame that holds this address.
     #[inline]
     pub const fn frame(self) -> Frame {
         Frame(self.0 / PAGE_SIZE)
     }
 
-    /// The address `bytes` further on; saturates, so that a hostile sum cannot wrap into low memory.
+    /// Returns the address `bytes` further on; saturates, so that a hostile sum cannot wrap into low memory.
     #[must_use]
     pub const fn add(self, bytes: u64) -> Self {
         Self(self.0.saturating_add(bytes))
@@ -46,26 +47,26 @@ impl GuestPhys {
 }
 
 impl GuestVirt {
-    /// The address `bytes` further on; saturates.
+    /// Returns the address `bytes` further on; saturates.
     #[must_use]
     pub const fn add(self, bytes: u64) -> Self {
         Self(self.0.saturating_add(bytes))
     }
 
-    /// The start of the page that holds this address.
+    /// Returns the start of the page that holds this address.
     #[must_use]
     pub const fn page(self) -> Self {
         Self(self.0 & !(PAGE_SIZE - 1))
     }
 
-    /// Whether the address is in the lower half, which belongs to processes (47 bits, four levels).
+    /// Returns whether the address is in the lower half, which belongs to processes (47 bits, four levels).
     pub const fn is_user(self) -> bool {
         self.0 < 1 << 47
     }
 }
 
 impl Frame {
-    /// The address of the frame's first byte.
+    /// Returns the address of the frame's first byte.
     #[inline]
     pub const fn base(self) -> GuestPhys {
         GuestPhys(self.0 * PAGE_SIZE)

@@ -1,13 +1,13 @@
-//! What an access to a port asks of the VMM: a value, applied by the vCPU loop and by nobody else.
+//! What an access to a port requests of the VMM: a value that only the vCPU loop applies.
 
 use abi::info::Doorbell;
 use abi::{Frame, GuestPhys};
 
-/// What one access asks for. One access yields at most one action.
+/// The request of one access. One access yields at most one action.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Action {
-    /// Nothing: the device has dealt with it. Nearly all accesses end so.
+    /// Nothing: the device has handled the access, as with nearly all accesses.
     #[default]
     None,
     /// The guest ends itself with this exit status.
@@ -19,35 +19,36 @@ pub enum Action {
     },
     /// The guest pulls the reset line.
     Reset,
-    /// The guest rings.
+    /// The guest rings the doorbell.
     Doorbell {
-        /// Why.
+        /// The reason.
         reason: Doorbell,
-        /// The page given with it; 0 where the reason needs none. Any address: the guest may lie.
+        /// The page given with it; 0 if the reason needs none. It may be any address: it is not checked.
         page: GuestPhys,
     },
-    /// The guest has come to an instruction that was put in place of another one.
+    /// The guest has reached an instruction that a trap replaced.
     Trap,
-    /// The guest rings for a reason that does not exist, or at a width that the port does not have.
+    /// The guest rings for an unknown reason, or with an access of a wrong width.
     UnknownDoorbell(u32),
-    /// The guest wants this frame zeroed. Any frame below 4 GiB: the guest may lie.
+    /// The guest requests that this frame be zeroed. It may be any frame below 4 GiB: it is not checked.
     Fill(Frame),
-    /// The watchdog's countdown has begun anew: in wall mode, set a timer for [`crate::watchdog::Watchdog::deadline`].
+    /// The watchdog's countdown has restarted: in wall mode, set a timer for
+    /// [`crate::watchdog::Watchdog::deadline`].
     WatchdogStarted,
-    /// The watchdog was disarmed: its timer, if there is one, has lost its meaning.
+    /// The watchdog was disarmed: cancel or ignore its timer.
     WatchdogStopped,
-    /// The serial port has news. At least one of the two is true.
+    /// The serial port reports an event. At least one of the two fields is true.
     Serial {
-        /// This was the first byte of output since the device was made, reset or restored.
+        /// This was the first byte of output since the device was created, reset or restored.
         first_output: bool,
         /// The port pulses its interrupt line, IRQ 4.
         interrupt: bool,
     },
-    /// The first access to a port where nothing is; later ones are only counted.
+    /// The first access to a port without a device; later ones are only counted.
     Stray {
         /// The port.
         port: u16,
-        /// Bytes of the access.
+        /// Width of the access in bytes.
         len: u8,
         /// Whether it was a write.
         write: bool,
@@ -55,17 +56,18 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub const fn is_none(self) -> bool {
         matches!(self, Self::None)
     }
 
-    /// Whether the guest does not go on after this: the rest of a string instruction never happens.
+    /// Returns whether the guest stops here, so that the rest of a string instruction never happens.
     pub const fn ends_guest(self) -> bool {
         matches!(self, Self::Exit { .. } | Self::Reset)
     }
 
-    /// One action for two bytes of the same access: news of the serial port add up, else the later one stands.
+    /// Combines the actions of two bytes of one access: events of the serial port add up, otherwise the later
+    /// action counts.
     pub(crate) const fn then(self, later: Self) -> Self {
         match (self, later) {
             (

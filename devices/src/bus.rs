@@ -1,7 +1,8 @@
-//! The port bus: finds the device for a port, splits accesses to the device's width, and answers where no device is.
+//! The port bus: finds the device for a port, splits accesses to the device's width, and answers where no
+//! device is.
 //!
-//! Devices with 8-bit registers stand in the list `devices!` below: one entry each, with its ports. The remaining ports
-//! are those by which the guest talks to the VMM:
+//! Devices with 8-bit registers stand in the list `devices!` below: one entry each, with its ports. The
+//! remaining ports are those by which the guest talks to the VMM:
 //!
 //! | ports | width | device |
 //! |---|---|---|
@@ -13,10 +14,10 @@
 //!
 //! The list becomes fields and a `match`: an access costs no table, no lock and no dynamic dispatch.
 //!
-//! A wide access to 8-bit devices becomes one access for each byte, at rising ports, as an ISA machine converts it (IBM
-//! PC AT Technical Reference, I/O channel; QEMU does the same for regions of one byte). Bytes that meet no device read
-//! as all ones. The access is stray only if none of its bytes meets a device. The VMM's own ports take an access whole,
-//! at their own address only.
+//! A wide access to 8-bit devices becomes one access for each byte, at rising ports, as an ISA machine
+//! converts it (IBM PC AT Technical Reference, I/O channel; QEMU does the same for regions of one byte).
+//! Bytes that meet no device read as all ones. The access is stray only if none of its bytes meets a device.
+//! The VMM's own ports take an access whole, at their own address only.
 
 use std::io;
 
@@ -36,21 +37,21 @@ use crate::{Action, PortDevice};
 
 const PORT_SERIAL_LAST: u16 = PORT_SERIAL + PORT_SERIAL_LEN - 1;
 
-/// What guests did, counted since the last [`Bus::take_counters`].
+/// Counts of guest accesses since the last [`Bus::take_counters`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// Of the watchdog.
+    /// Counts of the watchdog.
     pub watchdog: watchdog::Counts,
-    /// Of our own ports.
+    /// Counts of the VMM's own ports.
     pub doorbells: doorbell::Counts,
-    /// Reads where nothing is.
+    /// Reads of ports without a device.
     pub stray_reads: u64,
-    /// Writes where nothing is.
+    /// Writes to ports without a device.
     pub stray_writes: u64,
 }
 
-/// Makes the machine out of the list of its devices: the structs [`Bus`] and [`BusState`], and what concerns each
-/// device in turn.
+/// Makes the machine out of the list of its devices: the structs [`Bus`] and [`BusState`], and what concerns
+/// each device in turn.
 macro_rules! devices {
     (
         new($($argument:ident: $argument_type:ty),*);
@@ -115,8 +116,8 @@ macro_rules! devices {
                 }
             }
 
-            /// Returns all devices to the power-on state, as the reset line does. Stray ports that were reported stay
-            /// reported.
+            /// Returns all devices to the power-on state, as the reset line does. Stray ports that were
+            /// reported stay reported.
             pub fn reset(&mut self) {
                 $(self.$device.reset();)*
             }
@@ -156,7 +157,7 @@ devices! {
 }
 
 impl<W: io::Write> Bus<W> {
-    /// One write of 1, 2 or 4 bytes, little-endian. No processor makes others: they count as stray.
+    /// Handles a write of 1, 2 or 4 bytes, little-endian. Processors make no others; they count as stray.
     #[inline]
     pub fn write(&mut self, port: u16, data: &[u8]) -> Action {
         match (port, data) {
@@ -172,7 +173,8 @@ impl<W: io::Write> Bus<W> {
         }
     }
 
-    /// One read of 1, 2 or 4 bytes, little-endian, into `data`. No processor makes others: they count as stray.
+    /// Handles a read of 1, 2 or 4 bytes, little-endian, into `data`. Processors make no others; they count
+    /// as stray.
     #[inline]
     pub fn read(&mut self, port: u16, data: &mut [u8]) -> Action {
         match (port, &mut *data) {
@@ -194,9 +196,9 @@ impl<W: io::Write> Bus<W> {
         }
     }
 
-    /// The writes of a string instruction (`rep outs`): `data` holds accesses of `width` bytes each, a rest is
-    /// ignored. `apply` gets the actions that are not [`Action::None`]. After one that ends the guest the rest does
-    /// not happen.
+    /// Handles the writes of a string instruction (`rep outs`): `data` holds accesses of `width` bytes each;
+    /// a remainder is ignored. `apply` gets the actions that are not [`Action::None`]. After one that ends
+    /// the guest, the rest does not happen.
     pub fn write_string(&mut self, port: u16, width: usize, data: &[u8], mut apply: impl FnMut(Action)) {
         if (port, width) == (PORT_SERIAL, 1) {
             let action = self.serial.write_all(data);
@@ -216,7 +218,7 @@ impl<W: io::Write> Bus<W> {
         }
     }
 
-    /// The reads of a string instruction (`rep ins`), in the same way.
+    /// Handles the reads of a string instruction (`rep ins`), in the same way.
     pub fn read_string(&mut self, port: u16, width: usize, data: &mut [u8], mut apply: impl FnMut(Action)) {
         for access in data.chunks_exact_mut(width.max(1)) {
             let action = self.read(port, access);
@@ -226,12 +228,12 @@ impl<W: io::Write> Bus<W> {
         }
     }
 
-    /// The ports of stray accesses.
+    /// Returns the ports of stray accesses.
     pub const fn strays(&self) -> &Strays {
         &self.strays
     }
 
-    /// The counters so far.
+    /// Returns the counters.
     pub const fn counters(&self) -> Counters {
         Counters {
             watchdog: self.watchdog.counts(),
@@ -241,7 +243,7 @@ impl<W: io::Write> Bus<W> {
         }
     }
 
-    /// Counts on from here: what [`Bus::counters`] gave, where a guest goes on that had come so far.
+    /// Sets the counters, for a guest that continues from where [`Bus::counters`] was called.
     pub fn count_from(&mut self, counters: Counters) {
         self.watchdog.count_from(counters.watchdog);
         self.doorbells.count_from(counters.doorbells);
@@ -249,7 +251,7 @@ impl<W: io::Write> Bus<W> {
         self.stray_writes = counters.stray_writes;
     }
 
-    /// The counters so far; they start again from zero.
+    /// Returns the counters and resets them to zero.
     pub fn take_counters(&mut self) -> Counters {
         Counters {
             watchdog: self.watchdog.take_counts(),
@@ -364,14 +366,14 @@ mod tests {
     #[test]
     fn a_wide_access_reaches_each_register_that_it_covers() {
         let mut bus = bus();
-        // Scratch and, beyond the serial port, nothing.
+        // The scratch register, and beyond the serial port no device.
         assert_eq!(bus.write(0x3ff, &[0x5a, 1]), Action::None);
         assert_eq!(read(&mut bus, 0x3ff, 2), [0x5a, 0xff]);
         assert_eq!(read(&mut bus, 0x3fc, 4), [0x08, 0x60, 0xb0, 0x5a]);
-        // The manual's own way to arm: OUT DX,AX with AX = 0x000f.
+        // The manual's way to arm: OUT DX,AX with AX = 0x000f.
         assert_eq!(bus.write(0x443, &[0x0f, 0]), Action::WatchdogStarted);
         assert!(matches!(bus.watchdog.state(), watchdog::State::Armed { seconds: 0, .. }));
-        // Stop and start in one: the later one stands.
+        // Stop and start in one access: the later one counts.
         assert_eq!(bus.write(0x441, &[0; 4]), Action::WatchdogStarted);
         assert_eq!(bus.write(0x440, &[0; 2]), Action::WatchdogStopped);
         assert_eq!(bus.write(0x61, &[0, 0, 0, 0xfe]), Action::Reset);

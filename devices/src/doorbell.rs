@@ -1,4 +1,4 @@
-//! Three write-only ports of our own, by which the guest talks to the VMM: exit, doorbell, fill.
+//! Three write-only ports by which the guest talks to the VMM: exit, doorbell, fill.
 //!
 //! | port | width | register | a write |
 //! |---|---|---|---|
@@ -6,11 +6,11 @@
 //! | 0xf8 | 4 | doorbell | reason in bits 0 to 7, page address in bits 12 to 31 |
 //! | 0xfc | 4 | fill | zeroes the frame at this page-aligned guest-physical address |
 //!
-//! A write of another width, an unknown reason or an address that is not page-aligned is counted and otherwise does
-//! nothing. Reads give all ones, as where nothing is.
+//! A write with another width, an unknown reason or an address that is not page-aligned is counted and
+//! otherwise ignored. Reads return all ones, as for ports without a device.
 //!
-//! Source: ours; [`abi::layout`] and [`abi::info::Doorbell`] are the contract. The place and the meaning of the exit
-//! port are those of QEMU's `isa-debug-exit`, except that the status is passed on as it is.
+//! The contract is [`abi::layout`] and [`abi::info::Doorbell`]. The number and meaning of the exit port are
+//! those of QEMU's `isa-debug-exit`, except that the status is passed on unchanged.
 
 use abi::GuestPhys;
 use abi::info::Doorbell;
@@ -20,17 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::Action;
 
-/// Greatest exit status that a guest can give; shells keep the rest for themselves.
+/// Largest exit status of a guest; shells use the higher ones.
 pub const EXIT_MAX: u8 = 127;
 
-/// What the guest did with the three ports, counted since the last [`Doorbells::take_counts`].
+/// Counts of accesses to the three ports since the last [`Doorbells::take_counts`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Doorbells rung for a known reason.
     pub rung: u64,
-    /// Doorbells of an unknown reason or a wrong width.
+    /// Doorbells with an unknown reason or a wrong width.
     pub unknown: u64,
-    /// Frames to be zeroed.
+    /// Requests to zero a frame.
     pub fills: u64,
     /// Fills with a misaligned address or a wrong width.
     pub bad_fills: u64,
@@ -38,14 +38,14 @@ pub struct Counts {
     pub clamped_exits: u64,
 }
 
-/// The three ports. They have no state but the counts.
+/// The three ports. Their only state is the counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Doorbells {
     counts: Counts,
 }
 
 impl Doorbells {
-    /// A write of `data`, little-endian, to the exit port.
+    /// Handles a write of `data`, little-endian, to the exit port.
     pub fn exit(&mut self, data: &[u8]) -> Action {
         let value = value(data);
         let clamped = value > u32::from(EXIT_MAX);
@@ -53,7 +53,7 @@ impl Doorbells {
         Action::Exit { code: if clamped { EXIT_MAX } else { value as u8 }, clamped }
     }
 
-    /// A write of `data`, little-endian, to the doorbell port.
+    /// Handles a write of `data`, little-endian, to the doorbell port.
     #[inline]
     pub fn ring(&mut self, data: &[u8]) -> Action {
         match double_word(data).and_then(Doorbell::parse) {
@@ -68,7 +68,7 @@ impl Doorbells {
         }
     }
 
-    /// A write of `data`, little-endian, to the fill port.
+    /// Handles a write of `data`, little-endian, to the fill port.
     #[inline]
     pub fn fill(&mut self, data: &[u8]) -> Action {
         match double_word(data).map(|address| GuestPhys(u64::from(address))) {
@@ -83,28 +83,28 @@ impl Doorbells {
         }
     }
 
-    /// The counts so far.
+    /// Returns the counts.
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The counts so far; they start again from zero.
+    /// Returns the counts and resets them to zero.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
 
-    /// Counts on from here.
+    /// Sets the counts.
     pub(crate) fn count_from(&mut self, counts: Counts) {
         self.counts = counts;
     }
 }
 
-/// The value of an access of four bytes.
+/// Returns the value of an access of four bytes.
 fn double_word(data: &[u8]) -> Option<u32> {
     data.try_into().ok().map(u32::from_le_bytes)
 }
 
-/// The value of an access of up to four bytes; more are ignored.
+/// Returns the value of an access of up to four bytes; further bytes are ignored.
 fn value(data: &[u8]) -> u32 {
     data.iter().take(4).rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
 }

@@ -1,18 +1,18 @@
-//! Devices behind a port bus, for a virtual machine monitor: a serial port, a watchdog, a reset line, and the ports
-//! by which the guest talks to the VMM.
+//! Devices behind a port bus, for a virtual machine monitor: a serial port, a watchdog, a reset line, and the
+//! ports by which the guest talks to the VMM.
 //!
-//! Devices know no KVM and no guest memory. A [`Bus`] hands them reads and writes of ports. They change their own
-//! state, and *return* an [`Action`] where something outside of them must happen; only the VMM's vCPU loop applies
-//! actions. Devices own no clock, no thread and no file descriptor. So a run is a function of the accesses alone,
-//! and a test can make any access.
+//! Devices know no KVM and no guest memory. A [`Bus`] hands them reads and writes of ports. They change their
+//! own state, and *return* an [`Action`] where something outside of them must happen; only the VMM's vCPU
+//! loop applies actions. Devices own no clock, no thread and no file descriptor. So a run is a function of
+//! the accesses alone, and a test can make any access.
 //!
 //! A guest can write anything to any port at any width: the worst result is a count.
 //!
 //! # What to wire
 //!
-//! A VMM passes each port exit to [`Bus::write`] or [`Bus::read`], applies the [`Action`] that comes back, calls
-//! `watchdog.advance` with virtual time (or `watchdog.expire` from a timer of its own), and gives input to
-//! `serial.queue_input`:
+//! A VMM passes each port exit to [`Bus::write`] or [`Bus::read`], applies the [`Action`] that comes back,
+//! calls `watchdog.advance` with virtual time (or `watchdog.expire` from a timer of its own), and gives input
+//! to `serial.queue_input`:
 //!
 //! ```
 //! use devices::watchdog::{Stages, Timeout};
@@ -34,10 +34,10 @@
 //!
 //! # Adding a device
 //!
-//! A device with 8-bit registers is one file, with its `pub mod` line below, that implements [`PortDevice`], and one
-//! entry in the list in `bus.rs`. From the list come the field of the [`Bus`], the dispatch of its ports, its reset,
-//! and its part of a snapshot. Only a device with a new kind of effect touches more: a variant of [`Action`], and the
-//! VMM's code that applies it (`Board` in the crate `vmm`).
+//! A device with 8-bit registers is one file, with its `pub mod` line below, that implements [`PortDevice`],
+//! and one entry in the list in `bus.rs`. From the list come the field of the [`Bus`], the dispatch of its
+//! ports, its reset, and its part of a snapshot. Only a device with a new kind of effect touches more: a
+//! variant of [`Action`], and the VMM's code that applies it (`Board` in the crate `vmm`).
 #![forbid(unsafe_code)]
 
 pub mod action;

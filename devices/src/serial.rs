@@ -1,5 +1,4 @@
-//! The console: a 16550 serial port (COM1), the register model of which is `vm_superio::Serial`. In the story, what
-//! anyone outside can hear of the Matrix without looking into its memory.
+//! The console: a 16550 serial port (COM1). Its register model is `vm_superio::Serial`.
 //!
 //! | offset from 0x3f8 | read | write |
 //! |---|---|---|
@@ -8,18 +7,18 @@
 //! | 2 | interrupt identification; the read acknowledges | FIFO control, ignored: the FIFOs are always on |
 //! | 3 | line control, bit 7 is DLAB | the same |
 //! | 4 | modem control, bit 4 is loopback | the same |
-//! | 5 | line status: bit 0 a byte waits, bits 5 and 6 (nothing left to send) always set | ignored |
+//! | 5 | line status: bit 0 a byte waits, bits 5 and 6 (transmitter empty) always set | ignored |
 //! | 6 | modem status | ignored |
 //! | 7 | scratch | the same |
 //!
-//! Source: National Semiconductor PC16550D data sheet, as far as Linux `drivers/tty/serial/8250` needs it; the
-//! behaviour is that of `vm-superio`. The input FIFO holds 64 bytes instead of 16.
+//! Source: National Semiconductor PC16550D data sheet, as far as Linux `drivers/tty/serial/8250` needs it;
+//! the behaviour is that of `vm-superio`. The input FIFO holds 64 bytes instead of 16.
 //!
-//! Output is gathered, and handed to the `Write` that the VMM gave as soon as a line ends or 4 KiB have come
-//! together, so that it sees whole lines where the guest writes such. An unfinished line waits for
-//! [`Serial::flush`]. The guest never waits for output and never learns of its errors.
+//! Output is buffered, and passed to the VMM's `Write` at the end of a line or after 4 KiB, so that the VMM
+//! sees whole lines where the guest writes them. An unfinished line waits for [`Serial::flush`]. The guest
+//! never waits for output and never sees its errors.
 //!
-//! Interrupts are pulses, as an edge-triggered ISA line has them: they come back as [`Action::Serial`], and a VMM
+//! Interrupts are pulses, as on an edge-triggered ISA line. They are returned as [`Action::Serial`]; a VMM
 //! without an interrupt controller drops them.
 
 use std::cell::Cell;
@@ -45,10 +44,10 @@ const MODEM_CONTROL: u8 = 4;
 const DLAB: u8 = 0x80;
 const LOOPBACK: u8 = 0x10;
 
-/// Output without an end of line is handed over when it has grown to this many bytes.
+/// Output without an end of line is passed on at this many bytes.
 const GATHERED_MAX: usize = 4096;
 
-/// The interrupt line: remembers a pulse until it is taken.
+/// The interrupt line: stores a pulse until it is taken.
 #[derive(Debug, Default)]
 struct Line {
     pulsed: Cell<bool>,
@@ -63,7 +62,7 @@ impl Trigger for Line {
     }
 }
 
-/// What the register model tells: only that the guest has read all input is of interest.
+/// Events of the register model. Only one is used: the guest has read all input.
 #[derive(Debug)]
 struct Events {
     input_empty: Cell<bool>,
@@ -81,7 +80,7 @@ impl SerialEvents for Events {
     }
 }
 
-/// The register model. Its `Write` is the place where output is gathered, which never fails.
+/// The register model. Its `Write` is the output buffer, which never fails.
 type Uart = vm_superio::Serial<Line, Events, Vec<u8>>;
 
 fn uart(state: &SerialState, gathered: Vec<u8>) -> Option<Uart> {
@@ -89,7 +88,7 @@ fn uart(state: &SerialState, gathered: Vec<u8>) -> Option<Uart> {
     Uart::from_state(state, Line::default(), events, gathered).ok()
 }
 
-/// Everything that a guest can have changed in the port, and the input that still waits for it.
+/// Everything that a guest can have changed in the port, and the input that still waits.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     #[serde(with = "Registers")]
@@ -97,7 +96,7 @@ pub struct State {
     waiting: Vec<u8>,
 }
 
-/// The same fields, for writing them down.
+/// The same fields, for serialisation.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "SerialState")]
 struct Registers {
@@ -113,13 +112,13 @@ struct Registers {
     in_buffer: Vec<u8>,
 }
 
-/// Output could not be written. The guest went on.
+/// Output could not be written. The guest continued.
 #[derive(Debug, thiserror::Error)]
 #[error("console output could not be written, up to {lost} bytes are lost: {first}")]
 pub struct OutputError {
     /// The first error.
     pub first: io::Error,
-    /// Bytes that were in writes that failed.
+    /// Bytes in failed writes.
     pub lost: u64,
 }
 
@@ -127,19 +126,19 @@ pub struct OutputError {
 #[derive(Debug)]
 pub struct Serial<W> {
     uart: Uart,
-    /// Input that the FIFO has no room for yet.
+    /// Input that does not fit into the FIFO yet.
     waiting: VecDeque<u8>,
-    /// A byte was sent since the port was made, reset or restored.
+    /// A byte was sent since the port was created, reset or restored.
     started: bool,
-    /// Bytes handed over to the output.
+    /// Bytes passed to the output.
     handed_over: u64,
     output: W,
     error: Option<OutputError>,
 }
 
 impl<W: io::Write> Serial<W> {
-    /// A port in power-on state that sends to `output`. Use one that does not wait for its reader for ever: the
-    /// guest stands still meanwhile.
+    /// Creates a port in power-on state that sends to `output`. Use an output that does not block for ever:
+    /// the guest does not run meanwhile.
     pub fn new(output: W) -> Self {
         let gathered = Vec::with_capacity(GATHERED_MAX);
         let events = Events { input_empty: Cell::new(true) };
@@ -153,23 +152,23 @@ impl<W: io::Write> Serial<W> {
         }
     }
 
-    /// A write to the register at `offset` (0 to 7).
+    /// Handles a write to the register at `offset` (0 to 7).
     #[inline]
     pub fn write(&mut self, offset: u8, value: u8) -> Action {
-        // The model can fail only with its trigger or its output, and ours cannot.
+        // The model fails only if its trigger or its output does, and these cannot.
         let _infallible = self.uart.write(offset, value);
         if offset == DATA { self.sent() } else { self.refilled() }
     }
 
-    /// Writes to the data register, one for each byte of `data`, as a string instruction makes them.
+    /// Handles writes to the data register, one for each byte of `data`, as a string instruction makes them.
     pub fn write_all(&mut self, data: &[u8]) -> Action {
         let plain = self.uart.read(LINE_CONTROL) & DLAB == 0 && self.uart.read(MODEM_CONTROL) & LOOPBACK == 0;
         match data.split_last() {
-            // Each of these bytes would do the same to the registers as the last one does alone.
+            // The last byte alone has the same effect on the registers as all of them.
             Some((last, before)) if plain => {
                 self.uart.writer_mut().extend_from_slice(before);
                 let action = self.write(DATA, *last);
-                // Unless all was handed over, `data` is the end of what is gathered.
+                // Unless everything was passed on, `data` is the end of the buffer.
                 if self.has_unfinished_line()
                     && let Some(unfinished) = data.iter().rev().position(|byte| *byte == b'\n')
                 {
@@ -181,36 +180,37 @@ impl<W: io::Write> Serial<W> {
         }
     }
 
-    /// A read of the register at `offset` (0 to 7).
+    /// Handles a read of the register at `offset` (0 to 7).
     #[inline]
     pub fn read(&mut self, offset: u8) -> (u8, Action) {
         let value = self.uart.read(offset);
         (value, if offset == DATA { self.refilled() } else { Action::None })
     }
 
-    /// Gives input to the guest. What does not fit into its FIFO waits until the guest has read that.
+    /// Queues input for the guest. Input that does not fit into the FIFO waits until the guest has read the
+    /// FIFO.
     pub fn queue_input(&mut self, data: &[u8]) -> Action {
         self.waiting.extend(data);
         self.refill();
         self.news(false)
     }
 
-    /// Bytes of input that the FIFO has not had room for yet.
+    /// Returns the number of input bytes that wait for room in the FIFO.
     pub fn input_waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Bytes that the guest has sent since the port was made.
+    /// Returns the number of bytes that the guest has sent since the port was created.
     pub fn bytes_sent(&self) -> u64 {
         self.handed_over + self.uart.writer().len() as u64
     }
 
-    /// Whether an unfinished line waits for [`Serial::flush`].
+    /// Returns whether an unfinished line waits for [`Serial::flush`].
     pub fn has_unfinished_line(&self) -> bool {
         !self.uart.writer().is_empty()
     }
 
-    /// Hands over an unfinished line, and flushes the output. Errors are kept for [`Serial::finish`].
+    /// Passes on an unfinished line, and flushes the output. [`Serial::finish`] returns errors.
     pub fn flush(&mut self) {
         self.hand_over(self.uart.writer().len());
         if let Err(error) = self.output.flush() {
@@ -218,54 +218,57 @@ impl<W: io::Write> Serial<W> {
         }
     }
 
-    /// Flushes, and gives the first error that output has met since the port was made or last finished.
+    /// Flushes, and returns the first output error since the port was created or last finished.
+    ///
+    /// # Errors
+    /// [`OutputError`] with the first failed write.
     pub fn finish(&mut self) -> Result<(), OutputError> {
         self.flush();
         self.error.take().map_or(Ok(()), Err)
     }
 
-    /// The output.
+    /// Returns the output.
     pub const fn output(&self) -> &W {
         &self.output
     }
 
-    /// The output, to be written to or exchanged. Flush before.
+    /// Returns the output for writing or replacing. Flush first.
     pub const fn output_mut(&mut self) -> &mut W {
         &mut self.output
     }
 
-    /// Flushes, and gives the output back.
+    /// Flushes, and returns the output.
     pub fn into_output(mut self) -> W {
         self.flush();
         self.output
     }
 
-    /// What [`Serial::restore`] needs. Output is not part of it: what is sent is sent.
+    /// Returns what [`Serial::restore`] needs. Output is not part of it.
     pub fn state(&self) -> State {
         State { registers: self.uart.state(), waiting: self.waiting.iter().copied().collect() }
     }
 
-    /// Puts back what [`Serial::state`] gave. What was sent before is handed over; the next byte of output is a first
-    /// one again.
+    /// Restores a state. Output sent before is passed on; the next byte of output counts as the first one
+    /// again.
     pub fn restore(&mut self, state: &State) {
         self.hand_over(self.uart.writer().len());
         let gathered = std::mem::take(self.uart.writer_mut());
         if let Some(uart) = uart(&state.registers, gathered) {
             self.uart = uart;
         }
-        // The model pulses for interrupts that were pending. They had been pulsed before the state was taken.
+        // The model pulses for pending interrupts, which were already delivered before the state was taken.
         self.uart.interrupt_evt().pulsed.set(false);
         self.waiting.clear();
         self.waiting.extend(&state.waiting);
         self.started = false;
     }
 
-    /// After a write to the data register: hands over what can be, and tells the news.
+    /// After a write to the data register: passes on complete output, and returns the events.
     #[inline]
     fn sent(&mut self) -> Action {
         let gathered = self.uart.writer();
         let Some(last) = gathered.last() else {
-            // It was the divisor or loopback: nothing was sent.
+            // The write went to the divisor, or loopback is on: nothing was sent.
             return self.news(false);
         };
         if *last == b'\n' || gathered.len() >= GATHERED_MAX {
@@ -276,7 +279,7 @@ impl<W: io::Write> Serial<W> {
         self.news(first_output)
     }
 
-    /// After an access by which the guest can have become ready for more input.
+    /// Refills the FIFO after an access that may have made room for more input.
     #[inline]
     fn refilled(&mut self) -> Action {
         if self.uart.events().input_empty.get() && !self.waiting.is_empty() {
@@ -285,7 +288,7 @@ impl<W: io::Write> Serial<W> {
         self.news(false)
     }
 
-    /// Moves as much waiting input into the FIFO as it has room for; in loopback mode nothing.
+    /// Moves waiting input into the FIFO, as far as there is room; none in loopback mode.
     fn refill(&mut self) {
         if let Ok(taken @ 1..) = self.uart.enqueue_raw_bytes(self.waiting.make_contiguous()) {
             self.waiting.drain(..taken);
@@ -299,7 +302,7 @@ impl<W: io::Write> Serial<W> {
         if first_output || interrupt { Action::Serial { first_output, interrupt } } else { Action::None }
     }
 
-    /// Gives the first `len` gathered bytes to the output. What it does not take is lost.
+    /// Passes the first `len` buffered bytes to the output. Bytes that it does not accept are lost.
     fn hand_over(&mut self, len: usize) {
         if len == 0 {
             return;
@@ -329,7 +332,7 @@ impl<W: io::Write> PortDevice for Serial<W> {
         self.read((port - PORT_SERIAL) as u8)
     }
 
-    /// Returns to the power-on state. Output sent before is handed over; waiting input is dropped.
+    /// Returns to the power-on state. Output sent before is passed on; waiting input is dropped.
     fn reset(&mut self) {
         self.restore(&State::default());
     }
@@ -343,7 +346,7 @@ mod tests {
     const INTERRUPT_ENABLE: u8 = 1;
     const LINE_STATUS: u8 = 5;
 
-    /// Keeps each write apart; can be told to fail.
+    /// Records each write separately; can be made to fail.
     #[derive(Default)]
     struct Writes {
         writes: Vec<Vec<u8>>,
@@ -426,7 +429,7 @@ mod tests {
         assert_eq!(serial.output().writes, [b"three\n"]);
         let error = serial.finish().unwrap_err();
         assert_eq!((error.first.kind(), error.lost), (io::ErrorKind::BrokenPipe, 8));
-        assert!(serial.finish().is_ok(), "it is told once");
+        assert!(serial.finish().is_ok(), "an error is returned once");
     }
 
     #[test]
@@ -475,7 +478,7 @@ mod tests {
         let _ = serial.write(7, 0x55);
         serial.restore(&state);
         assert_eq!(serial.state(), state);
-        assert_eq!(serial.output().writes, [b"gone"], "what was sent is sent");
+        assert_eq!(serial.output().writes, [b"gone"], "output sent before is kept");
         assert_eq!(serial.read(7), (0, Action::None), "no interrupt is left over");
     }
 

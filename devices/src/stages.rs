@@ -1,22 +1,22 @@
-//! What the watchdog's stages do: a value that comes from the command line or the scenario.
+//! The actions of the watchdog's stages: a value from the command line or the scenario.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What happens when a stage expires. The VMM does it.
+/// The action at the expiry of a stage. The VMM carries it out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WatchdogAction {
-    /// Nothing; it is counted and traced.
+    /// None; the expiry is counted and traced.
     None,
     /// The machine is reset.
     Reset,
     /// The guest gets a non-maskable interrupt.
     Nmi,
-    /// The guest is stopped where it is.
+    /// The guest is paused.
     Pause,
-    /// The machine is switched off.
+    /// The machine is powered off.
     Poweroff,
-    /// The expiry is reported, with the state of the guest; it goes on.
+    /// The expiry is reported, with the state of the guest, which continues.
     Debug,
 }
 
@@ -55,19 +55,19 @@ impl FromStr for WatchdogAction {
     }
 }
 
-/// Why a text is no [`WatchdogAction`] and no [`Stages`].
+/// A text is not a valid [`WatchdogAction`] or [`Stages`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
-    /// No such action.
+    /// The action does not exist.
     #[error("`{given}` is not a watchdog action; use none, reset, nmi, pause, poweroff or debug")]
     Unknown {
-        /// What stood there.
+        /// The text given.
         given: String,
     },
-    /// More than two stages.
+    /// There are more than two stages.
     #[error("the watchdog has at most two stages, not {given}; write one action or two, as in `nmi,reset`")]
     TooMany {
-        /// How many there were.
+        /// Their number.
         given: usize,
     },
 }
@@ -75,25 +75,26 @@ pub enum ParseError {
 /// The actions of the one or two stages, in order. The text form is `nmi` or `nmi,reset`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stages {
-    /// What happens when the guest has not petted in time.
+    /// The action when the guest has not petted in time.
     pub first: WatchdogAction,
-    /// What happens when it has not petted in time after that either; with `None` the watchdog is disarmed by then.
+    /// The action when it has not petted in time after that either; with `None`, the first expiry disarms the
+    /// watchdog.
     pub second: Option<WatchdogAction>,
 }
 
 impl Stages {
-    /// Only one stage.
+    /// Creates one stage.
     pub const fn one(first: WatchdogAction) -> Self {
         Self { first, second: None }
     }
 
-    /// Two stages.
+    /// Creates two stages.
     pub const fn two(first: WatchdogAction, second: WatchdogAction) -> Self {
         Self { first, second: Some(second) }
     }
 }
 
-/// One stage that resets, which is what the card itself does.
+/// One stage that resets, as on the real card.
 impl Default for Stages {
     fn default() -> Self {
         Self::one(WatchdogAction::Reset)

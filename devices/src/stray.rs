@@ -1,13 +1,13 @@
-//! Remembers accesses to ports where nothing is: all are counted, the first one of each port is reported.
+//! Records accesses to ports without a device: all are counted, the first one of each port is reported.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Action;
 
-/// Ports that a processor can address.
+/// Number of ports that a processor can address.
 const PORTS: usize = 1 << 16;
 
-/// Which ports were touched in vain: one bit for each, 8 KiB once there is one.
+/// The ports of stray accesses: one bit for each port, allocated (8 KiB) at the first one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<u16>", into = "Vec<u16>")]
 pub struct Strays {
@@ -15,12 +15,13 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// No port touched.
+    /// Creates an empty set.
     pub fn new() -> Self {
         Self { seen: None }
     }
 
-    /// An access of `len` bytes: [`Action::Stray`] for the first one of this port, else nothing.
+    /// Records an access of `len` bytes: returns [`Action::Stray`] for the first one of this port, otherwise
+    /// [`Action::None`].
     pub fn note(&mut self, port: u16, len: usize, write: bool) -> Action {
         let (word, bit) = Self::place(port);
         let seen = self.seen.get_or_insert_with(|| Box::new([0; PORTS / 64]));
@@ -31,18 +32,18 @@ impl Strays {
         Action::Stray { port, len: u8::try_from(len).unwrap_or(u8::MAX), write }
     }
 
-    /// Whether this port was touched in vain.
+    /// Returns whether this port had a stray access.
     pub fn contains(&self, port: u16) -> bool {
         let (word, bit) = Self::place(port);
         self.seen.as_ref().is_some_and(|seen| seen[word] & bit != 0)
     }
 
-    /// The ports touched in vain, in rising order.
+    /// Returns the ports of stray accesses, in rising order.
     pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
         (0..=u16::MAX).filter(|port| self.contains(*port))
     }
 
-    /// Makes this the same as `other`, in the same place if there is one.
+    /// Copies `other` into this set, and reuses its memory.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.seen.clone_from(&other.seen);
     }

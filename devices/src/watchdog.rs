@@ -1,21 +1,21 @@
-//! The watchdog: an IB700, the timer card that ends a machine whose software has stopped petting it. In the story it
-//! is what survives the collapse: the first stage tells the guest by NMI, the second one resets it.
+//! The watchdog: an IB700, a timer card that resets a machine whose software has stopped petting it. Its
+//! first stage can notify the guest by an NMI, and its second one reset it.
 //!
 //! | port | access | register | a write of v |
 //! |---|---|---|---|
 //! | 0x441 | write, 8 bits | stop | any value disarms |
-//! | 0x443 | write, 8 bits | start | arms, or pets: the countdown begins anew with 30 - 2 * (v & 15) seconds |
+//! | 0x443 | write, 8 bits | start | arms, or pets: restarts the countdown at 30 - 2 * (v & 15) seconds |
 //!
 //! Both read as all ones.
 //!
-//! Source: the manual's text in Linux `drivers/watchdog/ib700wdt.c`; QEMU `hw/watchdog/wdt_ib700.c`, which also has
-//! it that an expired timer is disarmed. Other than QEMU's, each register is one port wide, so that the manual's own
+//! Source: the manual's text in Linux `drivers/watchdog/ib700wdt.c`; QEMU `hw/watchdog/wdt_ib700.c`, in which
+//! an expired timer is disarmed as well. Unlike in QEMU, each register is one port wide, so that the manual's
 //! `OUT DX,AX` does what the manual says (QEMU arms a second time with AH).
 //!
-//! The stages are ours: after the first one the countdown begins anew for the second, and a pet in between makes it
-//! the first again.
+//! The two stages are an extension: at the expiry of the first one the countdown restarts for the second, and
+//! a pet returns to the first.
 //!
-//! The device owns no clock: see [`Timeout`].
+//! The device owns no clock; see [`Timeout`].
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -25,22 +25,22 @@ use abi::layout::PORT_WATCHDOG_START;
 pub use crate::stages::{ParseError, Stages, WatchdogAction};
 use crate::{Action, PortDevice};
 
-/// What a countdown is measured in.
+/// The unit of a countdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timeout {
-    /// Real seconds, as many as the guest asks for. The VMM sets a timer for [`Watchdog::deadline`] and calls
-    /// [`Watchdog::expire`] when it goes off.
+    /// Real seconds, as many as the guest requests. The VMM sets a timer for [`Watchdog::deadline`] and calls
+    /// [`Watchdog::expire`] when it fires.
     Wall,
-    /// This many ticks of virtual time, whatever the guest asks for. The VMM calls [`Watchdog::advance`].
+    /// This many ticks of virtual time, whatever the guest requests. The VMM calls [`Watchdog::advance`].
     Ticks(u64),
 }
 
-/// When the stage that is being counted down expires, in wall mode.
+/// The expiry of the current stage, in wall mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deadline {
-    /// Which countdown this is: to be given to [`Watchdog::expire`].
+    /// The number of the countdown, for [`Watchdog::expire`].
     pub generation: u64,
-    /// How long after the countdown began. It began with the last pet, or with the expiry of the first stage.
+    /// The time from the start of the countdown, which is the last pet or the expiry of the first stage.
     pub after: Duration,
 }
 
@@ -48,15 +48,15 @@ pub struct Deadline {
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expired {
-    /// Which one, 1 or 2.
+    /// The stage, 1 or 2.
     pub stage: u8,
-    /// What is to be done.
+    /// The action to carry out.
     pub action: WatchdogAction,
-    /// Whether the watchdog is disarmed now; else the countdown of the next stage has begun.
+    /// Whether the watchdog is now disarmed; otherwise the countdown of the next stage has started.
     pub last: bool,
 }
 
-/// What the watchdog is doing.
+/// The state of the watchdog.
 ///
 /// ```text
 ///               start                    expired, two stages
@@ -73,16 +73,16 @@ pub enum State {
     Disarmed,
     /// A countdown is running.
     Armed {
-        /// Which stage expires at its end, 1 or 2.
+        /// The stage that expires at its end, 1 or 2.
         stage: u8,
-        /// What the guest asked for, seconds.
+        /// The seconds that the guest requested.
         seconds: u8,
-        /// Ticks that are left of it in tick mode, 0 in wall mode.
+        /// The remaining ticks in tick mode; 0 in wall mode.
         ticks_left: u64,
     },
 }
 
-/// What the guest did with the watchdog and what came of it, counted since the last [`Watchdog::take_counts`].
+/// Counts of accesses and expiries since the last [`Watchdog::take_counts`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Writes to the start port: the first one arms, the later ones pet.
@@ -101,12 +101,12 @@ pub struct Watchdog {
     state: State,
     generation: u64,
     counts: Counts,
-    /// Pets that it will not hear.
+    /// Pets still to be ignored, by an injected fault.
     deaf: u64,
 }
 
 impl Watchdog {
-    /// A disarmed watchdog.
+    /// Creates a disarmed watchdog.
     pub const fn new(timeout: Timeout, stages: Stages) -> Self {
         Self {
             timeout,
@@ -118,12 +118,13 @@ impl Watchdog {
         }
     }
 
-    /// A fault of the line: the next so many writes to the start port are lost. They are counted, and do nothing.
+    /// Injects a fault of the line: the next `pets` writes to the start port are lost. They are counted and
+    /// have no effect.
     pub fn lose_pets(&mut self, pets: u64) {
         self.deaf = self.deaf.saturating_add(pets);
     }
 
-    /// A write to the start port.
+    /// Handles a write to the start port.
     pub fn start(&mut self, value: u8) -> Action {
         self.counts.pets += 1;
         if self.deaf > 0 {
@@ -134,16 +135,16 @@ impl Watchdog {
         Action::WatchdogStarted
     }
 
-    /// A write to the stop port.
+    /// Handles a write to the stop port.
     pub fn stop(&mut self) -> Action {
         self.counts.stops += 1;
         self.enter(State::Disarmed);
         Action::WatchdogStopped
     }
 
-    /// Lets `ticks` of virtual time pass. At most one stage expires in a call, and what is left of `ticks` after its
-    /// expiry is dropped: the next stage counts from this call on, so that the guest always has a full countdown to
-    /// react in. Nothing happens in wall mode.
+    /// Advances virtual time by `ticks`. At most one stage expires in a call, and the rest of `ticks` after
+    /// its expiry is dropped: the next stage counts from this call on, so that the guest always has a full
+    /// countdown to react. Has no effect in wall mode.
     pub fn advance(&mut self, ticks: u64) -> Option<Expired> {
         match (&mut self.state, self.timeout) {
             (State::Armed { ticks_left, .. }, Timeout::Ticks(_)) if *ticks_left > ticks => {
@@ -158,8 +159,8 @@ impl Watchdog {
         }
     }
 
-    /// When the VMM's timer should go off; `None` while disarmed, and in tick mode. Ask again after each
-    /// [`Action::WatchdogStarted`], expiry and [`Watchdog::restore`].
+    /// Returns when the VMM's timer should fire; `None` while disarmed, and in tick mode. Call it again after
+    /// each [`Action::WatchdogStarted`], expiry and [`Watchdog::restore`].
     pub fn deadline(&self) -> Option<Deadline> {
         match (self.state, self.timeout) {
             (State::Armed { seconds, .. }, Timeout::Wall) => {
@@ -169,10 +170,10 @@ impl Watchdog {
         }
     }
 
-    /// The VMM's timer for the countdown `generation` has gone off. A timer that comes late, for a countdown that
-    /// has ended since, does nothing.
+    /// Expires the countdown `generation`, whose timer has fired. A late timer, for a countdown that has
+    /// ended since, has no effect.
     ///
-    /// It works in tick mode too: there it is the way out for a guest that has stopped making virtual time pass.
+    /// It works in tick mode too, for a guest in which virtual time no longer passes.
     pub fn expire(&mut self, generation: u64) -> Option<Expired> {
         match self.state {
             State::Armed { stage, seconds, .. } if generation == self.generation => {
@@ -182,50 +183,50 @@ impl Watchdog {
         }
     }
 
-    /// The number of the current countdown: it changes with each pet, stop, expiry, reset and restore, and never
-    /// comes back.
+    /// Returns the number of the current countdown. Each pet, stop, expiry, reset and restore changes it;
+    /// numbers are never reused.
     pub const fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// What it is doing.
+    /// Returns its state.
     pub const fn state(&self) -> State {
         self.state
     }
 
-    /// Puts back what [`Watchdog::state`] gave. In wall mode a running countdown begins anew, as nobody knows how long
-    /// ago it began. The generation goes on, so that timers of before do nothing; the counts stay.
+    /// Restores a state. In wall mode a running countdown restarts, as its start is not known. The generation
+    /// increases, so that earlier timers have no effect; the counts stay.
     pub fn restore(&mut self, state: &State) {
         self.deaf = 0;
         self.enter(*state);
     }
 
-    /// What a countdown is measured in.
+    /// Returns the unit of countdowns.
     pub const fn timeout(&self) -> Timeout {
         self.timeout
     }
 
-    /// The stages' actions.
+    /// Returns the actions of the stages.
     pub const fn stages(&self) -> Stages {
         self.stages
     }
 
-    /// The counts so far.
+    /// Returns the counts.
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The counts so far; they start again from zero.
+    /// Returns the counts and resets them to zero.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
 
-    /// Counts on from here.
+    /// Sets the counts.
     pub(crate) fn count_from(&mut self, counts: Counts) {
         self.counts = counts;
     }
 
-    /// The only place where a countdown begins or ends.
+    /// Changes the state. Every start and end of a countdown passes here.
     fn enter(&mut self, state: State) {
         self.generation += 1;
         self.state = state;
@@ -346,10 +347,10 @@ mod tests {
         assert_eq!(watchdog.advance(2), Some(NMI));
         assert_eq!(watchdog.counts().pets, 3);
         assert_eq!(watchdog.start(0), Action::WatchdogStarted);
-        assert_eq!(watchdog.advance(9), None, "the next one is heard");
+        assert_eq!(watchdog.advance(9), None, "the next pet counts");
         watchdog.lose_pets(1);
         watchdog.reset();
-        assert_eq!(watchdog.start(0), Action::WatchdogStarted, "a reset mends the line");
+        assert_eq!(watchdog.start(0), Action::WatchdogStarted, "a reset ends the fault");
     }
 
     #[test]
@@ -395,7 +396,7 @@ mod tests {
         assert_eq!(watchdog.advance(1), Some(NMI));
     }
 
-    /// The same watchdog, told by the clock: when does which stage fall due?
+    /// A model of the watchdog by the clock: which stage is due when.
     struct Model {
         now: u64,
         due: Option<(u8, u64)>,

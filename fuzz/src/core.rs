@@ -1,5 +1,5 @@
-//! The reader of core files: what opens can be read at every address that it claims, in whichever way, and what it says
-//! there is what the file's segments say.
+//! The reader of core files: a core that opens is readable at every address that it claims, by every method,
+//! and returns what the file's segments say.
 
 use abi::{Frame, GuestPhys};
 use introspect::matrix::find_info;
@@ -12,10 +12,10 @@ use crate::memory::{FRAMES, paging, tables};
 const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 const MOST_SEGMENTS: usize = 6;
-/// The notes and after them the memory have their places in the file, so that segments hit them often.
+/// The notes and the memory have fixed places in the file, so that segments hit them often.
 const NOTES: usize = 1024;
 const MEMORY: usize = 4096;
-/// No physical address has more bits.
+/// Largest width of a physical address.
 const END: u64 = 1 << 52;
 
 /// One program header.
@@ -28,7 +28,7 @@ struct Segment {
     in_memory: u64,
 }
 
-/// Opens the bytes as they are, or a core with segments, notes and memory made of them.
+/// Opens the bytes as they are, or a core with segments, notes and memory made from them.
 pub fn core(data: &[u8]) {
     let mut input = Input::new(data);
     if input.byte().is_multiple_of(8) {
@@ -65,7 +65,7 @@ fn segment(input: &mut Input<'_>) -> Segment {
     let fine = u64::from(input.byte());
     let (coarse, size, more) = (input.byte(), input.byte(), input.byte());
     let at = match coarse {
-        // Mostly close together, so that they meet; some at the ends of the address space.
+        // Mostly close together, so that they overlap; some at the ends of the address space.
         0..224 => u64::from(coarse) << 9,
         224..240 => END - (u64::from(coarse) << 8),
         _ => u64::MAX - (u64::from(coarse) << 8),
@@ -76,7 +76,7 @@ fn segment(input: &mut Input<'_>) -> Segment {
         _ => u64::from(more) << (more % 57),
     };
     let in_file = if size < 240 { u64::from(size) << 7 } else { 1 << (size % 64) };
-    // On an odd address now and then; with more in memory than in the file, or less.
+    // Sometimes unaligned; with more or fewer bytes in memory than in the file.
     let odd = if fine >= 192 { fine } else { 0 };
     let in_memory = match fine % 4 {
         0 | 1 => in_file,
@@ -130,7 +130,7 @@ fn file(segments: &[Segment], input: &mut Input<'_>) -> Vec<u8> {
     file
 }
 
-/// Lines like those of the note VMCOREINFO.
+/// Generates lines like those of the note VMCOREINFO.
 fn text(input: &mut Input<'_>) -> Vec<u8> {
     const WORDS: [&str; 10] = [
         "CR3=",
@@ -147,7 +147,7 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
     (0..input.below(20)).flat_map(|_| input.one_of(&WORDS).bytes()).collect()
 }
 
-/// What a segment by itself says of an address: a byte of the file, or a zero that is not in it.
+/// Returns what one segment alone has at an address: a byte of the file, or a zero that is not in the file.
 fn says(segment: &Segment, file: &[u8], at: u64) -> Option<(bool, u8)> {
     let within = at.checked_sub(segment.at).filter(|within| *within < segment.in_memory)?;
     if segment.kind != 1 || segment.at == u64::MAX {
@@ -159,7 +159,8 @@ fn says(segment: &Segment, file: &[u8], at: u64) -> Option<(bool, u8)> {
     Some((true, file[usize::try_from(segment.offset + within).ok()?]))
 }
 
-/// The first segment with bytes for an address tells what is there; without one it is zero, if any has it in memory.
+/// Checks a byte: the first segment with bytes for the address decides; without one it is zero, if any
+/// segment contains the address.
 fn check_against(segments: &[Segment], dump: &Dump<&[u8]>, file: &[u8], at: u64) {
     let mut byte = [0];
     let read = dump.read(GuestPhys(at), &mut byte).ok().map(|()| byte[0]);
@@ -168,7 +169,7 @@ fn check_against(segments: &[Segment], dump: &Dump<&[u8]>, file: &[u8], at: u64)
     assert_eq!(read, expected, "at {at:#x} of {segments:x?}");
 }
 
-/// What holds for any dump.
+/// Checks what holds for any dump.
 fn check(dump: &Dump<&[u8]>, file: &[u8], asked: &mut Input<'_>) {
     let pieces = dump.pieces();
     assert!(!pieces.is_empty(), "a dump without memory");
@@ -206,7 +207,7 @@ fn check(dump: &Dump<&[u8]>, file: &[u8], asked: &mut Input<'_>) {
     }
 }
 
-/// A frame is memory if all of it can be read; as a table it is the same in place and copied.
+/// Checks that a frame is memory if all of it is readable, and that it is the same table borrowed and copied.
 fn check_frame(dump: &Dump<&[u8]>, frame: Frame) {
     let mut bytes = [0; 4096];
     let Some(at) = frame.0.checked_mul(4096) else {
@@ -220,7 +221,7 @@ fn check_frame(dump: &Dump<&[u8]>, frame: Frame) {
     assert_eq!(table.ok(), whole.then(|| bytes.to_vec()));
 }
 
-/// A dump that can only be read.
+/// A dump that offers only `read`.
 struct Copied<'a>(&'a Dump<&'a [u8]>);
 
 impl PhysicalMemory for Copied<'_> {

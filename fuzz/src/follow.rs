@@ -1,5 +1,5 @@
-//! The reverse map that is kept up to date: after any change it is what a map built anew is, and it has told of every frame
-//! whose mappings are others.
+//! The reverse map that is kept up to date: after any change it equals a rebuilt map, and it has reported
+//! every frame whose mappings changed.
 
 use abi::{Frame, GuestPhys, Pid};
 use introspect::matrix::space::{pid as pid_of, space_id};
@@ -8,7 +8,7 @@ use introspect::x86::{Budget, Changed, Followed, Mapped, Paging, ReverseMap, Spa
 use crate::input::Input;
 use crate::memory::{FRAMES, paging, tables, write_entry};
 
-/// Most changes with an update after each.
+/// Largest number of changes, each with an update.
 const MOST_STEPS: usize = 8;
 
 /// Follows a guest that changes page tables and address spaces.
@@ -45,7 +45,7 @@ pub fn follow(data: &[u8]) {
         let mut changed = if kind >= 224 { Changed::everything() } else { Changed::nothing() };
         for frame in 0..FRAMES {
             let range = frame * 4096..(frame + 1) * 4096;
-            // A log may name too many.
+            // A log may name too many frames.
             if memory[range.clone()] != old[range] || kind & 64 != 0 {
                 changed.add(Frame(frame as u64));
             }
@@ -59,7 +59,7 @@ fn space(slot: usize, input: &mut Input<'_>) -> Space {
     Space { id: space_id(Pid::new(slot, 0)), root: GuestPhys((input.below(FRAMES + 1) as u64) << 12) }
 }
 
-/// Holds the map against one that is built anew, which comes back.
+/// Compares the map with a rebuilt one, and returns the latter.
 fn check(
     followed: &Followed,
     memory: &Vec<u8>,
@@ -83,7 +83,7 @@ fn check(
 
     if let Touched::Frames(touched) = followed.touched() {
         assert!(touched.is_sorted());
-        // Whose mappings they are, and not at which place in the list of spaces.
+        // Compare the ids of the spaces, not their indices in the list.
         let content = |map: &ReverseMap, of: &[Mapped]| {
             of.iter().map(|m| (pid_of(map.id(*m)), m.virt(), m.rights(), m.entry())).collect::<Vec<_>>()
         };

@@ -1,6 +1,6 @@
-//! Bytes of the fuzzer, taken one after the other; where they end, zeroes follow.
+//! The fuzzer's bytes, consumed one after the other; zeros follow at the end.
 
-/// What is left of an input.
+/// The rest of an input.
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -12,7 +12,7 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
-    /// The next bytes as an input of their own.
+    /// Returns the next bytes as an input of their own.
     pub(crate) fn part(&mut self, bytes: usize) -> Input<'a> {
         let (part, rest) = self.0.split_at(bytes.min(self.0.len()));
         self.0 = rest;
@@ -33,12 +33,12 @@ impl<'a> Input<'a> {
         (0..8).fold(0, |word, _| word << 8 | u64::from(self.byte()))
     }
 
-    /// A number below `end`, which is at most 256.
+    /// Returns a number below `end`, which is at most 256.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }
 
-    /// One of these.
+    /// Returns one of the given values.
     pub(crate) fn one_of<T: Copy>(&mut self, these: &[T]) -> T {
         these[self.below(these.len())]
     }

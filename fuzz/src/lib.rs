@@ -1,6 +1,6 @@
-//! What must hold whatever memory a guest leaves behind. Each target takes bytes, makes a small memory or a file of
-//! them, reads it in more than one way, and panics where the ways differ or a bound is passed. libFuzzer chooses the
-//! bytes (`scripts/fuzz`); `cargo test` does without it and takes generated ones.
+//! Properties that must hold for any guest memory. Each target makes a small memory or a file from bytes,
+//! reads it in more than one way, and panics if the results differ or a bound is exceeded. libFuzzer chooses
+//! the bytes (`scripts/fuzz`); `cargo test` uses generated ones instead.
 #![forbid(unsafe_code)]
 
 mod core;

@@ -1,5 +1,5 @@
-//! A small memory full of page tables: which entries they have is chosen by the input's bytes, so that most of them
-//! lead on to another table, and some do what no sound table does.
+//! A small memory full of page tables. The input's bytes choose their entries: most lead on to another table,
+//! and some do what no sound table does.
 
 use abi::GuestPhys;
 use introspect::x86::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
@@ -7,15 +7,15 @@ use introspect::x86::{OutOfRange, Paging, PhysicalMemory};
 
 use crate::input::Input;
 
-/// Frames in the memory, each of them a possible table.
+/// Frames in the memory; each may be a table.
 pub(crate) const FRAMES: usize = 10;
 
-/// Bytes that one entry takes of an input.
+/// Bytes of input per entry.
 const ENTRY: usize = 5;
-/// Most entries written from one input.
+/// Largest number of entries written from one input.
 const MOST_ENTRIES: usize = 4096 / ENTRY;
 
-/// Entries near the borders of halves and tables, where mistakes are.
+/// Entries near the borders of halves and tables, where mistakes are likely.
 const PLACES: [usize; 16] = [0, 1, 2, 3, 127, 128, 254, 255, 256, 257, 383, 384, 509, 510, 511, 273];
 
 /// Takes the processor's settings from the input.
@@ -28,7 +28,7 @@ pub(crate) fn paging(input: &mut Input<'_>) -> Paging {
     }
 }
 
-/// Takes entries from the input until it is used up.
+/// Writes entries from the input until it is used up.
 pub(crate) fn tables(input: &mut Input<'_>) -> Vec<u8> {
     let mut memory = vec![0; FRAMES * 4096];
     for _ in 0..MOST_ENTRIES {
@@ -52,7 +52,7 @@ pub(crate) fn write_entry(memory: &mut [u8], input: &mut Input<'_>) {
         230..250 => FRAMES + target - 230,
         _ => 1 << (20 + kind % 20),
     };
-    // Present unless the input insists; of other bits only one in many is set that no sound entry has.
+    // Nearly always present; bits that no sound entry has are set rarely.
     let mut value = PRESENT ^ bit(0, PRESENT & u64::from(kind < 32));
     value |=
         bit(1, WRITE) | bit(2, USER) | bit(3, LARGE) | bit(4, NO_EXECUTE) | bit(5, 1 << 5) | bit(6, 1 << 8);
@@ -66,7 +66,7 @@ pub(crate) fn write_entry(memory: &mut [u8], input: &mut Input<'_>) {
     }
 }
 
-/// A memory that can only be read, so that everything else is done by the methods that the trait provides.
+/// A memory that offers only `read`, so that the trait's provided methods do the rest.
 pub(crate) struct Plain<'a>(pub(crate) &'a [u8]);
 
 impl PhysicalMemory for Plain<'_> {

@@ -1,5 +1,5 @@
-//! The scan for roots of page tables: bounded, in order, the same each time and in two kinds of memory, and blind to the
-//! bits that the processor sets by itself.
+//! The scan for roots of page tables: bounded, in order, repeatable, the same in two kinds of memory, and
+//! independent of the bits that the processor sets by itself.
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, GuestPhys, Pid};
@@ -16,7 +16,7 @@ use crate::memory::{FRAMES, Plain, paging, tables};
 
 const ACCESSED_DIRTY: u8 = 1 << 5 | 1 << 6;
 
-/// Scans a memory in which some pages have been given the upper half of others.
+/// Scans a memory in which some pages have the upper half of others.
 pub fn roots(data: &[u8]) {
     let mut input = Input::new(data);
     let paging = paging(&mut input);
@@ -26,7 +26,7 @@ pub fn roots(data: &[u8]) {
     let mut guest = guest(&mut input);
     let mut memory = tables(&mut input);
     for (from, to, keep) in copies {
-        // One in four copies lacks an entry, or has one too many.
+        // One in four copies lacks an entry, or has an extra one.
         let half = memory[from * 4096 + 2048..][..2048].to_vec();
         memory[to * 4096 + 2048..][..2048].copy_from_slice(&half);
         if keep % 4 == 0 {
@@ -48,7 +48,7 @@ pub fn roots(data: &[u8]) {
     }
     check_judgement(&mut guest, &found);
 
-    // Such a bit decides nothing, wherever it is.
+    // These bits must not affect the result.
     for (nth, byte) in memory.iter_mut().enumerate().filter(|(nth, _)| nth % 8 == 0) {
         *byte ^= ((nth / 8 % 4) as u8 * 32) & ACCESSED_DIRTY;
     }
@@ -68,7 +68,7 @@ fn check(memory: &Vec<u8>, paging: Paging, scan: &Scan) {
     }
 }
 
-/// A frame table and two processes.
+/// Generates a frame table and two processes.
 fn guest(input: &mut Input<'_>) -> Guest {
     let mut guest = Guest::default();
     guest.frames =

@@ -1,4 +1,4 @@
-//! The page walk and the reverse map against translation of single addresses, within their budgets.
+//! Compares the page walk and the reverse map with the translation of single addresses, within their budgets.
 
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
 use introspect::matrix::space::space_id;
@@ -10,7 +10,8 @@ use introspect::x86::{
 use crate::input::Input;
 use crate::memory::{FRAMES, Plain, paging, tables};
 
-/// Walks hostile tables: bounded, in order, the same in two kinds of memory, and each leaf what translation says.
+/// Walks hostile tables: the walk is bounded, in order, the same in two kinds of memory, and each leaf agrees
+/// with translation.
 pub fn walker(data: &[u8]) {
     let mut input = Input::new(data);
     let paging = paging(&mut input);
@@ -54,7 +55,7 @@ fn walk<M: PhysicalMemory>(
     (found, summary)
 }
 
-/// The leaf that an address lies in.
+/// Returns the leaf that contains an address.
 fn covering(found: &[Mapping], virt: u64) -> Option<Mapping> {
     found.iter().copied().find(|leaf| leaf.virt.0 <= virt && virt - leaf.virt.0 < leaf.size.bytes())
 }
@@ -89,7 +90,7 @@ fn check_halves(paging: Paging, memory: &Vec<u8>, root: GuestPhys, budget: Budge
     assert!(ring3.iter().eq(found.iter().filter(|mapping| mapping.rights.user)));
 }
 
-/// Three spaces in one map: what it holds is what walks of each find.
+/// Builds one map of three spaces: it holds what the walks of each find.
 fn check_reverse(paging: Paging, memory: &Vec<u8>, budget: Budget) {
     let spaces = [(1, 0), (2, 4), (3, 0)];
     let spaces =

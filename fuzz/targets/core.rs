@@ -1,3 +1,3 @@
-//! [`fuzz::core`] under libFuzzer.
+//! Runs [`fuzz::core`] under libFuzzer.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::core(data));

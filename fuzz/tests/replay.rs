@@ -1,7 +1,7 @@
-//! The bodies of the fuzz targets on generated inputs: what can be had where no fuzzer can be built. As many inputs a
-//! target as `FUZZ_CASES` says, the same ones every time.
+//! Runs the fuzz targets on generated inputs, where no fuzzer can be built: `FUZZ_CASES` inputs per target,
+//! the same ones every time.
 
-/// Numbers that look random: xorshift.
+/// Pseudo-random numbers: xorshift.
 struct Numbers(u64);
 
 impl Numbers {
@@ -19,7 +19,7 @@ fn replay(target: fn(&[u8])) {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for _ in 0..cases {
         let length = numbers.next() % 600;
-        // One byte in four repeats the one before it, so that like meets like.
+        // One byte in four repeats the previous one, so that equal values meet.
         let mut input = Vec::new();
         for _ in 0..length {
             let number = numbers.next();

@@ -1,21 +1,22 @@
-//! Lists every mapping in a dump, one a line, for programs: `tests/differential` holds it against other page walkers.
+//! Lists every mapping in a dump, one per line, for programs: `tests/differential` compares it with other
+//! page walkers.
 //!
-//! Usage: `mappings DUMP ROOT...`, the roots hexadecimal. For each of them the lines are
+//! Usage: `mappings DUMP ROOT...`, with hexadecimal roots. For each root it prints
 //!
 //! ```text
-//! leaf VIRT FRAME BYTES RIGHTS      each leaf in order of addresses, numbers hexadecimal, rights as in `rw-u`
-//! end ROOT LEAVES HOLES RESERVED    the walk's own count of leaves, entries that lead out of memory, bad entries
+//! leaf VIRT FRAME BYTES RIGHTS      each leaf by rising address, in hexadecimal; rights as in `rw-u`
+//! end ROOT LEAVES HOLES RESERVED    the walk's counts of leaves, of entries outside memory, of bad entries
 //! ```
 //!
-//! Before them stands a line `root ADDRESS` for each root that the dump itself shows: found in memory by the kernel's
-//! half, which is that of the root in the dump's notes.
+//! It first prints a line `root ADDRESS` for each root found in the dump: those that share the kernel's half
+//! with the root in the dump's notes.
 
 use std::error::Error;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use abi::GuestPhys;
 use introspect::x86::{Budget, Dump, Half, roots};
+use introspect::{Frame, GuestPhys};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = BufWriter::new(io::stdout().lock());
     let known = dump.root().ok_or("the dump does not say where a root of page tables is")?;
     let frames = dump.pieces().iter().flat_map(|piece| piece.start.div_ceil(4096)..piece.end / 4096);
-    for root in roots::sharing(&dump, paging, frames.map(abi::Frame), known).roots {
+    for root in roots::sharing(&dump, paging, frames.map(Frame), known).roots {
         writeln!(out, "root {:x}", root.at.0)?;
     }
     for root in roots {

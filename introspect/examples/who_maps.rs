@@ -1,17 +1,18 @@
-//! The three first things to do with a dump of any x86-64 guest: open it, list its address spaces, say who maps a frame.
+//! The first three steps with a dump of any x86-64 guest: open it, find its address spaces, and list the
+//! mappings of a frame.
 //!
-//! Usage: `who_maps DUMP [FRAME]`, the frame's number hexadecimal. Without it the frames in more than one address space
-//! are listed.
+//! Usage: `who_maps DUMP [FRAME...]`, with hexadecimal frame numbers. Without one it lists all frames that
+//! are mapped more than once.
 
 use std::error::Error;
 use std::path::Path;
 
-use address::Frame;
+use introspect::Frame;
 use introspect::x86::{Dump, ReverseMap, Space, SpaceId, roots};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [path, wanted @ ..] = &arguments[..] else { return Err("usage: who_maps DUMP [FRAME]".into()) };
+    let [path, wanted @ ..] = &arguments[..] else { return Err("usage: who_maps DUMP [FRAME...]".into()) };
 
     let dump = Dump::open(Path::new(path))?;
     let root = dump.root().ok_or("the dump does not say where page tables begin")?;

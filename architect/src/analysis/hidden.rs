@@ -153,7 +153,7 @@ impl Hidden {
         frames: impl IntoIterator<Item = Frame>,
     ) {
         let mut roots = roots::sharing(memory, Paging::default(), frames, self.kernel_root).roots;
-        let running = self.running.take().and_then(|root| roots::look(memory, Paging::default(), root));
+        let running = self.running.take().and_then(|root| roots::inspect(memory, Paging::default(), root));
         if let Some(running) = running
             && !roots.contains(&running)
         {

@@ -1,4 +1,4 @@
-//! What holds for the bus whatever a guest does.
+//! Properties of the bus under arbitrary accesses.
 
 use proptest::prelude::*;
 
@@ -55,7 +55,7 @@ fn access() -> impl Strategy<Value = Access> {
     ]
 }
 
-/// Makes an access; gives its actions and what was read.
+/// Makes an access; returns its actions and the data read.
 fn make(bus: &mut Bus<Vec<u8>>, access: &Access) -> (Vec<Action>, Vec<u8>) {
     let (mut actions, mut data) = (Vec::new(), Vec::new());
     match access {

@@ -1,4 +1,5 @@
-//! The same under Criterion: `cargo bench --manifest-path introspect/bench/Cargo.toml --target-dir target/walks`.
+//! The same comparison under Criterion: `cargo bench --manifest-path introspect/bench/Cargo.toml --target-dir
+//! target/walks`.
 
 use std::hint::black_box;
 

@@ -1,10 +1,10 @@
-//! The dump: 512 MiB with eight address spaces, the same every time. Each space has a program that all share, libraries
-//! here and there, a large heap in scattered frames, and the kernel's half, which ring 3 cannot use.
+//! The dump: 512 MiB with eight address spaces, the same every time. Each space has a program that all share,
+//! scattered libraries, a large heap in scattered frames, and the kernel's half, which ring 3 cannot use.
 
 const MIB: u64 = 1 << 20;
-/// Bytes of the dump.
+/// Size of the dump in bytes.
 pub const BYTES: u64 = 512 * MIB;
-/// Address spaces in it.
+/// Number of address spaces.
 pub const SPACES: usize = 8;
 
 const PRESENT: u64 = 1;
@@ -24,7 +24,7 @@ pub struct Dump {
 
 struct Builder {
     bytes: Vec<u8>,
-    /// Frames in the order in which they are handed out.
+    /// Frames in the order of allocation.
     frames: Vec<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Builder {
         self.bytes[at as usize..].first_chunk_mut().expect("an address in the dump")
     }
 
-    /// The entry of level `level` for an address, with the tables above it.
+    /// Returns the address of the entry of level `level` for a virtual address; creates the tables above it.
     fn entry(&mut self, root: u64, virt: u64, level: u32) -> u64 {
         let mut table = root;
         for above in (level + 1..=4).rev() {
@@ -58,7 +58,7 @@ impl Builder {
 }
 
 impl Dump {
-    /// Makes it.
+    /// Creates the dump.
     pub fn make() -> Self {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = move || {
@@ -67,7 +67,7 @@ impl Dump {
             random ^= random << 17;
             random >> 8
         };
-        // Handed out in random order, as on a machine that has been up for a while.
+        // Allocated in random order, as on a machine that has been up for a while.
         let mut frames: Vec<u64> = (1..BYTES >> 12).collect();
         for at in (1..frames.len()).rev() {
             frames.swap(at, (next() % (at as u64 + 1)) as usize);

@@ -1,4 +1,4 @@
-//! The table: each contestant in turn, over and over, and the medians.
+//! Prints the table: the medians of all walkers, measured in turns.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,9 +1,10 @@
-//! The contestants. Each walks all that ring 3 can use in all address spaces and makes a reverse map of it.
+//! The walkers that are compared. Each walks all that ring 3 can use in all address spaces and builds a
+//! reverse map of it.
 //!
-//! The bare walkers know neither large pages beyond skipping them, nor reserved bits, cycles, holes or budgets: they are
-//! what the work costs at least when nobody is hostile. memflow gives frames and sizes; its rights are no rights of a
-//! page (a page counts as writable if any level is), so they are not compared. vmi-rs has no walk over an address space;
-//! this one is made from its parts: `VmiCore::read_page` and `PageTableEntry`.
+//! The bare walkers skip large pages and ignore reserved bits, cycles, holes and budgets: they are the least
+//! that the work costs on sound tables. memflow returns frames and sizes; its rights are not those of the
+//! processor (a page counts as writable if any level is), so they are not compared. vmi-rs has no walk over
+//! an address space; this one is built from its parts: `VmiCore::read_page` and `PageTableEntry`.
 
 use std::collections::HashMap;
 
@@ -51,7 +52,7 @@ fn bare(
     }
 }
 
-/// The bare walker with the map that comes to mind first.
+/// The bare walker with the most obvious map: a hash map.
 pub fn bare_hash_map(dump: &Dump) -> HashMap<u64, Vec<(u8, u64, bool, bool)>> {
     let mut map: HashMap<u64, Vec<_>> = HashMap::new();
     for (space, root) in (0..).zip(dump.roots) {
@@ -62,7 +63,7 @@ pub fn bare_hash_map(dump: &Dump) -> HashMap<u64, Vec<(u8, u64, bool, bool)>> {
     map
 }
 
-/// The bare walker with a vector, sorted in the end.
+/// The bare walker with a vector that is sorted at the end.
 pub fn bare_sorted(dump: &Dump) -> Vec<Page> {
     let mut pages = Vec::new();
     for (space, root) in (0..).zip(dump.roots) {
@@ -76,12 +77,13 @@ pub fn bare_sorted(dump: &Dump) -> Vec<Page> {
 
 /// `introspect`.
 pub fn ours(dump: &Dump) -> ReverseMap {
-    let spaces =
-        (1..).zip(dump.roots).map(|(slot, root)| Space { id: space_id(Pid::new(slot, 0)), root: GuestPhys(root) });
+    let spaces = (1..)
+        .zip(dump.roots)
+        .map(|(slot, root)| Space { id: space_id(Pid::new(slot, 0)), root: GuestPhys(root) });
     ReverseMap::build(dump.bytes, Paging::default(), spaces, ReverseMap::BUDGET)
 }
 
-/// The pages of a map of ours, in the order of [`bare_sorted`].
+/// Returns the pages of an `introspect` map, in the order of [`bare_sorted`].
 pub fn pages(map: &ReverseMap) -> Vec<Page> {
     let page = |mapped: &introspect::Mapped| {
         let rights = mapped.rights();
@@ -112,7 +114,7 @@ pub fn memflow(dump: &Dump) -> Vec<(u64, u8, u64)> {
     pages
 }
 
-/// A driver of vmi-rs for the dump.
+/// A vmi-rs driver for the dump.
 pub struct DumpDriver(&'static [u8]);
 
 impl VmiDriver for DumpDriver {
@@ -141,7 +143,7 @@ fn vmi_walk(
     let Ok(page) = vmi.read_page(table) else { return };
     let Ok(entries) = <[PageTableEntry]>::ref_from_bytes(&page) else { return };
     for (index, entry) in (0_u64..).zip(entries).take(if level == 4 { 256 } else { 512 }) {
-        // What this crate calls `supervisor` is the bit that lets ring 3 in.
+        // The field that vmi-rs calls `supervisor` is the bit that lets ring 3 in.
         if !entry.present() || !entry.supervisor() {
             continue;
         }
@@ -155,7 +157,7 @@ fn vmi_walk(
     }
 }
 
-/// vmi-rs, with its cache of pages as it comes.
+/// vmi-rs, with its page cache at the default size.
 pub fn vmi(dump: &Dump) -> Vec<Page> {
     let vmi = VmiCore::new(DumpDriver(dump.bytes)).expect("a driver that answers");
     let mut pages = Vec::new();
@@ -168,7 +170,10 @@ pub fn vmi(dump: &Dump) -> Vec<Page> {
     pages
 }
 
-/// Whether all find the same.
+/// Checks that all walkers find the same.
+///
+/// # Errors
+/// The names of two walkers that differ.
 pub fn agree(dump: &Dump) -> Result<usize, &'static str> {
     let expected = bare_sorted(dump);
     let map = ours(dump);

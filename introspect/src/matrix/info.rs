@@ -1,4 +1,4 @@
-//! Where the Matrix's info block is, and what its cores say of it.
+//! Finds the Matrix's info block, and describes the Matrix in cores.
 
 use abi::GuestPhys;
 use abi::info::{INFO_MAGIC, VERSION};
@@ -10,8 +10,9 @@ use crate::x86::dump::{Dump, VmCoreInfo};
 /// The key of the info block's address in VMCOREINFO.
 const INFO: &str = "MATRIX_INFO";
 
-/// Finds the info block ([`abi::info::Info`]) in a dump: where VMCOREINFO says, else the first page of the file that begins
-/// with its magic number and from which the guest's tables can be read. Only the second way looks at all pages.
+/// Finds the info block ([`abi::info::Info`]) in a dump: at the address in VMCOREINFO, otherwise in the first
+/// page of the file that begins with its magic number and from which the guest's tables can be read. Only the
+/// latter scans all pages.
 pub fn find_info<B: AsRef<[u8]>>(dump: &Dump<B>) -> Option<GuestPhys> {
     const MAGIC: [u8; 8] = INFO_MAGIC.to_le_bytes();
     let scan = || {
@@ -22,12 +23,13 @@ pub fn find_info<B: AsRef<[u8]>>(dump: &Dump<B>) -> Option<GuestPhys> {
     noted_info(dump.vmcoreinfo()).or_else(scan)
 }
 
-/// The address of the info block that VMCOREINFO has.
+/// Returns the address of the info block in VMCOREINFO.
 pub fn noted_info(note: &VmCoreInfo) -> Option<GuestPhys> {
     note.number(INFO).map(GuestPhys)
 }
 
-/// What a core of the Matrix says: `root` is that of the kernel's page tables, `cr3` the one in use.
+/// Returns the VMCOREINFO of a core of the Matrix: `root` is the root of the kernel's page tables, `cr3` the
+/// root in use.
 pub fn describe(
     root: GuestPhys,
     cr3: GuestPhys,

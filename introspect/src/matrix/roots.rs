@@ -1,9 +1,9 @@
-//! Holds the roots that a scan found against the guest's process table and frame table: a root in no table is a hidden
-//! address space.
+//! Compares the roots that a scan found with the guest's process table and frame table: a root in no table is
+//! a hidden address space.
 //!
-//! A root whose frame is free, quarantined or unused is [`Standing::Residue`]: the tables of a dead process, until the
-//! frame is zeroed for its next owner. A guest that can write its frame table can disguise a root as residue; the records
-//! that it emitted earlier and CR3 contradict it, and the caller has both.
+//! A root whose frame is free, quarantined or unused is [`Standing::Residue`]: the tables of a dead process,
+//! until the frame is zeroed for its next owner. A guest that can write its frame table can disguise a root
+//! as residue. Its earlier records and CR3 then contradict it; the caller has both.
 
 use std::collections::BTreeMap;
 
@@ -18,26 +18,30 @@ use crate::x86::roots::Root;
 /// What a root is, by the guest's own tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum Standing {
-    /// This process's, or the kernel's own with [`Pid::NONE`]. If several share it, the first in the table.
+    /// The root of this process, or of the kernel with [`Pid::NONE`]. If several processes share it, the
+    /// first in the table.
     Named(Pid),
-    /// Nobody's, and the frame table has its frame down as free, quarantined or unused: what is left of the dead.
+    /// No process's root, in a frame that is free, quarantined or unused by the frame table: the remains of a
+    /// dead process.
     Residue,
-    /// Nobody's, and its frame is in use: a hidden address space.
+    /// No process's root, in a frame that is in use: a hidden address space.
     Hidden,
 }
 
-/// A root that was found, held against the guest's tables.
+/// A root that was found, compared with the guest's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Judged {
     /// The root.
     pub root: Root,
-    /// What the frame table says of its frame; `None` if it does not reach so far, or says nonsense.
+    /// The kind of its frame by the frame table; `None` if the table does not reach it, or has an unknown
+    /// kind.
     pub kind: Option<FrameKind>,
     /// What it is.
     pub standing: Standing,
 }
 
-/// Holds roots that were found against the guest's process table and frame table, both read at the same moment.
+/// Compares the roots that were found with the guest's process table and frame table. All must be read at the
+/// same moment.
 pub fn judge<'a>(guest: &'a Guest, roots: &'a [Root]) -> impl Iterator<Item = Judged> + 'a {
     let mut named = BTreeMap::new();
     for space in guest.spaces() {

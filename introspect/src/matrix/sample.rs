@@ -1,8 +1,8 @@
-//! A small guest to try things on: two processes that run the same program, and a page of the first that the second has
-//! mapped as well without a loan.
+//! A small guest for examples and tests: two processes that run the same program, and a page of the first
+//! that the second also maps, without a loan.
 //!
-//! Examples and tests need a dump that is the same every time and made in no time; this is 256 KiB. Real ones come from
-//! `architect run --core`.
+//! It is the same every time, has 256 KiB and takes no time to make. Real dumps come from `architect run
+//! --core`.
 
 use std::fs::File;
 use std::io;
@@ -20,15 +20,15 @@ use super::info::describe;
 use crate::x86::dump::{Control, CoreWriter, Cpu, Region};
 use crate::x86::paging::bits::{LARGE, NO_EXECUTE, PRESENT, USER, WRITE};
 
-/// Frames of memory.
+/// Size of the memory in frames.
 pub const FRAMES: u64 = 64;
-/// The process whose page it is.
+/// The process that owns the page [`LEAKED`].
 pub const OWNER: Pid = Pid::new(1, 0);
-/// The process that has it mapped without a loan.
+/// The process that maps that page without a loan.
 pub const VISITOR: Pid = Pid::new(2, 0);
-/// The page.
+/// The page that leaks.
 pub const LEAKED: Frame = Frame(32);
-/// A page of the program that both run.
+/// A page of the program that both processes run.
 pub const PROGRAM: Frame = Frame(33);
 
 const INFO: u64 = 1;
@@ -39,7 +39,7 @@ const LOAN_TABLE: u64 = 4;
 const KERNEL_ROOT: u64 = 5;
 const PRIVATE: u64 = PRESENT | USER | WRITE | NO_EXECUTE;
 
-/// The guest's memory, from address 0 on.
+/// Returns the guest's memory, from address 0 on.
 pub fn memory() -> Vec<u8> {
     let mut memory = vec![0; (FRAMES * PAGE_SIZE) as usize];
     let mut frames =
@@ -66,7 +66,7 @@ pub fn memory() -> Vec<u8> {
         for (table, index) in [(root, 0), (root + 1, 0), (root + 2, 4)] {
             entry(&mut memory, table, index, (table + 1) << 12 | PRESENT | USER | WRITE);
         }
-        // From 0x80_0000 on: the program, and the page that is the first one's.
+        // From 0x80_0000 on: the program, and the page of the first process.
         entry(&mut memory, root + 3, 0, PROGRAM.base().0 | PRESENT | USER);
         entry(&mut memory, root + 3, page, LEAKED.base().0 | PRIVATE);
 
@@ -110,10 +110,10 @@ pub fn memory() -> Vec<u8> {
     memory
 }
 
-/// Writes it to a file, as an ELF core.
+/// Writes the guest to a file, as an ELF core.
 ///
 /// # Errors
-/// What the system says about the file.
+/// The system's error if the file cannot be written.
 pub fn write_core(path: &Path) -> io::Result<()> {
     let cr3 = Frame(10).base();
     let control = Control { cr0: 0x8000_0011, cr3: cr3.0, ..Control::default() };

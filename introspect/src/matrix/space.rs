@@ -4,12 +4,12 @@ use abi::Pid;
 
 use crate::x86::space::SpaceId;
 
-/// The identity of a process's address space; [`Pid::NONE`] has the kernel's own.
+/// Returns the id of a process's address space; [`Pid::NONE`] stands for the kernel's own.
 pub const fn space_id(pid: Pid) -> SpaceId {
     SpaceId(pid.0 as u64)
 }
 
-/// The process whose address space this is, of those that [`space_id`] made.
+/// Returns the process of an id that [`space_id`] made.
 pub const fn pid(id: SpaceId) -> Pid {
     Pid(id.0 as u32)
 }

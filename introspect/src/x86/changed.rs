@@ -1,48 +1,49 @@
-//! Which frames may have been written since somebody last looked: what a dirty log says, put together from all who can
-//! write. It only ever saves work. It may name too many frames, and must not name too few.
+//! The frames that may have been written since the last reading: the union of the dirty logs of all writers.
+//! It only saves work: it may name too many frames, and must not name too few.
 
 use address::{Frame, GuestPhys, PAGE_SIZE};
 
 /// A set of frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// Nothing is known.
+    /// Anything may have been written.
     all: bool,
     /// A bit for each frame, from frame 0 on.
     words: Vec<u64>,
 }
 
 impl Changed {
-    /// Highest frame number that is kept apart; beyond it (256 GiB) a change counts as one of everything.
+    /// Frames from this number on (256 GiB) are not kept one by one: a change there counts as a change of
+    /// everything.
     const MOST: u64 = 1 << 26;
 
-    /// Nothing was written.
+    /// Returns the empty set: nothing was written.
     pub const fn nothing() -> Self {
         Self { all: false, words: Vec::new() }
     }
 
-    /// Anything may have been written: there is no log.
+    /// Returns the set of all frames: there is no log, so anything may have been written.
     pub const fn everything() -> Self {
         Self { all: true, words: Vec::new() }
     }
 
-    /// Empties the set; its memory is kept.
+    /// Empties the set and keeps its memory.
     pub fn clear(&mut self) {
         self.all = false;
         self.words.clear();
     }
 
-    /// Anything may have been written.
+    /// Adds all frames: anything may have been written.
     pub fn add_everything(&mut self) {
         self.all = true;
     }
 
-    /// This frame was written.
+    /// Adds a frame.
     pub fn add(&mut self, frame: Frame) {
         self.add_words(Frame(frame.0 / 64 * 64), &[1 << (frame.0 % 64)]);
     }
 
-    /// A bitmap of 64 frames a word, the first one at `first`, whose number is a multiple of 64: the format of
+    /// Adds a bitmap of 64 frames per word. Its first bit is `first`, a multiple of 64. This is the format of
     /// `KVM_GET_DIRTY_LOG`.
     pub fn add_words(&mut self, first: Frame, words: &[u64]) {
         let Some(used) = words.iter().rposition(|word| *word != 0) else { return };
@@ -59,7 +60,7 @@ impl Changed {
         }
     }
 
-    /// Whether nothing is known.
+    /// Returns whether the set is that of all frames.
     pub const fn is_everything(&self) -> bool {
         self.all
     }
@@ -70,7 +71,7 @@ impl Changed {
             || self.words.get((frame.0 / 64) as usize).is_some_and(|word| word >> (frame.0 % 64) & 1 != 0)
     }
 
-    /// Whether any frame may be in both sets.
+    /// Returns whether a frame may be in both sets.
     pub fn meets(&self, other: &Self) -> bool {
         self.all || other.all || self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
     }
@@ -87,12 +88,12 @@ impl Changed {
 
     fn frames_of(&self, at: GuestPhys, bytes: u64) -> impl Iterator<Item = Frame> + use<> {
         let end = at.add(bytes).0.div_ceil(PAGE_SIZE);
-        // Beyond the last word there is nothing, unless there is everything.
+        // Beyond the last word no frame is set, unless all are.
         let known = if self.all { u64::MAX } else { self.words.len() as u64 * 64 };
         (at.frame().0..end.min(known)).map(Frame)
     }
 
-    /// The frames that were written, by rising number. Of no use if [`Self::is_everything`].
+    /// Returns the frames that were written, by rising number. Meaningless if [`Self::is_everything`].
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         self.words.iter().zip(0..).filter(|(word, _)| **word != 0).flat_map(|(&word, nth)| {
             let mut rest = word;

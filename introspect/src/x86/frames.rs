@@ -1,5 +1,5 @@
-//! A value for each frame, kept in pages of 512 by the frame's number, as page tables keep theirs. So it grows with the
-//! frames that are used and not with the highest one, and going through it gives the frames in rising order.
+//! A value for each frame, kept in pages of 512 values by frame number, as page tables are. It grows with the
+//! number of frames in use, not with the highest one, and iterates over frames in rising order.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,16 @@ use address::Frame;
 
 const FANOUT: usize = 512;
 
-/// Pages that are found by their number: those of 512 GiB. Nearly all frames are there, and looking one up takes two steps.
+/// Pages indexed by their number: those of the lowest 512 GiB. Nearly all frames are there, and a lookup
+/// takes two steps.
 const NEAR: usize = 1 << 18;
 
-/// For each frame a value, the default one where none was set.
+/// Maps each frame to a value; the default where none was set.
 #[derive(Clone, Debug)]
 pub(crate) struct FrameMap<T> {
-    /// For each number of a page where it is in `pages`. The first one there stands for those that there are not.
+    /// For each page number, the index in `pages`. Index 0 stands for pages that do not exist.
     near: Vec<u32>,
-    /// The same beyond those.
+    /// The same for higher page numbers.
     far: BTreeMap<u64, u32>,
     pages: Vec<[T; FANOUT]>,
 }
@@ -27,7 +28,7 @@ impl<T: Copy + Default> Default for FrameMap<T> {
 }
 
 impl<T: Copy + Default> FrameMap<T> {
-    /// Where the page that has the frame's value is, and the value's place in it.
+    /// Returns the index of the frame's page, and of its value in that page.
     #[inline]
     fn place(&self, frame: Frame) -> (usize, usize) {
         let number = frame.0 / FANOUT as u64;
@@ -45,7 +46,7 @@ impl<T: Copy + Default> FrameMap<T> {
         self.pages[page][nth]
     }
 
-    /// The frame's value, to be changed.
+    /// Returns a mutable reference to the frame's value.
     #[inline]
     pub(crate) fn get_mut(&mut self, frame: Frame) -> &mut T {
         let (mut page, nth) = self.place(frame);
@@ -55,7 +56,7 @@ impl<T: Copy + Default> FrameMap<T> {
         &mut self.pages[page][nth]
     }
 
-    /// Makes the page with this number.
+    /// Creates the page with this number.
     #[cold]
     fn add_page(&mut self, number: u64) -> usize {
         let page = self.pages.len();
@@ -72,12 +73,12 @@ impl<T: Copy + Default> FrameMap<T> {
         page
     }
 
-    /// All values become the default one; the memory is kept.
+    /// Sets all values to the default and keeps the memory.
     pub(crate) fn reset(&mut self) {
         self.pages.iter_mut().for_each(|page| page.fill(T::default()));
     }
 
-    /// The values of all frames that ever had one, by rising frame, among default ones.
+    /// Returns the values of all frames that were ever set, by rising frame, with default values in between.
     pub(crate) fn values(&self) -> impl Iterator<Item = T> {
         let places = self.near.iter().chain(self.far.values()).filter(|page| **page != 0);
         places.flat_map(|page| &self.pages[*page as usize]).copied()

@@ -1,24 +1,25 @@
-//! Many short lists in one vector: who maps a frame, what a table holds. A list that grows moves to the end and leaves
-//! its old place unused; whoever owns the lists builds them anew when too much is unused.
+//! Many short lists in one vector: the mappings of a frame, the entries of a table. A list that outgrows its
+//! room moves to the end and leaves its old place unused. The owner of the lists rebuilds them when too much
+//! is unused.
 
-/// Where a list is.
+/// The position of a list.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
     start: u32,
     len: u32,
-    /// Items that fit before the list must move.
+    /// Capacity: a longer list must move.
     room: u32,
 }
 
 impl Span {
-    /// One more item is to come: see [`Lists::begin`].
+    /// Announces one more item; see [`Lists::begin`].
     #[inline]
     pub(crate) const fn count(&mut self) {
         self.room += 1;
     }
 
-    /// All were counted: the place of its next item. With the first the list takes room at `end`, where the places that
-    /// are taken end.
+    /// Returns the place of the list's next item, once all items are counted. For the first item, reserves
+    /// the list's room at `end`, the end of the room reserved so far.
     #[inline]
     pub(crate) const fn take_place(&mut self, end: &mut u32) -> usize {
         if self.len == 0 {
@@ -40,25 +41,25 @@ impl Span {
     }
 }
 
-/// The lists.
+/// Lists of `T`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lists<T> {
     items: Vec<T>,
-    /// Items outside of any list.
+    /// Items that belong to no list.
     unused: usize,
 }
 
 impl<T: Copy + Default> Lists<T> {
-    /// Most items, unused ones included.
+    /// Largest number of items, unused ones included.
     pub(crate) const MOST: u64 = 1 << 31;
 
-    /// Forgets all lists.
+    /// Removes all lists.
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.unused = 0;
     }
 
-    /// Whether so much is unused that building anew pays, or there is hardly any room left.
+    /// Returns whether a rebuild pays, because much is unused or there is hardly any room left.
     pub(crate) fn is_worn(&self) -> bool {
         self.unused > self.items.len() / 2 + 4096 || self.items.len() as u64 > Self::MOST
     }
@@ -72,54 +73,54 @@ impl<T: Copy + Default> Lists<T> {
         &self.items[span.start as usize..][..span.len as usize]
     }
 
-    /// One item of a list.
+    /// Returns one item of a list.
     #[inline]
     pub(crate) fn item(&self, span: Span, nth: usize) -> T {
         self.get(span)[nth]
     }
 
-    /// Begins anew with so many items, in lists that the caller has counted, each a place for it to fill.
+    /// Starts over with this many items, in lists that the caller has counted. The caller fills each place.
     pub(crate) fn begin(&mut self, items: usize) -> &mut [T] {
-        // What was there need not be cleared first.
+        // The old items need no clearing: the caller overwrites all of them.
         self.items.resize(items, T::default());
         self.unused = 0;
         &mut self.items
     }
 
-    /// A new list, of what is appended.
+    /// Adds a list of the items that `append` appends.
     pub(crate) fn append<E>(&mut self, append: impl FnOnce(&mut Vec<T>) -> Result<(), E>) -> Result<Span, E> {
         let start = self.items.len();
         append(&mut self.items)?;
         Ok(self.since(start))
     }
 
-    /// The list of all items from this one on.
+    /// Returns the list of all items from index `start` on.
     #[inline]
     fn since(&self, start: usize) -> Span {
         let len = (self.items.len() - start) as u32;
         Span { start: start as u32, len, room: len }
     }
 
-    /// A new list.
+    /// Adds a list.
     pub(crate) fn add(&mut self, items: &[T]) -> Span {
         let start = self.items.len();
         self.items.extend_from_slice(items);
         self.since(start)
     }
 
-    /// A new list of that many.
+    /// Adds a list of `count` equal items.
     pub(crate) fn add_many(&mut self, count: usize, item: T) -> Span {
         let start = self.items.len();
         self.items.resize(start + count, item);
         self.since(start)
     }
 
-    /// Another content.
+    /// Replaces the items of a list.
     pub(crate) fn set(&mut self, span: &mut Span, items: &[T]) {
         if items.len() > span.room as usize {
             self.remove(*span);
             *span = self.add(items);
-            // So that the next one finds room.
+            // Room for the next additions.
             let room = span.room / 2 + 2;
             self.items.resize(self.items.len() + room as usize, T::default());
             span.room += room;
@@ -129,18 +130,18 @@ impl<T: Copy + Default> Lists<T> {
         }
     }
 
-    /// Another item in the place of one.
+    /// Replaces one item of a list.
     pub(crate) fn replace(&mut self, span: Span, nth: usize, item: T) {
         self.items[span.start as usize + nth] = item;
     }
 
-    /// A list is no more.
+    /// Removes a list.
     pub(crate) fn remove(&mut self, span: Span) {
         self.unused += span.room as usize;
     }
 
-    // Below, items are handed on from place to place: to copy them all at once, onto places that overlap, is several times
-    // slower with a C library like musl.
+    // The functions below move items one place at a time. One overlapping copy (`memmove`) is several times
+    // slower with C libraries such as musl.
 
     pub(crate) fn insert_item(&mut self, span: &mut Span, at: usize, mut item: T) {
         let (start, len) = (span.start as usize, span.len as usize);

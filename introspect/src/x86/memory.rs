@@ -1,7 +1,7 @@
-//! Guest-physical memory as the rest of this crate sees it: something that can be read at an address, and no more.
+//! Guest-physical memory as the rest of this crate sees it: readable by address, and nothing else.
 //!
-//! A running guest, a core file and a raw dump all fit behind [`PhysicalMemory`]. Reading never changes the guest and
-//! never panics: an address that holds no memory is an [`OutOfRange`].
+//! A running guest, a core file and a raw dump all fit behind [`PhysicalMemory`]. Reading never changes the
+//! guest and never panics: an address that holds no memory is an [`OutOfRange`].
 
 use address::{Frame, GuestPhys};
 use zerocopy::{FromBytes, IntoBytes};
@@ -11,26 +11,26 @@ use crate::x86::paging::{UsedEntry, used_of_table};
 /// A page table of any level as it lies in memory: 512 entries of 8 bytes.
 pub type Table = [u64; 512];
 
-/// There is no guest memory for a whole read.
+/// Part of a read is not guest memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no guest memory for {len} bytes at {at}")]
 pub struct OutOfRange {
-    /// Where the read was to start.
+    /// The first address of the read.
     pub at: GuestPhys,
-    /// How many bytes were wanted.
+    /// The number of bytes to read.
     pub len: u64,
 }
 
 /// Guest-physical memory, readable by address.
 pub trait PhysicalMemory {
-    /// Fills `into` with the bytes from `at` on.
+    /// Reads the bytes from `at` on into `into`.
     ///
     /// # Errors
-    /// [`OutOfRange`] if any byte of the range is not memory; `into` then holds nothing of use.
+    /// [`OutOfRange`] if any byte of the range is not memory; the contents of `into` are then unspecified.
     fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRange>;
 
-    /// Whether the whole frame is memory. It is asked once for each mapped page: a memory with a cheaper answer than
-    /// two probing reads should give it.
+    /// Returns whether the whole frame is memory. Walks call this once for each mapped page: implement it if
+    /// there is a cheaper answer than two probing reads.
     fn has_frame(&self, frame: Frame) -> bool {
         let mut byte = [0];
         frame.0 < 1 << 52
@@ -38,7 +38,7 @@ pub trait PhysicalMemory {
             && self.read(frame.base().add(address::PAGE_SIZE - 1), &mut byte).is_ok()
     }
 
-    /// The eight bytes at `at` as a little-endian number.
+    /// Reads the eight bytes at `at` as a little-endian number.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -48,7 +48,7 @@ pub trait PhysicalMemory {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Reads the page table at `at`, 4096 bytes, in one go.
+    /// Reads the page table at `at`, 4096 bytes, in one read.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -56,7 +56,8 @@ pub trait PhysicalMemory {
         self.read(at, into.as_mut_bytes())
     }
 
-    /// The page table at `at`: in place if this memory can be looked at where it lies, else read into `scratch`.
+    /// Returns the page table at `at`: borrowed if this memory is directly accessible, otherwise read into
+    /// `scratch`.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -65,8 +66,9 @@ pub trait PhysicalMemory {
         Ok(scratch)
     }
 
-    /// Appends those entries of the page table at `at` that have all of these bits, which include the present bit, by
-    /// rising index. A memory that can neither be looked at in place nor copied cheaply may know a better way.
+    /// Appends those entries of the page table at `at` that have all of the bits `wanted`, which include the
+    /// present bit, by rising index. Implement it for memory that is neither directly accessible nor cheap to
+    /// copy.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -130,7 +132,7 @@ impl<M: PhysicalMemory + ?Sized> PhysicalMemory for &M {
     }
 }
 
-/// Memory that starts at guest-physical address 0: a raw dump, or a test's.
+/// Memory that starts at guest-physical address 0: a raw dump, or the memory of a test.
 impl PhysicalMemory for [u8] {
     fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRange> {
         let range = usize::try_from(at.0).ok().and_then(|start| Some(start..start.checked_add(into.len())?));
@@ -150,7 +152,7 @@ impl PhysicalMemory for [u8] {
     fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
         let start = usize::try_from(at.0).ok();
         let here = start.and_then(|start| self.get(start..start.checked_add(size_of::<Table>())?));
-        // Bytes that do not lie on a word's boundary cannot be looked at as words.
+        // Unaligned bytes cannot be borrowed as words: copy them.
         match here.and_then(|bytes| Table::ref_from_bytes(bytes).ok()) {
             Some(table) => Ok(table),
             None => {
@@ -179,7 +181,7 @@ impl PhysicalMemory for Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A memory that leaves the provided methods as they are.
+    /// A memory that keeps the provided methods.
     struct Plain(Vec<u8>);
 
     impl PhysicalMemory for Plain {
@@ -204,7 +206,7 @@ mod tests {
         let mut words = [0u32; 1];
         memory.read_values(GuestPhys(4), &mut words).unwrap();
         assert_eq!(words, [2]);
-        assert!(memory.read_value::<abi::info::Info>(GuestPhys(0)).is_err());
+        assert!(memory.read_value::<[u64; 600]>(GuestPhys(0)).is_err());
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Any x86-64 guest, read from outside: memory, page tables, address spaces, who maps which frame.
+//! Any x86-64 guest, read from outside: memory, page tables, address spaces, and the mappings of each frame.
 //!
-//! Uses nothing but guest-physical memory and the processor's rules. From the bottom up: [`memory`], [`paging`], [`walk`],
-//! [`space`], [`reverse`], [`follow`]; beside them [`dump`], [`roots`] and [`symbols`].
+//! Owns everything that follows from guest-physical memory and the processor's rules alone. It uses no other
+//! module of this crate, and knows no guest kernel; the modules about guest kernels and the programs that
+//! read dumps call it. From the bottom up: [`memory`], [`paging`], [`walk`], [`space`], [`reverse`],
+//! [`follow`]; beside them [`dump`], [`roots`] and [`symbols`].
 
 pub mod changed;
 pub mod dump;

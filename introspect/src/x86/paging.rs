@@ -1,53 +1,53 @@
 //! The format of x86-64 page-table entries: their bits, what they point to, and what they allow.
 //!
-//! Sources: Intel SDM vol. 3, 4.5 (4-level and 5-level paging) and 4.6 (access rights); AMD APM vol. 2, 5.3 (long-mode
-//! page translation) and 5.6 (page protection). Levels are counted as the manuals number the tables: 5 (PML5) or 4
-//! (PML4) is the root's, 1 is that of the table whose entries map 4 KiB pages.
+//! Sources: Intel SDM vol. 3, 4.5 (4-level and 5-level paging) and 4.6 (access rights); AMD APM vol. 2, 5.3
+//! (long-mode page translation) and 5.6 (page protection). Levels are numbered as in the manuals: the root
+//! has level 5 (PML5) or 4 (PML4), and the entries of level 1 map 4 KiB pages.
 
 use address::{Frame, GuestPhys, GuestVirt, PAGE_SIZE};
 
 /// Bits of an entry.
 pub mod bits {
-    /// The entry is in use; the processor looks at no other bit of an entry without it.
+    /// The entry is in use. The processor ignores all other bits of an entry without it.
     pub const PRESENT: u64 = 1 << 0;
     /// Writes are allowed.
     pub const WRITE: u64 = 1 << 1;
     /// Ring 3 is allowed.
     pub const USER: u64 = 1 << 2;
-    /// In an entry that maps a page: it was written through this entry. Intel SDM vol. 3, 4.8.
+    /// In an entry that maps a page: the page was written through this entry. Intel SDM vol. 3, 4.8.
     pub const DIRTY: u64 = 1 << 6;
     /// In tables of level 3 and 2: the entry maps a large page. Reserved at level 4; PAT at level 1.
     pub const LARGE: u64 = 1 << 7;
     /// Instruction fetches are not allowed; reserved while EFER.NXE is off.
     pub const NO_EXECUTE: u64 = 1 << 63;
-    /// The bits that hold an address, for a processor with 52 bits of it.
+    /// The address bits, for a processor with 52 physical address bits.
     pub const ADDRESS: u64 = (1 << 52) - (1 << 12);
 }
 
-/// A used entry of a table: its bits that a mapping depends on, and its index where the processor has bits to spare (52 to
-/// 60).
+/// A used entry of a table: the bits that a mapping depends on, and its index in bits 52 to 60, which the
+/// processor ignores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct UsedEntry(u64);
 
 impl UsedEntry {
-    /// What of an entry a mapping depends on.
+    /// The bits of an entry that a mapping depends on.
     pub const MEANING: u64 =
         bits::PRESENT | bits::WRITE | bits::USER | bits::LARGE | bits::ADDRESS | bits::NO_EXECUTE;
     const INDEX_SHIFT: u32 = 52;
 
-    /// The entry with this index (0 to 511) and this value.
+    /// Creates an entry from its index (0 to 511) and its value.
     #[inline]
     pub const fn new(index: usize, value: u64) -> Self {
         Self(value & Self::MEANING | (index as u64) << Self::INDEX_SHIFT)
     }
 
-    /// Its index.
+    /// Returns its index in the table.
     #[inline]
     pub const fn index(self) -> u64 {
         self.0 >> Self::INDEX_SHIFT & 511
     }
 
-    /// Its value, as far as it has a [meaning](Self::MEANING).
+    /// Returns the bits of its value that have a [meaning](Self::MEANING).
     #[inline]
     pub const fn value(self) -> u64 {
         self.0 & Self::MEANING
@@ -56,7 +56,7 @@ impl UsedEntry {
 
 /// Appends those entries of a table that have all of `wanted`, which includes the present bit.
 pub fn used_of_table(table: &[u64; 512], wanted: u64, into: &mut Vec<UsedEntry>) {
-    // Eight entries are a cache line, and most lines of most tables are empty: one test does for them.
+    // Eight entries are a cache line, and most lines of most tables are empty: one test skips such a line.
     for (line, first) in table.as_chunks().0.iter().zip((0..).step_by(8)) {
         if line.iter().fold(0, |all, value| all | value) & bits::PRESENT != 0 {
             used_of_line(line, first, wanted, into);
@@ -75,11 +75,11 @@ pub fn used_of_line(line: &[u64; 8], first: usize, wanted: u64, into: &mut Vec<U
     }
 }
 
-/// Most levels that there are.
+/// The largest number of levels.
 pub const MOST_LEVELS: u8 = 5;
 
-/// What a mapping allows, all levels taken together: writing and ring 3 need every level's consent, and one level's
-/// no-execute bit is enough to forbid execution.
+/// What a mapping allows, all levels taken together: writing and ring 3 must be allowed at every level, and a
+/// no-execute bit at any level forbids execution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct Rights {
     /// Writing is allowed. (Ring 0 may write anyway while CR0.WP is off.)
@@ -91,10 +91,10 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Everything is allowed: where a walk starts.
+    /// Everything is allowed: the state at the start of a walk.
     pub const ALL: Self = Self { write: true, user: true, execute: true };
 
-    /// What remains of these rights behind an entry with this value.
+    /// Returns the rights that remain behind an entry with this value.
     #[must_use]
     pub const fn through(self, value: u64) -> Self {
         Self {
@@ -125,7 +125,7 @@ pub enum PageSize {
 }
 
 impl PageSize {
-    /// Bytes in the page.
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> u64 {
         match self {
             Self::Small => PAGE_SIZE,
@@ -134,20 +134,20 @@ impl PageSize {
         }
     }
 
-    /// 4 KiB frames in the page.
+    /// Returns the number of 4 KiB frames.
     pub const fn frames(self) -> u64 {
         self.bytes() / PAGE_SIZE
     }
 }
 
-/// What an entry says.
+/// The decoded meaning of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// Nothing is mapped.
     Absent,
     /// A reserved bit is set: any access faults.
     Reserved,
-    /// The table of the next lower level is here.
+    /// The address of the table of the next lower level.
     Table(GuestPhys),
     /// Memory is mapped, from this frame on.
     Leaf(Frame, PageSize),
@@ -156,11 +156,13 @@ pub enum Entry {
 /// The processor's settings that decide what a page-table entry means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Paging {
-    /// EFER.NXE is on: bit 63 forbids execution. While it is off that bit is reserved and everything is executable.
+    /// EFER.NXE is on: bit 63 forbids execution. While it is off, that bit is reserved and everything is
+    /// executable.
     pub no_execute: bool,
-    /// Physical address bits of the processor (CPUID leaf 0x8000_0008), at most 52: address bits above are reserved.
+    /// Physical address bits of the processor (CPUID leaf 0x8000_0008), at most 52. Higher address bits are
+    /// reserved.
     pub physical_bits: u8,
-    /// CR4.LA57 is on: five levels, 57 bits of virtual address; else four, and 48.
+    /// CR4.LA57 is on: five levels and 57 bits of virtual address; otherwise four levels and 48 bits.
     pub five_levels: bool,
 }
 
@@ -172,28 +174,29 @@ impl Default for Paging {
 }
 
 impl Paging {
-    /// The root's level, which is also how many there are.
+    /// Returns the root's level, which is also the number of levels.
     pub const fn root_level(self) -> u8 {
         if self.five_levels { 5 } else { 4 }
     }
 
-    /// Bits of a virtual address that are looked at; all above are copies of the highest of them.
+    /// Returns the number of significant bits of a virtual address; the higher bits are copies of the highest
+    /// of them.
     pub const fn virtual_bits(self) -> u32 {
         if self.five_levels { 57 } else { 48 }
     }
 
-    /// Whether the bits that are not looked at are what they must be.
+    /// Returns whether the address is canonical: its higher bits are copies of the highest significant bit.
     pub const fn is_canonical(self, virt: GuestVirt) -> bool {
         self.extend(virt.0).0 == virt.0
     }
 
-    /// The address with these low bits.
+    /// Returns the canonical address with these low bits.
     pub(crate) const fn extend(self, low: u64) -> GuestVirt {
         let unused = 64 - self.virtual_bits();
         GuestVirt(((low << unused) as i64 >> unused) as u64)
     }
 
-    /// Takes apart an entry of a table of level `level` (1 to [`Self::root_level`]).
+    /// Decodes an entry of a table of level `level` (1 to [`Self::root_level`]).
     #[inline]
     pub const fn decode(self, value: u64, level: u8) -> Entry {
         if value & bits::PRESENT == 0 {
@@ -209,13 +212,13 @@ impl Paging {
             return Entry::Reserved;
         }
         match size {
-            // Bit 12 of a large page's entry is PAT, not address.
+            // Bit 12 of an entry for a large page is PAT, not part of the address.
             Some(size) => Entry::Leaf(GuestPhys(value & bits::ADDRESS & !(size.bytes() - 1)).frame(), size),
             None => Entry::Table(GuestPhys(value & bits::ADDRESS)),
         }
     }
 
-    /// The bits that must be zero.
+    /// Returns the bits that must be zero.
     #[inline]
     const fn reserved(self, level: u8, size: Option<PageSize>) -> u64 {
         // Address bits from the processor's width up to 51.
@@ -257,7 +260,7 @@ mod tests {
         let large = PRESENT | LARGE | 0x4000_0000;
         assert_eq!(PAGING.decode(large, 2), Entry::Leaf(Frame(0x4_0000), PageSize::Large));
         assert_eq!(PAGING.decode(large, 3), Entry::Leaf(Frame(0x4_0000), PageSize::Huge));
-        // PAT of a large page is not part of its address.
+        // The PAT bit of a large page is not part of its address.
         assert_eq!(PAGING.decode(large | 1 << 12, 3), Entry::Leaf(Frame(0x4_0000), PageSize::Huge));
     }
 

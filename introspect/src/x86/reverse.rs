@@ -1,15 +1,16 @@
-//! The reverse map: for each frame, who maps it, where, and with which rights. It is the question that page tables
-//! cannot answer themselves, and the one that a leak is found by.
+//! The reverse map: for each frame, the address spaces that map it, at which address, and with which rights.
+//! Page tables alone do not answer this question; leaks are found by it.
 //!
-//! It holds what ring 3 can use: leaves with the user bit at every level, in either half of the address space. The
-//! kernel reaches all memory through its direct map anyway; who wants that too asks for [`Reach::Everything`]. Large
-//! pages are entered as the 4 KiB pages that they are made of, as far as these are memory.
+//! It holds what ring 3 can use: leaves with the user bit at every level, in either half of the address
+//! space. The kernel reaches all memory through its direct map anyway; [`Reach::Everything`] includes that. A
+//! large page is entered as its 4 KiB pages, as far as these are memory.
 //!
-//! One pass over the address spaces lists the pages, 24 bytes each, in the order of spaces and addresses, and counts those
-//! of each frame; a second one puts these side by side in that order. Nothing is compared. Work is bounded by a [`Budget`]
-//! for all spaces together, shared out so that one hostile address space cannot keep the others from being looked at.
+//! The first pass over the address spaces lists the pages, 24 bytes each, in the order of spaces and
+//! addresses, and counts the pages of each frame. The second places the pages of a frame side by side, in the
+//! same order. Nothing is compared. A [`Budget`] for all spaces together bounds the work. It is shared out,
+//! so that a hostile address space cannot use up the budget of the others.
 //!
-//! A map that is to be kept up to date while the guest runs is a [`crate::x86::follow::Followed`].
+//! To keep a map up to date while the guest runs, use [`crate::x86::follow::Followed`].
 
 use address::{Frame, GuestPhys, GuestVirt};
 
@@ -20,10 +21,10 @@ use crate::x86::paging::{PageSize, Paging, Rights};
 use crate::x86::space::{Space, SpaceId};
 use crate::x86::walk::{Budget, Half, Mapping, TablePage, Truncated, WalkSummary};
 
-/// What of an address space goes into a map.
+/// Which part of an address space goes into a map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Reach {
-    /// What ring 3 can use. Tables behind an entry without the user bit are not even read.
+    /// The part that ring 3 can use. Tables behind an entry without the user bit are not read.
     #[default]
     Ring3,
     /// All of it, the kernel's half included.
@@ -35,7 +36,7 @@ pub enum Reach {
 pub struct Mapped {
     /// Frame number (at most 40 bits) above the index of the space (24 bits).
     place: u64,
-    /// Address of the page, and in its low bits what is allowed.
+    /// Address of the page, with the rights in its low bits.
     page: u64,
     /// Address of the leaf entry.
     entry: u64,
@@ -63,23 +64,23 @@ impl Mapped {
         }
     }
 
-    /// The frame that is mapped.
+    /// Returns the frame that is mapped.
     #[inline]
     pub const fn frame(self) -> Frame {
         Frame(self.place >> Self::SPACE_BITS)
     }
 
-    /// The address space that maps it: an index into [`ReverseMap::spaces`].
+    /// Returns the address space that maps it, as an index into [`ReverseMap::spaces`].
     pub const fn space(self) -> usize {
         (self.place & ((1 << Self::SPACE_BITS) - 1)) as usize
     }
 
-    /// The address of the page.
+    /// Returns the address of the page.
     pub const fn virt(self) -> GuestVirt {
         GuestVirt(self.page & Self::PAGE)
     }
 
-    /// What is allowed.
+    /// Returns the rights.
     pub const fn rights(self) -> Rights {
         Rights {
             write: self.page & Self::WRITE != 0,
@@ -88,12 +89,12 @@ impl Mapped {
         }
     }
 
-    /// The same page of the space with this index.
+    /// Returns the same page of the space with this index.
     pub(crate) const fn of_space(self, space: usize) -> Self {
         Self { place: self.place >> Self::SPACE_BITS << Self::SPACE_BITS | space as u64, ..self }
     }
 
-    /// Where the leaf entry is; all pages of a large page have the same.
+    /// Returns the address of the leaf entry; it is the same for all pages of a large page.
     pub const fn entry(self) -> GuestPhys {
         GuestPhys(self.entry)
     }
@@ -113,38 +114,39 @@ impl std::fmt::Debug for Mapped {
     }
 }
 
-/// An address space whose tables were not in order.
+/// An address space whose tables were damaged or too large.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trouble {
-    /// Whose address space.
+    /// The address space.
     pub space: Space,
-    /// What the walk met.
+    /// The summary of its walk.
     pub summary: WalkSummary,
 }
 
-/// Frame to mappings, over all address spaces.
+/// Maps frames to mappings, over all address spaces.
 #[derive(Clone, Debug, Default)]
 pub struct ReverseMap {
     spaces: Vec<Space>,
-    /// For each frame its list.
+    /// The list of each frame.
     groups: FrameMap<Span>,
     lists: Lists<Mapped>,
     len: usize,
     troubles: Vec<Trouble>,
     tables: Vec<(TablePage, u32)>,
-    /// The pages in the order of the walk, while the map is built; kept for its memory. Their frames' lists have room for
-    /// them.
+    /// The pages in the order of the walk, while the map is built; kept to reuse its memory. The lists of
+    /// their frames have room for them.
     walked: Vec<Mapped>,
 }
 
 impl ReverseMap {
-    /// Most address spaces in one map; more are left out, and [`Self::is_complete`] says no.
+    /// Largest number of address spaces in one map. Further ones are left out, and [`Self::is_complete`]
+    /// returns false.
     pub const MOST_SPACES: usize = 1 << Mapped::SPACE_BITS;
 
-    /// 2^18 table pages and 2^22 pages: 1 GiB read and 200 MiB held, at most.
+    /// 2^18 table pages and 2^22 pages: at most 1 GiB is read and 200 MiB are held.
     pub const BUDGET: Budget = Budget { tables: 1 << 18, leaves: 1 << 22 };
 
-    /// A map of what ring 3 can use in these address spaces.
+    /// Builds a map of what ring 3 can use in these address spaces.
     pub fn build<M: PhysicalMemory + ?Sized>(
         mem: &M,
         paging: Paging,
@@ -154,7 +156,7 @@ impl ReverseMap {
         Self::build_reach(mem, paging, spaces, budget, Reach::Ring3)
     }
 
-    /// A map of as much of these address spaces as is asked for.
+    /// Builds a map of the given part of these address spaces.
     pub fn build_reach<M: PhysicalMemory + ?Sized>(
         mem: &M,
         paging: Paging,
@@ -168,8 +170,8 @@ impl ReverseMap {
         map
     }
 
-    /// Fills the map anew with what ring 3 can use, in the memory that it has. `budget` is for all spaces together; its
-    /// leaves are 4 KiB pages.
+    /// Rebuilds the map of what ring 3 can use, and reuses its memory. `budget` is for all spaces together;
+    /// its leaves are 4 KiB pages.
     pub fn rebuild<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -224,7 +226,7 @@ impl ReverseMap {
         self.finish();
     }
 
-    /// Begins anew, with these spaces.
+    /// Starts over with these spaces.
     pub(crate) fn begin(&mut self, spaces: impl IntoIterator<Item = Space>) {
         self.walked.clear();
         self.troubles.clear();
@@ -234,18 +236,18 @@ impl ReverseMap {
         self.tables.clear();
     }
 
-    /// Lists a page. Pages of one frame must come in their order.
+    /// Lists a page. Pages of the same frame must come in order.
     #[inline]
     pub(crate) fn enter(&mut self, mapped: Mapped) {
         list(&mut self.walked, &mut self.groups, mapped);
     }
 
-    /// Notes a table that the map is made from.
+    /// Notes a table that the map is built from.
     pub(crate) fn enter_table(&mut self, table: TablePage, space: usize) {
         self.tables.push((table, space as u32));
     }
 
-    /// Puts the pages that were entered at their frames' places, where they stay in their order.
+    /// Moves the listed pages to the lists of their frames, in their order.
     pub(crate) fn finish(&mut self) {
         let Self { groups, lists, walked, .. } = self;
         self.len = walked.len();
@@ -255,7 +257,7 @@ impl ReverseMap {
         }
     }
 
-    /// Adds a page at its place. Not to be in the way of [`Self::enter`], which most pages go.
+    /// Inserts a page in order. Out of line, so that the hot path [`Self::enter`] stays small.
     #[inline(never)]
     pub(crate) fn insert(&mut self, mapped: Mapped) {
         let span = self.groups.get_mut(mapped.frame());
@@ -264,7 +266,7 @@ impl ReverseMap {
         self.len += 1;
     }
 
-    /// Takes a page out; says whether it was there.
+    /// Removes a page; returns whether it was there.
     pub(crate) fn remove(&mut self, mapped: Mapped) -> bool {
         let span = self.groups.get_mut(mapped.frame());
         let Ok(at) = self.lists.get(*span).binary_search(&mapped) else { return false };
@@ -273,8 +275,8 @@ impl ReverseMap {
         true
     }
 
-    /// Other address spaces: `index` gives the new index for an old one, and keeps their order. Spaces that are no more
-    /// have no pages in the map.
+    /// Replaces the address spaces. `index` maps an old index to the new one and keeps the order. Spaces that
+    /// are gone must have no pages in the map.
     pub(crate) fn renumber(&mut self, spaces: &[Space], index: impl Fn(usize) -> usize) {
         self.spaces.clear();
         self.spaces.extend_from_slice(spaces);
@@ -283,92 +285,95 @@ impl ReverseMap {
         }
     }
 
-    /// Forgets the tables, to be told of them again.
+    /// Removes the tables; the caller notes them again.
     pub(crate) fn forget_tables(&mut self) {
         self.tables.clear();
     }
 
-    /// Whether changes have left so much unused memory that building anew pays.
+    /// Returns whether changes have left so much unused memory that a rebuild pays.
     pub(crate) fn is_worn(&self) -> bool {
         self.lists.is_worn()
     }
 
-    /// The address spaces, in the order in which they were given.
+    /// Returns the address spaces, in the order in which they were given.
     pub fn spaces(&self) -> &[Space] {
         &self.spaces
     }
 
-    /// All mappings, by frame, then address space, then address.
+    /// Returns all mappings, by frame, then address space, then address.
     pub fn mapped(&self) -> impl Iterator<Item = &Mapped> {
         self.groups().flatten()
     }
 
-    /// How many mappings there are.
+    /// Returns the number of mappings.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing is mapped at all.
+    /// Returns whether nothing is mapped.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The address space of a mapping.
+    /// Returns the address space of a mapping.
     #[inline]
     pub fn id(&self, mapped: Mapped) -> SpaceId {
         self.spaces.get(mapped.space()).map_or(SpaceId::default(), |space| space.id)
     }
 
-    /// The mappings of one frame.
+    /// Returns the mappings of one frame.
     pub fn of(&self, frame: Frame) -> &[Mapped] {
         self.lists.get(self.groups.get(frame))
     }
 
-    /// The mappings of each frame that is mapped at all, by rising frame.
+    /// Returns the mappings of each mapped frame, by rising frame.
     pub fn groups(&self) -> impl Iterator<Item = &[Mapped]> {
         self.groups.values().filter(|span| !span.is_empty()).map(|span| self.lists.get(span))
     }
 
-    /// The mappings of each frame that is mapped more than once, by rising frame.
+    /// Returns the mappings of each frame that is mapped more than once, by rising frame.
     pub fn shared(&self) -> impl Iterator<Item = &[Mapped]> {
         self.groups().filter(|group| group.len() > 1)
     }
 
-    /// The address spaces whose tables lead astray or were too large.
+    /// Returns the address spaces whose tables were damaged or too large.
     pub fn troubles(&self) -> &[Trouble] {
         &self.troubles
     }
 
-    /// Whether every address space was seen to its end. If not, a frame may have more mappings than the map shows.
+    /// Returns whether every address space was read to its end. If not, a frame may have more mappings than
+    /// the map shows.
     pub fn is_complete(&self) -> bool {
         self.spaces.len() < Self::MOST_SPACES
             && self.troubles.iter().all(|trouble| trouble.summary.truncated.is_none())
     }
 
-    /// Table pages that the map was made from, counted once for each place where they hang in a tree.
+    /// Returns the number of table pages that the map was built from; a table counts once for each place in a
+    /// tree.
     pub fn tables(&self) -> u64 {
         self.tables.len() as u64
     }
 
-    /// Those tables, space by space, each with its address space. Only a map of what ring 3 can use has them.
+    /// Returns these tables, space by space, each with its address space. Only a map of [`Reach::Ring3`] has
+    /// them.
     pub fn table_pages(&self) -> impl Iterator<Item = (TablePage, SpaceId)> {
         let id = |space: u32| self.spaces.get(space as usize).map_or(SpaceId::default(), |space| space.id);
         self.tables.iter().map(move |(table, space)| (*table, id(*space)))
     }
 }
 
-/// Lists a page, and counts it as one of its frame's.
+/// Lists a page and counts it for its frame.
 #[inline]
 fn list(walked: &mut Vec<Mapped>, groups: &mut FrameMap<Span>, mapped: Mapped) {
     groups.get_mut(mapped.frame()).count();
     walked.push(mapped);
 }
 
-/// What is left of a budget for all spaces together.
+/// The remainder of a budget for all spaces together.
 pub(crate) struct Left {
     tables: u64,
     leaves: u64,
-    /// Large pages may reach beyond memory; finding out where it ends costs work too.
+    /// Large pages may reach beyond memory; the search for its end counts as work too.
     pub(crate) misses: u64,
 }
 
@@ -378,7 +383,8 @@ impl Left {
         Self { tables: budget.tables, leaves, misses: leaves }
     }
 
-    /// An equal share for each of the remaining spaces: what one does not need the later ones have.
+    /// Returns an equal share for each of the remaining spaces. Later spaces get what earlier ones do not
+    /// need.
     pub(crate) fn share(&self, spaces: usize) -> Budget {
         Budget { tables: self.tables / spaces as u64, leaves: self.leaves / spaces as u64 }
     }

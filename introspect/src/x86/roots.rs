@@ -1,19 +1,21 @@
 //! Finds address spaces in memory itself: every page that looks like the root of page tables.
 //!
-//! All address spaces of a kernel share its half: the upper 256 entries of their roots lead to the same tables. So a page
-//! is a root if its upper half is that of a known root ([`sharing`]). Where none is known, as in the dump of a foreign
-//! guest, the upper half that most pages have in common is the kernel's ([`groups`]). With 5 levels the root's upper half
-//! is the kernel's as well. (The halves: Intel SDM vol. 1, 3.3.7.1.)
+//! All address spaces of a kernel share its half: the upper 256 entries of their roots lead to the same
+//! tables. So a page is a root if its upper half is that of a known root ([`sharing`]). Where no root is
+//! known, as in the dump of an unknown guest, the upper half that most pages have in common is the kernel's
+//! ([`groups`]). The same holds for five levels. (The halves: Intel SDM vol. 1, 3.3.7.1.)
 //!
-//! The rules are loose where a rootkit could slip through, and strict where only chance has to be kept out:
+//! The rules are loose where a rootkit could evade them, and strict where they only exclude chance:
 //!
-//! - Accessed and dirty bits do not count. More than half of the kernel's entries must be the known root's, and of the
-//!   lower half as many must make sense as do not: an added or damaged entry hides no address space.
-//! - A root must have the known root's highest kernel entry, which makes the scan fast. An address space with copies of
-//!   the kernel's upper tables, at other addresses and with the same contents, is not found by this scan. The processor
-//!   reveals it: CR3 has its root whenever it runs, and [`look`] makes a [`Root`] of that.
-//! - A process that knows the kernel's entries, which are no secret, can write a page that looks like a root into its own
-//!   memory. That is a false alarm, never a missed root.
+//! - Accessed and dirty bits are ignored. More than half of the kernel's entries must equal the known root's,
+//!   and in the lower half at least as many entries must be sound as are not: an added or damaged entry hides
+//!   no address space.
+//! - A root must have the known root's highest kernel entry, which makes the scan fast. The scan does not
+//!   find an address space with copies of the kernel's upper tables, at other addresses and with the same
+//!   contents. The processor reveals it: CR3 holds its root whenever it runs, and [`inspect`] makes a
+//!   [`Root`] of that.
+//! - A process that knows the kernel's entries, which are no secret, can write a page that looks like a root
+//!   into its own memory. The result is a false alarm, never a missed root.
 
 use std::collections::BTreeSet;
 
@@ -22,9 +24,9 @@ use address::{Frame, GuestPhys};
 use crate::x86::memory::{PhysicalMemory, Table};
 use crate::x86::paging::{Entry, Paging, bits};
 
-/// Set by the processor whenever it likes; in an entry that leads to a table the second has no meaning at all.
+/// The processor sets these bits by itself; the second has no meaning in an entry that leads to a table.
 const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
-/// Where the kernel's half of a root begins.
+/// Index of the first entry of the kernel's half.
 const KERNEL_HALF: usize = 256;
 /// Physical addresses have at most 52 bits.
 const MOST_FRAME: u64 = 1 << 40;
@@ -32,7 +34,7 @@ const MOST_FRAME: u64 = 1 << 40;
 /// A page that looks like the root of page tables.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Root {
-    /// Where it is.
+    /// Its address.
     pub at: GuestPhys,
     /// Entries of the lower half that lead to tables; 0 for a kernel's own address space.
     pub user_entries: u16,
@@ -46,25 +48,25 @@ pub struct Root {
 pub struct Scan {
     /// The roots, in the order in which the frames were given.
     pub roots: Vec<Root>,
-    /// Whether there are no more: a scan stops at [`Scan::MOST_ROOTS`].
+    /// Whether these are all: a scan stops at [`Scan::MOST_ROOTS`].
     pub complete: bool,
 }
 
 impl Scan {
-    /// Most roots that one scan lists: more than a guest can have processes.
+    /// Largest number of roots that one scan lists: more than a guest can have processes.
     pub const MOST_ROOTS: usize = 1 << 17;
-    /// Most pages that [`groups`] looks at more than once: those whose highest entry could be a kernel's. Where there are
-    /// more, its scans are not complete.
+    /// Largest number of pages that [`groups`] reads more than once: those whose highest entry could be a
+    /// kernel's. If there are more, its scans are not complete.
     pub const MOST_LIKELY: usize = 1 << 22;
-    /// Most kernel halves that [`groups`] tells apart. A kernel has one, or two if it keeps a second set of page tables for
-    /// ring 3 (Linux's page-table isolation).
+    /// Largest number of kernel halves that [`groups`] distinguishes. A kernel has one, or two if it keeps a
+    /// second set of page tables for ring 3 (Linux's page-table isolation).
     pub const MOST_GROUPS: usize = 4;
 }
 
-/// Looks through `frames` for roots that share the kernel's half with the root at `known`, which is one of them. If there is
-/// no memory at `known`, or it has no kernel half, there are none.
+/// Scans `frames` for roots that share the kernel's half with the root at `known`, which is one of them.
+/// Returns none if there is no memory at `known`, or it has no kernel half.
 ///
-/// Reads one word of each frame, and the whole page where that word is right.
+/// Reads one word of each frame, and the whole page where that word matches.
 pub fn sharing<M: PhysicalMemory + ?Sized>(
     mem: &M,
     paging: Paging,
@@ -76,7 +78,7 @@ pub fn sharing<M: PhysicalMemory + ?Sized>(
     let mut page = [0; 512];
     let Ok(table) = mem.table(known, &mut page) else { return scan };
     let kernel = half(table, known);
-    // The highest entry is the one that every kernel has: the image is linked at the top.
+    // Every kernel has the highest entry: its image is linked at the top.
     let Some(top) = kernel.iter().rposition(|entry| entry & bits::PRESENT != 0) else { return scan };
     let present = kernel.iter().filter(|entry| **entry & bits::PRESENT != 0).count();
     let offset = ((KERNEL_HALF + top) * 8) as u64;
@@ -105,34 +107,37 @@ pub fn sharing<M: PhysicalMemory + ?Sized>(
     scan
 }
 
-/// What a page looks like as a root, whatever is in it; for one that is a root for sure, because a processor uses it.
-pub fn look<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, at: GuestPhys) -> Option<Root> {
+/// Describes the page at `at` as a root, whatever it holds. For a page that is known to be a root, because a
+/// processor uses it.
+pub fn inspect<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, at: GuestPhys) -> Option<Root> {
     let at = GuestPhys(at.0 & bits::ADDRESS);
     let mut page = [0; 512];
     Some(Sights::of(mem, paging, mem.table(at, &mut page).ok()?).root(at))
 }
 
-/// Looks through `frames` for roots without a hint: finds the kernel halves that most pages have in common, and for each
-/// the roots that share it. The first is the guest's kernel as a rule: it has the most roots, and of two with as many the one
-/// with more in it. A guest with one address space has nothing in common with anybody, and is not found.
+/// Scans `frames` for roots without a known one: finds the kernel halves that most pages have in common, and
+/// for each the roots that share it. The first is normally the guest's kernel: it has the most roots; of two
+/// with equally many it has the more entries. A guest with a single address space shares nothing and is not
+/// found.
 ///
-/// The kernel must be at the top of the address space, where its code model has it (System V psABI for x86-64, 3.5.1).
+/// The kernel must be at the top of the address space, where its code model places it (System V psABI for
+/// x86-64, 3.5.1).
 pub fn groups<M, F>(mem: &M, paging: Paging, frames: F) -> Vec<Scan>
 where
     M: PhysicalMemory + ?Sized,
     F: IntoIterator<Item = Frame>,
 {
-    // Only these can share anything with a root that is at the top: the rest of the memory is read once.
+    // Only these can share a half with a root: the rest of memory is read once.
     let mut frames = frames.into_iter().filter(|frame| top_table(mem, paging, *frame).is_some());
     let mut likely: Vec<_> = frames.by_ref().take(Scan::MOST_LIKELY).collect();
     let complete = frames.next().is_none();
-    let looked_at = likely.iter().filter_map(|frame| Candidate::look(mem, paging, *frame));
+    let looked_at = likely.iter().filter_map(|frame| Candidate::inspect(mem, paging, *frame));
     let mut candidates: Vec<_> = looked_at.collect();
     candidates.sort_unstable();
     let mut groups = Vec::new();
     while groups.len() < Scan::MOST_GROUPS {
         let classes = candidates.chunk_by(|a, b| (a.kernel_entries, a.half) == (b.kernel_entries, b.half));
-        // Of several equals the first.
+        // The first of several equal ones.
         let best = classes
             .rev()
             .filter(|class| class.len() > 1)
@@ -150,7 +155,7 @@ where
     groups
 }
 
-/// The table that the highest entry of a page leads to, if that entry could be a kernel's.
+/// Returns the table that the highest entry of a page leads to, if that entry could be a kernel's.
 fn top_table<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<GuestPhys> {
     const TOP: u64 = 511 * 8;
     if frame.0 >= MOST_FRAME {
@@ -163,7 +168,7 @@ fn top_table<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) 
     }
 }
 
-/// A page that makes sense as a root in every way that can be seen from it alone.
+/// A page that is a plausible root, as far as its own contents show.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Candidate {
     kernel_entries: u16,
@@ -173,14 +178,14 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn look<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<Self> {
+    fn inspect<M: PhysicalMemory + ?Sized>(mem: &M, paging: Paging, frame: Frame) -> Option<Self> {
         let below = top_table(mem, paging, frame)?;
         let at = frame.base();
         let mut page = [0; 512];
         let table = mem.table(at, &mut page).ok()?;
         let sights = Sights::of(mem, paging, table);
-        // A page table of the lowest level also has entries that look like a root's. But where it is a process's ring 3 has
-        // its pages, and what its entries lead to is no page table.
+        // A page table of level 1 also has entries that look like a root's. But those of a process let ring 3
+        // through, and lead to pages that are no page tables.
         if sights.user_bad + sights.kernel_bad != 0 || sights.kernel_open * 2 > sights.kernel {
             return None;
         }
@@ -192,7 +197,7 @@ impl Candidate {
             let sound = match paging.decode(value, paging.root_level() - 1) {
                 Entry::Absent => continue,
                 Entry::Table(next) => mem.has_frame(next.frame()),
-                // The kernel may map what is not memory.
+                // The kernel may map addresses that are not memory.
                 Entry::Leaf(..) => true,
                 Entry::Reserved => false,
             };
@@ -205,13 +210,13 @@ impl Candidate {
     }
 }
 
-/// What a page's entries look like, taken as a root's.
+/// Counts of a page's entries, taken as a root's.
 #[derive(Clone, Copy, Default)]
 struct Sights {
-    /// Present entries of the lower half that lead to tables in memory; those that do not.
+    /// Present entries of the lower half that lead to tables in memory, and those that do not.
     user: u16,
     user_bad: u16,
-    /// Present entries of the upper half; those that lead nowhere; those that let ring 3 through.
+    /// Present entries of the upper half; those among them that lead nowhere, and that let ring 3 through.
     kernel: u16,
     kernel_bad: u16,
     kernel_open: u16,
@@ -239,13 +244,14 @@ impl Sights {
     }
 }
 
-/// The kernel's half of the root at `at`, in a form that can be compared.
+/// Returns the kernel's half of the root at `at`, in comparable form.
 fn half(table: &Table, at: GuestPhys) -> [u64; 512 - KERNEL_HALF] {
     std::array::from_fn(|index| canonical(table[KERNEL_HALF + index], at))
 }
 
-/// An entry without what may differ between roots that share it: accessed and dirty bits, and the address where the
-/// entry leads back to the root itself (a kernel that maps its own tables has one such in each root).
+/// Returns an entry without the parts that may differ between roots that share it: accessed and dirty bits,
+/// and the address of an entry that leads back to the root itself (a kernel that maps its own tables has one
+/// in each root).
 const fn canonical(value: u64, root: GuestPhys) -> u64 {
     let value = value & !ACCESSED_DIRTY;
     if value & bits::ADDRESS == root.0 { value & !bits::ADDRESS } else { value }

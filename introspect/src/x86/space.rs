@@ -1,10 +1,11 @@
-//! Address spaces.
+//! Address spaces, by an id that the reader chooses.
 
 use std::fmt;
 
 use address::GuestPhys;
 
-/// Identifies an address space. The reader chooses the number: a process id, an address of the kernel's own descriptor.
+/// Identifies an address space. The reader chooses the number: a process id, or the address of its root or
+/// descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub struct SpaceId(pub u64);
 
@@ -17,7 +18,7 @@ impl fmt::Display for SpaceId {
 /// An address space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Space {
-    /// Which one it is.
+    /// Its identity.
     pub id: SpaceId,
     /// The root of its page tables.
     pub root: GuestPhys,

@@ -1,7 +1,7 @@
-//! Names for addresses: which function an instruction belongs to and which line it was made from, by a kernel's own ELF
-//! file (its symbol table, and DWARF line tables where it has them).
+//! Names for addresses: the function that an instruction belongs to and the source line that it was compiled
+//! from, by the kernel's own ELF file (its symbol table, and its DWARF line tables if it has them).
 //!
-//! The file is untrusted like everything else: one that is broken gives an error or fewer names, and never a panic.
+//! The file is untrusted: a broken one yields an error or fewer names, and never a panic.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,16 +14,16 @@ use object::elf::FileHeader64;
 use object::read::elf::ElfFile;
 use object::{LittleEndian as Little, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
 
-/// Where Rust's compiler says that its own library is.
+/// The path of Rust's own library in line tables.
 const TOOLCHAIN: &str = "/rustc/";
 
-/// A file has no names to give.
+/// A file has no usable names.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SymbolsError {
-    /// It is not what this reads.
+    /// It is not an ELF file of the supported kind.
     #[error("this is not a 64-bit little-endian ELF file: {0}")]
     NotElf(String),
-    /// It was stripped.
+    /// It has no symbols: it was stripped.
     #[error("this file has no symbol table: it was stripped; use the file that the linker wrote")]
     Stripped,
 }
@@ -33,41 +33,42 @@ pub enum SymbolsError {
 pub struct Symbol<'a> {
     /// The name as the linker has it.
     pub name: &'a str,
-    /// Where it begins.
+    /// Its first address.
     pub address: GuestVirt,
-    /// Its bytes; 0 if the file does not say.
+    /// Its size in bytes; 0 if the file does not say.
     pub size: u64,
     /// Whether it is code.
     pub code: bool,
-    /// One past the last address that can belong to it: its own end, or that of its section if it has no size.
+    /// One past the last address that can belong to it: its own end, or the end of its section if it has no
+    /// size.
     end: u64,
 }
 
 impl<'a> Symbol<'a> {
-    /// The name as people write it, without what a compiler added to it.
+    /// Returns the demangled name.
     pub fn readable(&self) -> Cow<'a, str> {
         addr2line::demangle_auto(Cow::Borrowed(self.name), None)
     }
 }
 
-/// A line of source.
+/// A source line.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct Line {
-    /// The file, as the compiler wrote it down. A path below the folder of the build is given relative to that.
+    /// The file, as the compiler recorded it. A path below the folder of the build is relative to it.
     pub file: String,
     /// The line, from 1; 0 if the compiler could not say.
     pub line: u32,
 }
 
-/// Where an address is.
+/// The source position of an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// The function, or other symbol, as people write it.
+    /// The function or other symbol, demangled.
     pub name: String,
-    /// Bytes from its beginning.
+    /// Offset from its first address, in bytes.
     pub offset: u64,
-    /// The line of source, if the file has line tables for it. Of code that was inlined it is the innermost that is not the
-    /// compiler's own library's: it may be in another file than the function.
+    /// The source line, if the file has line tables for it. For inlined code this is the innermost line that
+    /// is not in the compiler's own library, so it may be in another file than the function.
     pub line: Option<Line>,
 }
 
@@ -85,7 +86,7 @@ impl fmt::Display for Place {
 
 /// The names of one ELF file.
 pub struct Symbols<'a> {
-    /// By address, and by name for the same address.
+    /// Sorted by address, then by name.
     symbols: Vec<Symbol<'a>>,
     by_name: HashMap<&'a str, GuestVirt>,
     lines: Option<Context<EndianSlice<'a, LittleEndian>>>,
@@ -99,14 +100,14 @@ impl fmt::Debug for Symbols<'_> {
 }
 
 impl<'a> Symbols<'a> {
-    /// How many symbols before an address may lie within the one that it belongs to.
+    /// How many symbols to examine before an address: some may be nested in the one that it belongs to.
     const NEST: usize = 32;
 
-    /// The names in a file with these bytes. Line tables are taken apart when they are first asked.
+    /// Reads the names of the ELF file with these bytes. Line tables are decoded at their first use.
     ///
     /// # Errors
-    /// [`SymbolsError`] if it is no ELF file for this, or has no symbols. Line tables that are broken, compressed or not
-    /// there are no error: places then have no line.
+    /// [`SymbolsError`] if it is not a supported ELF file, or has no symbols. Broken, compressed or missing
+    /// line tables are no error: places then have no line.
     pub fn parse(file: &'a [u8]) -> Result<Self, SymbolsError> {
         let elf = ElfFile::<FileHeader64<Little>>::parse(file)
             .map_err(|error| SymbolsError::NotElf(error.to_string()))?;
@@ -137,27 +138,27 @@ impl<'a> Symbols<'a> {
         Ok(Self { symbols, by_name, lines: lines(&elf) })
     }
 
-    /// All names, in rising order of address, and of name for one address.
+    /// Returns all names, by rising address, then by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Symbol<'a>> {
         self.symbols.iter()
     }
 
-    /// Where a name is: as the linker has it, or else as people write it. If several things have it, the first.
+    /// Returns the address of a name, mangled or demangled. If several symbols have it, the first.
     pub fn address(&self, name: &str) -> Option<GuestVirt> {
         self.by_name.get(name).copied().or_else(|| {
             self.symbols.iter().find(|symbol| symbol.readable() == name).map(|symbol| symbol.address)
         })
     }
 
-    /// The symbol that an address belongs to: the nearest that begins at or before it and does not end before it. One
-    /// without a size reaches to the next, or to the end of its section.
+    /// Returns the symbol that an address belongs to: the nearest that starts at or before it and does not
+    /// end before it. A symbol without a size reaches to the next one, or to the end of its section.
     pub fn symbol(&self, at: GuestVirt) -> Option<&Symbol<'a>> {
         let before = self.symbols.get(..self.symbols.partition_point(|symbol| symbol.address <= at))?;
         let near = before.iter().rev().take(Self::NEST).filter(|symbol| at.0 < symbol.end);
         near.max_by_key(|symbol| (symbol.address, symbol.code, symbol.size != 0))
     }
 
-    /// Where an address is; `None` if it belongs to no symbol.
+    /// Returns the source position of an address; `None` if it belongs to no symbol.
     pub fn place(&self, at: GuestVirt) -> Option<Place> {
         let symbol = self.symbol(at)?;
         Some(Place {
@@ -167,8 +168,9 @@ impl<'a> Symbols<'a> {
         })
     }
 
-    /// Where the instructions of a line of source begin, in rising order: once for each place that the line was put in, also
-    /// as part of what was inlined there. `file` is the end of its path, whole names only. Only code of symbols counts.
+    /// Returns the addresses where the instructions of a source line begin, in rising order: one for each
+    /// copy of the line, inlined copies included. `file` is the end of its path, in whole path components.
+    /// Only code that belongs to a symbol counts.
     pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<GuestVirt> {
         let (Some(lines), Some(first), Some(last)) = (&self.lines, self.symbols.first(), self.symbols.last())
         else {
@@ -183,7 +185,7 @@ impl<'a> Symbols<'a> {
             if location.line != Some(line) || !location.file.is_some_and(is_meant) {
                 continue;
             }
-            // A line that goes on after another row of its own is one place.
+            // Consecutive rows of the same line are one place.
             if start != end_of_last && self.symbol(GuestVirt(start)).is_some_and(|symbol| symbol.code) {
                 found.push(GuestVirt(start));
             }
@@ -194,11 +196,11 @@ impl<'a> Symbols<'a> {
         found
     }
 
-    /// The line of source that an instruction was made from.
+    /// Returns the source line that an instruction was compiled from.
     pub fn line(&self, at: GuestVirt) -> Option<Line> {
         let mut frames = self.lines.as_ref()?.find_frames(at.0).skip_all_loads().ok()?;
         let mut found = None;
-        // From the innermost of what was inlined here outwards.
+        // From the innermost inlined function outwards.
         while let Ok(Some(frame)) = frames.next() {
             let Some((file, line)) =
                 frame.location.and_then(|location| Some((location.file?, location.line)))
@@ -215,11 +217,11 @@ impl<'a> Symbols<'a> {
     }
 }
 
-/// The line tables, if the file has any that can be read.
+/// Returns the line tables, if the file has readable ones.
 fn lines<'a>(elf: &ElfFile<'a, FileHeader64<Little>>) -> Option<Context<EndianSlice<'a, LittleEndian>>> {
     let section = |id: SectionId| -> Result<_, std::convert::Infallible> {
         let section = elf.section_by_name(id.name());
-        // A compressed section is not what it says; it is as good as none.
+        // A compressed section cannot be read in place; treat it as missing.
         let plain = section.filter(|section| {
             section.compressed_file_range().is_ok_and(|range| range.format == object::CompressionFormat::None)
         });

@@ -1,4 +1,4 @@
-//! Dumps as programs write them, and as no program should: cores made byte by byte.
+//! Dumps as real programs write them, and damaged ones: cores made byte by byte.
 
 use std::io::Read;
 
@@ -13,14 +13,14 @@ use zerocopy::IntoBytes;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;
 
-/// A program header; the file has `bytes` at the place that it gets.
+/// A program header; `bytes` is its content in the file.
 #[derive(Clone, Debug)]
 struct Header {
     kind: u32,
     at: u64,
     in_memory: u64,
     bytes: Vec<u8>,
-    /// Another place in the file than the one where the bytes are.
+    /// A file offset that replaces the offset of the bytes.
     offset: Option<u64>,
 }
 
@@ -42,7 +42,8 @@ fn notes(notes: &[(&str, u32, &[u8])]) -> Header {
     Header { kind: NOTE, at: 0, in_memory: 0, bytes: all, offset: None }
 }
 
-/// A core with these headers. With `many` their number stands in section header 0, as beyond 65,534.
+/// Builds a core with these headers. With `many`, section header 0 holds their number, as for more than
+/// 65,534.
 fn core(headers: &[Header], many: bool) -> Vec<u8> {
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let section_at = 64 + 56 * headers.len() as u64;
@@ -116,17 +117,17 @@ fn what_is_not_in_the_file_reads_as_zeros_and_is_said() {
     assert!(dump.has_frame(Frame(3)) && !dump.has_frame(Frame(4)));
     assert_eq!(dump.table(GuestPhys(0x2000), &mut [7; 512]), Ok(&[0; 512]));
     assert_eq!(dump.remarks(), [Remark::NotInFile(0x2800)]);
-    // A search for pages does not wade through memory that is not there.
+    // A search for pages skips memory that is not in the file.
     assert_eq!(dump.frames().collect::<Vec<_>>(), [Frame(1)]);
 }
 
 #[test]
 fn a_kernel_that_is_listed_twice_is_no_overlap_and_another_contents_is() {
-    // As QEMU and kdump list the kernel's image: once more, from the same place of the file.
+    // QEMU and kdump list the kernel's image twice, with the same file offset.
     let first = load(0, &[1; 0x2000]);
     let mut again = load(0x1000, &[]);
     (again.in_memory, again.offset) = (0x1000, Some(64 + 56 * 2 + 0x1000));
-    // The length in the file is that of `bytes`, so write it by hand.
+    // The size in the file is that of `bytes`, so overwrite it by hand.
     let mut file = core(&[first.clone(), again], false);
     file[64 + 56 + 32..][..8].copy_from_slice(&0x1000_u64.to_le_bytes());
     let dump = Dump::core(file).unwrap();
@@ -141,18 +142,18 @@ fn a_kernel_that_is_listed_twice_is_no_overlap_and_another_contents_is() {
 fn the_number_of_segments_may_stand_in_a_section_header() {
     let dump = Dump::core(core(&[load(0, &[1; 16]), load(0x5000, &[5; 16])], true)).unwrap();
     assert_eq!(bytes(&dump, 0x500f, 1), Some(vec![5]));
-    // Without that section header the count cannot be known.
+    // Without that section header the count is unknown.
     let mut file = core(&[load(0, &[1; 16])], true);
     file[40..48].fill(0);
     assert!(matches!(Dump::core(file), Err(DumpError::Headers(_))));
-    // A count that does not fit into the file.
+    // A count that exceeds the file.
     let mut file = core(&[load(0, &[1; 16])], true);
     let section = 64 + 56;
     file[section + 44..][..4].fill(0xff);
     assert!(matches!(Dump::core(file), Err(DumpError::Headers(_))));
 }
 
-/// The first segment's contents lie at an odd place of the file: tables in it have to be copied.
+/// The first segment's contents are unaligned in the file: tables in it have to be copied.
 #[test]
 fn tables_are_the_same_wherever_they_lie_in_the_file() {
     let table: Vec<u8> = (0..4096_u64).map(|n| (n % 251) as u8).collect();
@@ -218,7 +219,7 @@ fn cpu(cr3: u64) -> Cpu {
     Cpu { rip: cr3 + 1, control, ..Cpu::default() }
 }
 
-/// As QEMU writes them: both notes of each processor, and VMCOREINFO if the guest has one.
+/// Builds notes as QEMU writes them: both notes of each CPU, and VMCOREINFO if the guest has one.
 #[test]
 fn notes_tell_where_to_begin() {
     let [one, two] = [cpu(0x1000), cpu(0x2000)];
@@ -239,7 +240,7 @@ fn notes_tell_where_to_begin() {
     let dump = opened(&[notes(&all), load(0, &[0; 64])]);
     assert_eq!(dump.root(), Some(GuestPhys(0x4000)));
 
-    // Linux's own has no control registers, and so no root.
+    // Linux's note alone has no control registers, and so no root.
     let dump = opened(&[notes(&all[..2]), load(0, &[0; 64])]);
     assert_eq!((dump.cpus().len(), dump.cpus()[1].rip, dump.root()), (2, 0x2001, None));
 }
@@ -277,7 +278,7 @@ fn what_the_writer_writes_the_reader_reads() {
         dump.read(region.start, &mut back).unwrap();
         assert!(back == memory[region.start.0 as usize..][..back.len()]);
     }
-    // A region that is no memory is refused, and too many of them.
+    // A region that is not memory is refused, and so are too many regions.
     let outside = [Region { start: GuestPhys(0x20_0000), bytes: 4096, virt: 0 }];
     let mut none = tempfile::tempfile().unwrap();
     assert!(CoreWriter { regions: &outside, ..writer }.write(&memory, &mut none).is_err());
@@ -292,7 +293,7 @@ fn what_the_writer_writes_the_reader_reads() {
 fn the_info_block_is_found_by_the_note_or_in_memory() {
     let mut memory = vec![0_u8; 0x8000];
     let info = Info { magic: INFO_MAGIC, version: VERSION, ..Info::default() };
-    // One that cannot be read, one that does not begin a page, and the right one.
+    // An unreadable info block, one that does not begin a page, and the right one.
     memory[0x2000..0x2008].copy_from_slice(&INFO_MAGIC.to_le_bytes());
     memory[0x3008..][..size_of::<Info>()].copy_from_slice(info.as_bytes());
     memory[0x5000..][..size_of::<Info>()].copy_from_slice(info.as_bytes());
@@ -318,7 +319,7 @@ prop_compose! {
 }
 
 proptest! {
-    /// Whatever the headers say, opening and reading end, and all ways of reading agree.
+    /// Opening and reading end for any headers, and all ways of reading agree.
     #[test]
     fn no_core_is_too_strange(
         headers in prop::collection::vec(any_header(), 0..6),

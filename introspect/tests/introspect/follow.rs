@@ -1,4 +1,4 @@
-//! The map that is kept up to date against the one that is built anew.
+//! Compares the map that is kept up to date with a rebuilt one.
 
 use abi::frame::FrameKind;
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
@@ -14,15 +14,16 @@ const TABLES: [std::ops::Range<u64>; 4] = [1..5, 5..9, 9..14, 14..24];
 pub(crate) const FRAMES: u64 = 34;
 const ACCESSED: u64 = 1 << 5;
 
-/// One thing that happens to the machine.
+/// One change of the machine.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// An entry is written: into a table of a level, at an index, leading to a frame of the level below, with flags.
+    /// An entry is written into a table of a level, at an index, that leads to a frame of the level below,
+    /// with flags.
     Set(usize, Index, usize, Index, u64),
     Clear(usize, Index, usize),
-    /// An entry is written that makes no sense, or not much.
+    /// An invalid or unusual entry is written.
     Break(Index, usize, u64),
-    /// An address space appears at a place in the list, or vanishes from it.
+    /// An address space appears at an index of the list, or vanishes from it.
     Appear(Index, Index),
     Vanish(Index),
 }
@@ -116,7 +117,7 @@ proptest! {
         for (changes, known) in &rounds {
             changes.iter().for_each(|change| world.apply(change));
             match known {
-                // No log, or one that names too much: it must not matter.
+                // No log, or one that names too many frames: the result must be the same.
                 0 => world.changed.add_everything(),
                 1 => (0..FRAMES).step_by(3).for_each(|frame| world.changed.add(Frame(frame))),
                 _ => {}
@@ -143,7 +144,7 @@ proptest! {
     }
 }
 
-/// Two spaces with a few pages each.
+/// Builds two spaces with a few pages each.
 fn town() -> (Machine, Vec<Space>) {
     let mut machine = Machine::new(600);
     let spaces: Vec<_> = (1..=20)
@@ -173,18 +174,18 @@ fn only_what_changed_is_read_again() {
     assert_eq!(update(&mut followed, &machine, &spaces, &[]), 80);
     assert_eq!(followed.touched(), Touched::Everything);
     assert_eq!(update(&mut followed, &machine, &spaces, &[]), 0);
-    // A page table and a page that is none.
+    // A page table, and a page that is not one.
     let entry = machine.entry(spaces[3].root, 0x80_0000, 1);
     machine.put(entry, &0_u64);
     let gone = followed.map().mapped().find(|mapped| mapped.entry() == entry).unwrap().frame();
     assert_eq!(update(&mut followed, &machine, &spaces, &[entry.frame().0, gone.0]), 1);
     assert_eq!((followed.touched(), followed.map().len()), (Touched::Frames(&[gone]), 199));
-    // Bits that say nothing of the mapping are no change.
+    // Bits that do not affect the mapping are no change.
     let entry = machine.entry(spaces[4].root, 0x80_1000, 1);
     machine.put(entry, &(machine.get(entry) | 0x60));
     assert_eq!(update(&mut followed, &machine, &spaces, &[entry.frame().0]), 1);
     assert_eq!(followed.touched(), Touched::Frames(&[]));
-    // A new address space is read, and nothing else; one that is gone is not.
+    // Only a new address space is read; one that is gone is not.
     let new = Space { id: space_id(Pid::new(77, 1)), ..spaces[0] };
     spaces.insert(7, new);
     spaces.remove(2);

@@ -1,4 +1,4 @@
-//! A guest's memory, built by hand: frames are handed out in rising order, page tables made as they are needed.
+//! A guest's memory, built by hand: frames are allocated in rising order, page tables as they are needed.
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::{Frame, GuestPhys, GuestVirt, Pid};
@@ -12,18 +12,18 @@ pub(crate) const RW: u64 = PRESENT | USER | WRITE | NO_EXECUTE;
 pub(crate) const RO: u64 = PRESENT | USER | NO_EXECUTE;
 pub(crate) const RX: u64 = PRESENT | USER;
 pub(crate) const RWX: u64 = PRESENT | USER | WRITE;
-/// What entries that lead to tables allow.
+/// The rights of entries that lead to tables.
 const TABLE: u64 = PRESENT | USER | WRITE;
 
 pub(crate) struct Machine {
     pub(crate) memory: Vec<u8>,
-    /// The frame table, kept up to date as frames are handed out.
+    /// The frame table, updated at each allocation.
     pub(crate) frames: Vec<FrameEntry>,
     next: u64,
 }
 
 impl Machine {
-    /// A memory of so many frames. Frame 0 is the kernel's, so that no root is 0.
+    /// Creates a memory of `frames` frames. Frame 0 is the kernel's, so that no root is 0.
     pub(crate) fn new(frames: usize) -> Self {
         let unused = FrameEntry { kind: FrameKind::Unused as u8, ..FrameEntry::default() };
         let mut machine = Self { memory: vec![0; frames * 4096], frames: vec![unused; frames], next: 0 };
@@ -31,7 +31,7 @@ impl Machine {
         machine
     }
 
-    /// Hands out a frame.
+    /// Allocates a frame.
     pub(crate) fn frame(&mut self, kind: FrameKind, owner: Pid) -> Frame {
         let frame = Frame(self.next);
         self.next += 1;
@@ -53,12 +53,12 @@ impl Machine {
         u64::from_le_bytes(self.memory[at.0 as usize..][..8].try_into().unwrap())
     }
 
-    /// An empty address space.
+    /// Creates an empty address space.
     pub(crate) fn root(&mut self, owner: Pid) -> GuestPhys {
         self.frame(FrameKind::PageTable, owner).base()
     }
 
-    /// The entry of level `level` for `virt`, with the tables above it.
+    /// Returns the address of the entry of level `level` for `virt`; creates the tables above it.
     pub(crate) fn entry(&mut self, root: GuestPhys, virt: u64, level: u32) -> GuestPhys {
         let mut table = root;
         for above in (level + 1..=4).rev() {
@@ -73,7 +73,7 @@ impl Machine {
         table.add((virt >> (12 + 9 * (level - 1)) & 511) * 8)
     }
 
-    /// Maps a 4 KiB page; gives the leaf entry's address.
+    /// Maps a 4 KiB page; returns the address of the leaf entry.
     pub(crate) fn map(&mut self, root: GuestPhys, virt: GuestVirt, frame: Frame, flags: u64) -> GuestPhys {
         let entry = self.entry(root, virt.0, 1);
         self.put(entry, &(frame.base().0 | flags));

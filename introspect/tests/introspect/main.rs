@@ -1,4 +1,4 @@
-//! The crate from outside: hand-made and random guests in a few hundred KiB of memory.
+//! Tests of the public interface on hand-made and random guests of a few hundred KiB.
 #![forbid(unsafe_code)]
 
 mod dump;

@@ -1,4 +1,4 @@
-//! The policy on single situations, the ones of the compound bug before all.
+//! The policy on single situations, mainly those of the Matrix's compound bug.
 
 use abi::frame::FrameKind;
 use abi::loan::{LOAN_ACTIVE, LOAN_DRAINING, Loan};
@@ -36,7 +36,7 @@ impl Town {
         self.machine.map(root, virt, frame, flags)
     }
 
-    /// The lender's page, lent to the server: the frame, and both entries.
+    /// Lends the lender's page to the server; returns the frame and both entries.
     fn lend(&mut self, state: u32) -> (Frame, [GuestPhys; 2]) {
         let frame = self.machine.frame(FrameKind::User, LENDER);
         let entries = [self.map(LENDER, HEAP, frame, RW), self.map(SERVER, WINDOW, frame, RW)];
@@ -47,7 +47,7 @@ impl Town {
         (frame, entries)
     }
 
-    /// The lender dies; its frame goes into quarantine, its address space away.
+    /// Ends the lender: its frame goes into quarantine, its address space is removed.
     fn bury_the_lender(&mut self, frame: Frame) {
         self.spaces.retain(|space| pid_of(space.id) != LENDER);
         self.machine.set_fact(frame, FrameKind::Quarantined, Pid::NONE);
@@ -73,9 +73,9 @@ fn a_loan_covers_its_two_parties_while_it_lives_and_while_it_drains() {
         town.bury_the_lender(frame);
         assert_eq!(town.kinds(), [], "a dead window into quarantine is in order");
         town.machine.set_fact(frame, FrameKind::Quarantined, LENDER);
-        assert_eq!(town.kinds(), [], "also while the frame table still remembers the lender");
+        assert_eq!(town.kinds(), [], "also while the frame table still names the lender");
         town.machine.set_fact(frame, FrameKind::Quarantined, HEIR);
-        assert_eq!(town.kinds(), [What::Stale], "but not if the frame was another's by then");
+        assert_eq!(town.kinds(), [What::Stale], "but not if the frame had another owner by then");
     }
 }
 
@@ -180,7 +180,7 @@ fn a_page_shared_with_the_kernel_is_its_owners_alone_and_cannot_be_lent() {
     town.map(LENDER, HEAP, page, RW);
     assert_eq!(town.kinds(), []);
     town.machine.set_fact(page, FrameKind::Shared, Pid::NONE);
-    assert_eq!(town.kinds(), [What::Stale], "between two lives of its owner nobody maps it");
+    assert_eq!(town.kinds(), [What::Stale], "a free frame must not be mapped");
 }
 
 #[test]
@@ -203,14 +203,14 @@ fn what_belongs_to_nobody_is_stale_or_leaks() {
         town.map(HEIR, HEAP, frame, RO);
         assert_eq!(town.kinds(), [What::Leak]);
     }
-    // No loan covers a frame on the free list, though the loan itself is still on its way out.
+    // No loan covers a frame on the free list, even while the loan itself is draining.
     let mut town = Town::new();
     let (frame, _) = town.lend(LOAN_DRAINING);
     town.bury_the_lender(frame);
     town.machine.set_fact(frame, FrameKind::Free, Pid::NONE);
     let [stale] = town.findings().try_into().unwrap();
     assert_eq!((stale.what, stale.parties[0].standing), (What::Stale, Standing::Uncovered));
-    // A number that is no kind, a user frame without owner, and a frame beyond the table.
+    // An unknown kind, a user frame without owner, and a frame beyond the table.
     town.machine.frames[frame.0 as usize].kind = 99;
     assert_eq!(town.kinds(), [What::Stale]);
     town.machine.set_fact(frame, FrameKind::User, Pid::NONE);
@@ -274,7 +274,7 @@ fn findings_of_one_kind_are_listed_up_to_a_bound_and_counted_all() {
     let mut machine = Machine::new(8);
     let root = machine.root(SERVER);
     let entry = machine.entry(root, 0, 1);
-    // One table of 512 pages, hung into the level above 40 times: 20480 ways to the kernel's frame.
+    // One table of 512 pages, in 40 entries of the level above: 20480 paths to the kernel's frame.
     machine.put(GuestPhys(entry.0 & !0xfff), &[RW; 512]);
     let level2 = machine.entry(root, 0, 2);
     machine.put(level2, &[machine.get(level2); 40]);

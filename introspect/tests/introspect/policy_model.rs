@@ -1,5 +1,6 @@
-//! Both presets beside a model that knows only their tables of rules: random mappings of frames with random entries in
-//! the frame table, among random loans. The model has lists of what was mapped; it walks nothing and sorts nothing.
+//! Compares both presets with a model that knows only their tables of rules: random mappings of frames with
+//! random entries in the frame table, and random loans. The model keeps lists of the mappings; it walks
+//! nothing and sorts nothing.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +16,12 @@ use proptest::prelude::*;
 
 use crate::machine::{Machine, RO, RW, RWX, RX};
 
-/// Frames that are mapped, address spaces, and pages of each where something may be.
+/// Mapped frames, address spaces, and pages of each that may be mapped.
 const FRAMES: usize = 8;
 const SPACES: usize = 4;
 const PAGES: u64 = 12;
 
-/// Nobody, who has the kernel's address space, and three processes.
+/// No process, for the kernel's address space, and three processes.
 const PIDS: [Pid; SPACES] = [Pid::NONE, Pid::new(1, 2), Pid::new(2, 0), Pid::new(5, 1)];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -53,7 +54,7 @@ impl Lending {
 
 #[derive(Clone, Debug)]
 struct World {
-    /// Kind by number (some are none), and owner, of each frame.
+    /// The kind (some numbers are unknown) and owner of each frame.
     facts: Vec<(u8, Pid)>,
     mappings: Vec<Mapping>,
     loans: Vec<Lending>,
@@ -72,7 +73,7 @@ fn worlds() -> impl Strategy<Value = World> {
         prop::collection::vec(loan, 0..8),
     )
         .prop_map(|(facts, mappings, loans)| {
-            // Of two at one place the later one stays.
+            // The later of two mappings of one page stays.
             let stays = |at: usize| {
                 let place = |mapping: &Mapping| (mapping.pid, mapping.page);
                 mappings[at + 1..].iter().all(|later| place(later) != place(&mappings[at]))
@@ -82,7 +83,7 @@ fn worlds() -> impl Strategy<Value = World> {
         })
 }
 
-/// What is found: the frame, what it is, and for each mapping in evidence who has it where, and how he stands.
+/// A finding: the frame, the kind, and for each mapping in evidence its process, page and standing.
 type Found = BTreeSet<(usize, What, BTreeSet<(Pid, u64, Standing)>)>;
 
 impl World {
@@ -222,7 +223,7 @@ impl World {
         let map = ReverseMap::build(&machine.memory, Paging::default(), spaces, ReverseMap::BUDGET);
         let mut findings = Vec::new();
         let mut policy = Policy::new(preset);
-        // What was found before plays no part.
+        // Earlier findings must not matter.
         policy.check(&map, &[], &loans, &mut findings);
         policy.check(&map, &machine.frames, &loans, &mut findings);
         let frame = |frame: Frame| frames.iter().position(|other| *other == frame).unwrap();

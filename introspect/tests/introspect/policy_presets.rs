@@ -1,5 +1,5 @@
-//! The two presets on the same memory: what Linux's rules miss and ours find, what they find too much, and what both see.
-//! And the frames behind the kernel's own objects.
+//! The two presets on the same memory: findings of only one of them, false findings of Linux's rules, and
+//! common ones. Also the frames of the kernel's own objects.
 
 use abi::frame::FrameKind;
 use abi::layout::{USER_HEAP, USER_WINDOWS};
@@ -34,13 +34,13 @@ impl Pair {
         Self { machine, spaces, page, loans: Vec::new() }
     }
 
-    /// Who is not the owner maps the page, too.
+    /// Maps the page for a process that does not own it.
     fn share(mut self, virt: GuestVirt, flags: u64) -> Self {
         self.machine.map(self.spaces[1].root, virt, self.page, flags);
         self
     }
 
-    /// The page is on loan by this process, at the window.
+    /// Lends the page of this process, at the window.
     fn lend(mut self, state: u32, lender: Pid) -> Self {
         let mut loan = Loan { state, id: 3, lender, borrower: OTHER, pages: 1, ..Loan::default() };
         (loan.source, loan.window, loan.frames[0]) = (HEAP, WINDOW, self.page.0 as u32);
@@ -53,7 +53,7 @@ impl Pair {
         self
     }
 
-    /// Without the owner's mapping.
+    /// Removes the owner's mapping.
     fn unmapped(mut self) -> Self {
         let entry = self.machine.entry(self.spaces[0].root, HEAP.0, 1);
         self.machine.put(entry, &0_u64);
@@ -80,15 +80,15 @@ impl Pair {
 #[test]
 fn counting_misses_what_the_frame_table_knows() {
     let misses = [
-        // Somebody reads what is another's.
+        // A process can read another's page.
         (Pair::new(RW).share(WINDOW, RO), What::Leak),
         (Pair::new(RO).share(WINDOW, RO), What::Leak),
-        // The owner has not touched its new page yet: one entry is nothing to count.
+        // The owner has not touched its new page yet: Linux counts a single entry.
         (Pair::new(RW).share(WINDOW, RW).unmapped(), What::Leak),
-        // A window onto what the kernel was given since.
+        // A window onto a frame that the kernel has since got.
         (Pair::new(RW).unmapped().share(WINDOW, RW).given(FrameKind::PageTable, OWNER), What::Crossing),
         (Pair::new(RW).unmapped().share(WINDOW, RO).given(FrameKind::Keys, Pid::NONE), What::Crossing),
-        // A program that can be written, a page that is writable and executable.
+        // A writable program page, and a page that is writable and executable.
         (Pair::new(RX).share(WINDOW, RW).given(FrameKind::Program, Pid::NONE), What::ProgramWritable),
         (Pair::new(RWX), What::WritableExecutable),
     ];
@@ -100,7 +100,7 @@ fn counting_misses_what_the_frame_table_knows() {
 #[test]
 fn both_find_two_writers_and_what_is_mapped_after_it_was_freed() {
     assert_eq!(Pair::new(RW).share(WINDOW, RW).kinds(), [[What::Leak], [What::Leak]]);
-    // A page on loan and a page of one's own are never one and the same, not even to be read.
+    // A frame must not be lent by one process and owned by another, not even read-only.
     let reused = Pair::new(RW).share(WINDOW, RO).lend(LOAN_DRAINING, Pid::new(9, 9));
     assert_eq!(reused.kinds(), [[What::Leak], [What::Leak]]);
     let freed = Pair::new(RW).given(FrameKind::Free, Pid::NONE);
@@ -113,7 +113,7 @@ fn counting_takes_a_window_into_quarantine_for_a_fault() {
     let dead = dead.given(FrameKind::Quarantined, Pid::NONE);
     assert_eq!(dead.kinds(), [vec![What::Stale], vec![]]);
     let [stale] = dead.findings(Preset::PageTableCheck).try_into().unwrap();
-    assert_eq!(stale.uncovered().count(), 1, "it is somebody's to have, and Linux does not know whose");
+    assert_eq!(stale.uncovered().count(), 1, "it has an owner, whom Linux does not know");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn presets_are_known_by_their_names() {
     assert!(error.contains("lenient") && error.contains("page-table-check"), "{error}");
 }
 
-/// What is wrong with the frames behind the kernel's objects, if one of them is given to somebody else.
+/// Returns the findings about the frames of the kernel's objects, if one of them gets another owner.
 fn behind(pair: &Pair, object: Object) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut policy = Policy::default();
@@ -186,7 +186,7 @@ fn a_kernel_object_belongs_in_a_frame_of_its_own_kind() {
 fn a_page_table_in_a_users_frame_is_found_at_any_level_with_who_can_write_it() {
     for level in 1..=4 {
         let mut pair = Pair::new(RW);
-        // The table of this level that leads to the owner's page, and the entry that names it.
+        // The table of this level on the path to the owner's page, and the entry that names it.
         let table = pair.machine.entry(pair.spaces[0].root, HEAP.0, level).frame();
         let named_at = if level == 4 {
             pair.spaces[0].root
@@ -199,7 +199,7 @@ fn a_page_table_in_a_users_frame_is_found_at_any_level_with_who_can_write_it() {
         let mut findings = Vec::new();
         let mut policy = Policy::default();
         policy.check(&map, &pair.machine.frames, &[], &mut findings);
-        assert_eq!(findings, [], "it is the other's to map");
+        assert_eq!(findings, [], "the new owner may map it");
         let tables = introspect::matrix::policy::objects::tables(&map);
         policy.check_objects(&map, (&pair.machine.frames, 0), tables, &mut findings);
         let [backing] = findings.try_into().unwrap();

@@ -1,4 +1,5 @@
-//! The policy on random worlds: a lawful one gives no violation, and one broken law gives exactly that one.
+//! The policy on random worlds: a lawful world has no violation, and one broken law yields exactly that
+//! violation.
 
 use abi::frame::FrameKind;
 use abi::layout::{LOAN_PAGES, PAGE_SIZE, USER_HEAP, USER_TEXT, USER_WINDOWS};
@@ -12,15 +13,15 @@ use proptest::sample::Index;
 
 use crate::machine::{Machine, RO, RW, RWX, RX};
 
-/// What a world is made from.
+/// The parameters of a world.
 #[derive(Clone, Debug)]
 struct Plan {
-    /// Pages that each process owns, and which of them it has mapped.
+    /// The pages that each process owns, and whether it maps them.
     owned: Vec<Vec<bool>>,
     loans: Vec<LoanPlan>,
-    /// Which processes map each program page.
+    /// The processes that map each program page.
     programs: Vec<u8>,
-    /// Frames waiting in quarantine or free, mapped by nobody.
+    /// Unmapped frames in quarantine or on the free list.
     idle: Vec<bool>,
 }
 
@@ -33,7 +34,7 @@ struct LoanPlan {
     draining: bool,
     /// The lender has died: its frames are in quarantine.
     dead: bool,
-    /// The frame table forgets who the dead lender was.
+    /// The frame table no longer names the dead lender.
     forgotten: bool,
     read_only: bool,
 }
@@ -42,7 +43,7 @@ struct World {
     machine: Machine,
     spaces: Vec<Space>,
     loans: Vec<Loan>,
-    /// Frames with a living owner, whoever has them mapped.
+    /// Frames with a living owner.
     owned: Vec<(Frame, Pid)>,
     /// Windows into quarantine: the frame, the borrower, and the window's entry.
     dead_windows: Vec<(Frame, Pid, GuestPhys)>,
@@ -120,7 +121,7 @@ impl World {
         world
     }
 
-    /// A loan, in a window slot of its own; its lender is a living process, or one that has died since.
+    /// Adds a loan, in a window slot of its own; its lender is a living process, or one that has died since.
     fn lend(&mut self, plan: &Plan, serial: usize, loan: &LoanPlan) {
         let lender = loan.lender.index(self.spaces.len());
         let others = self.spaces.len() - 1;
@@ -174,39 +175,39 @@ impl World {
         findings
     }
 
-    /// An address where nobody has anything.
+    /// Returns an address that no process maps.
     const ELSEWHERE: u64 = USER_HEAP + (1 << 20);
 
-    /// Breaks law number `law` somewhere. Gives what must be found, on which frame, and by whose entry; `None` if this
-    /// world has no place where that law could be broken.
+    /// Breaks law number `law` somewhere. Returns the expected finding, its frame and the entry concerned;
+    /// `None` if this world has no place where that law can be broken.
     fn break_law(&mut self, law: usize, pick: Index, other: Index) -> Option<(What, Frame, Pid, GuestPhys)> {
         let slot = other.index(self.spaces.len());
         let pid = pid_of(self.spaces[slot].id);
         let of = |len: usize| (len > 0).then(|| pick.index(len));
         Some(match law {
-            // Somebody maps a page that is another's.
+            // A process maps another's page.
             0 => {
                 let (frame, owner) = self.owned[of(self.owned.len())?];
                 let slot = if owner == pid { (slot + 1) % self.spaces.len() } else { slot };
                 let entry = self.map(slot, Self::ELSEWHERE, frame, RO);
                 (What::Leak, frame, pid_of(self.spaces[slot].id), entry)
             }
-            // Somebody maps a page that is nobody's.
+            // A process maps a page without owner.
             1 => {
                 let frame = self.idle[of(self.idle.len())?];
                 (What::Stale, frame, pid, self.map(slot, Self::ELSEWHERE, frame, RW))
             }
-            // Somebody maps a page table, though its own.
+            // A process maps a page table, its own.
             2 => {
                 let frame = self.spaces[of(self.spaces.len())?].root.frame();
                 (What::Crossing, frame, pid, self.map(slot, Self::ELSEWHERE, frame, RO))
             }
-            // Somebody can write a program.
+            // A process can write a program.
             3 => {
                 let frame = self.programs[of(self.programs.len())?];
                 (What::ProgramWritable, frame, pid, self.map(slot, Self::ELSEWHERE, frame, RW))
             }
-            // Somebody can execute what it can write.
+            // A process can execute a writable page.
             4 => {
                 let (frame, owner) = self.owned[of(self.owned.len())?];
                 let slot = self.spaces.iter().position(|space| pid_of(space.id) == owner).unwrap();
@@ -225,7 +226,7 @@ impl World {
                 self.machine.set_fact(frame, kinds[other.index(4)], pid);
                 (What::Crossing, frame, borrower, entry)
             }
-            // A page is dropped from a loan whose window still stands.
+            // A page is removed from a loan whose window still exists.
             _ => {
                 let (loan, page) = self.live_windows[of(self.live_windows.len())?];
                 let Loan { borrower, window, .. } = self.loans[loan];

@@ -1,4 +1,4 @@
-//! A check of what may have changed against a check of everything.
+//! Compares a check of possible changes with a check of everything.
 
 use abi::frame::{FrameEntry, FrameKind};
 use abi::loan::{LOAN_ACTIVE, Loan};
@@ -13,7 +13,7 @@ use zerocopy::FromZeros;
 
 use crate::follow::{Change, FRAMES, World, changes};
 
-/// What else happens to a guest: its frame table, its loans and its processes change.
+/// Further changes of a guest: of its frame table, loans and processes.
 #[derive(Clone, Debug)]
 enum Event {
     Page(Change),

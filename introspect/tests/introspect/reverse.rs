@@ -95,7 +95,7 @@ fn large_pages_that_are_mostly_not_memory_use_up_the_budget_too() {
     let mut machine = Machine::new(8);
     let a = space(&mut machine, 1);
     let entry = machine.entry(a.root, 0, 2);
-    // 100 pages of 2 MiB, of each of which 8 frames are memory: 504 that are not.
+    // 100 pages of 2 MiB; in each, 8 frames are memory and 504 are not.
     machine.put(entry, &[LARGE | RW; 100]);
     let map = build(&machine, &[a], Budget { tables: 10, leaves: 1000 });
     assert_eq!(map.len(), 8 + 8);
@@ -104,7 +104,7 @@ fn large_pages_that_are_mostly_not_memory_use_up_the_budget_too() {
 
 #[test]
 fn frames_come_in_order_however_high_they_are() {
-    /// Memory at the bottom and far up, where a digit more is needed to tell frames apart.
+    /// Memory at the bottom and far up, where frame numbers have more digits.
     struct Wide(Vec<u8>);
     const FAR: u64 = 1 << 38;
     impl introspect::PhysicalMemory for Wide {

@@ -1,4 +1,4 @@
-//! Roots found in memory: what counts as one, what does not, and what the guest's tables make of it.
+//! Roots found in memory: what counts as one, what does not, and their standing by the guest's tables.
 
 use abi::frame::FrameKind;
 use abi::process::Descriptor;
@@ -13,7 +13,7 @@ use zerocopy::FromZeros;
 
 use crate::machine::{Machine, RW};
 
-/// How a kernel's own tables hang in a root.
+/// How a root names the kernel's tables.
 const KERNEL: u64 = PRESENT | WRITE;
 const ALLOW: u64 = PRESENT | WRITE | USER;
 const ACCESSED: u64 = 1 << 5;
@@ -24,7 +24,7 @@ const DIRTY: u64 = 1 << 6;
 struct Kernel(Vec<(u64, Frame)>);
 
 impl Kernel {
-    /// Tables for these indices, each with an entry in it.
+    /// Creates tables for these indices, each with one entry.
     fn new(machine: &mut Machine, indices: &[u64]) -> Self {
         let tables = indices.iter().map(|&index| {
             let (table, below) =
@@ -35,7 +35,7 @@ impl Kernel {
         Self(tables.collect())
     }
 
-    /// A root with this half, and a lower half of one entry.
+    /// Creates a root with this half, and a lower half of one entry.
     fn root(&self, machine: &mut Machine) -> GuestPhys {
         let root = machine.root(Pid::new(1, 0));
         for &(index, table) in &self.0 {
@@ -102,10 +102,10 @@ fn entries_added_or_spoilt_hide_nobody() {
     machine.put(roots[3].add(8), &(own.base().0 | ALLOW | LARGE));
     machine.put(roots[4].add(16), &(1 << 40 | ALLOW));
     assert_eq!(like(&machine, roots[0]), roots);
-    // More than half of the kernel's entries have to be there all the same.
+    // Still, more than half of the kernel's entries must be present.
     machine.put(roots[2].add(256 * 8), &0u64);
     assert!(!like(&machine, roots[0]).contains(&roots[2]));
-    // And a page that is mostly something else is no root.
+    // A page with mostly other contents is no root.
     machine.put(roots[4].add(24), &(1 << 41 | ALLOW));
     assert!(!like(&machine, roots[0]).contains(&roots[4]));
 }
@@ -117,7 +117,7 @@ fn two_sets_of_tables_as_page_table_isolation_has_them_are_two_groups() {
     let gate = machine.frame(FrameKind::Kernel, Pid::NONE);
     let below = machine.frame(FrameKind::Kernel, Pid::NONE);
     machine.put(gate.base(), &(below.base().0 | KERNEL));
-    // What ring 3 runs on has the entry code by a table of its own, and shares one more with the kernel's.
+    // The root for ring 3 maps the entry code by a table of its own, and shares one more with the kernel's.
     let outside = Kernel(vec![kernel.0[3], (511, gate)]);
     let mut sets = [vec![], vec![]];
     for _ in 0..6 {
@@ -151,7 +151,7 @@ fn page_tables_of_a_fork_are_no_roots() {
         }
     }
     assert_eq!(unaided(&machine), Vec::<Vec<_>>::new());
-    // The kernel's own that map the same pages: their entries lead to what is no table.
+    // The kernel's tables that map the same pages: their entries lead to pages that are no tables.
     let text: Vec<u8> = (0..4096).map(|at| at as u8 | 1).collect();
     machine.put(pages[0].base(), text.as_slice());
     for _ in 0..4 {
@@ -178,7 +178,7 @@ fn a_memory_full_of_roots_ends_in_a_list_with_a_bound() {
     let mut machine = Machine::new(8);
     let kernel = Kernel::new(&mut machine, &[511]);
     let root = kernel.root(&mut machine);
-    // The same frame given over and over is as good as a memory of so many.
+    // Repeating the same frame simulates a memory of that many.
     let frames = std::iter::repeat_n(root.frame(), Scan::MOST_ROOTS + 9);
     let scan = sharing(&machine.memory, Paging::default(), frames.clone(), root);
     assert_eq!((scan.roots.len(), scan.complete), (Scan::MOST_ROOTS, false));
@@ -215,7 +215,7 @@ fn the_process_table_and_the_frame_table_say_what_a_root_is() {
     let descriptor = Descriptor { pid, root: roots[0].frame().0 as u32, ..Descriptor::new_zeroed() };
     guest.processes.push(Process { frame: Frame(9), descriptor });
     guest.frames.clone_from(&machine.frames);
-    // Nonsense in the frame table, and no table at all, excuse nobody.
+    // Unknown kinds in the frame table, and a missing table, do not excuse a root.
     guest.frames[roots[3].frame().0 as usize].kind = 99;
     let scan = sharing(&machine.memory, Paging::default(), frames(&machine), own);
     let standings: Vec<_> = judge(&guest, &scan.roots).map(|judged| judged.standing).collect();
@@ -227,12 +227,12 @@ fn the_process_table_and_the_frame_table_say_what_a_root_is() {
     );
 }
 
-/// A page of a memory that means no harm, or that does.
+/// A page of a benign or a hostile memory.
 #[derive(Clone, Debug)]
 enum Page {
     Zero,
     Bytes(u8),
-    /// Present entries all over, with these bits.
+    /// Present entries everywhere, with these bits.
     Entries(u64),
     Root,
 }

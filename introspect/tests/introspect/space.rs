@@ -1,4 +1,4 @@
-//! Finding a guest's tables, sound and broken.
+//! Reading a guest's tables, sound and broken.
 
 use abi::flow::{Flow, Gate};
 use abi::frame::FrameKind;
@@ -23,7 +23,8 @@ struct Published {
     info: Info,
 }
 
-/// A guest with room for eight processes, four loans, flows, places at the gateway and services, and the kernel's root.
+/// A guest with room for eight processes, four loans, flows, gateway places and services, and the kernel's
+/// root.
 fn published() -> Published {
     let mut machine = Machine::new(64);
     assert_eq!(machine.frame(FrameKind::Kernel, Pid::NONE).base(), INFO);
@@ -132,7 +133,7 @@ fn flows_waiters_and_services_are_read() {
     assert_eq!(guest.gates, gates[..2], "only those who wait");
     let free = Service::default();
     let places = [free, service(SERVICE_RUNS), service(SERVICE_DOWN), free];
-    assert_eq!(guest.services, places, "a service keeps its place");
+    assert_eq!(guest.services, places, "a service keeps its index");
 }
 
 #[test]
@@ -237,7 +238,7 @@ fn tables_that_cannot_be_found_are_errors() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
-    /// Whatever is written, where only what was written is read again the guest is as if read anew.
+    /// After any writes, reading only the written pages again gives the same as reading everything.
     #[test]
     fn an_update_is_a_reading(
         writes in prop::collection::vec((0..17u64, 0..64u64, 0..12u64, 0..6u64), 0..60),
@@ -253,7 +254,7 @@ proptest! {
         for writes in writes.chunks(60_usize.div_ceil(rounds)) {
             let before = guest.clone();
             for &(frame, word, value, times) in writes {
-                // Now and then something that was there: tables are moved, pids are taken for others.
+                // Sometimes an earlier value: tables are moved, pids are confused.
                 let value = if times == 5 { published.machine.get(GuestPhys(word * 64)) } else { value };
                 let at = Frame(frame).base().add(word * 8 * (times % 5));
                 if frame != 1 || word % 7 == 0 {
@@ -279,7 +280,7 @@ proptest! {
         }
     }
 
-    /// Whatever an info block and the memory behind it say, a whole audit ends without a panic.
+    /// An audit ends without a panic for any info block and memory.
     #[test]
     fn a_garbled_guest_is_audited_to_an_end(words: [u64; 32], fill: u64, slots in 0..100u32, frames in 0..100u32) {
         let mut memory = vec![0; 16 * 4096];

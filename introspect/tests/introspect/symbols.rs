@@ -1,4 +1,4 @@
-//! Names for addresses: of a file made by hand, of this very program, and of files that somebody has broken.
+//! Names for addresses: of a file made by hand, of this test program, and of broken files.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,8 @@ use abi::GuestVirt;
 use introspect::x86::symbols::{Symbols, SymbolsError};
 use proptest::prelude::*;
 
-/// A symbol of a file made by hand: name, address, size, type (0 label, 1 data, 2 code), section (1 is the text).
+/// A symbol of a file made by hand: name, address, size, type (0 label, 1 data, 2 code), section (1 is the
+/// text).
 type Made = (&'static str, u64, u64, u8, u16);
 
 /// A 64-bit ELF file with 256 bytes of text at 0x1000 and these symbols.
@@ -83,7 +84,7 @@ fn an_address_belongs_to_the_nearest_symbol_that_reaches_so_far() {
         (0x1060, Some("label+0x0")),
         (0x107f, Some("label+0x1f")),
         (0x1080, Some("crate::thing+0x0")),
-        // What has no size reaches on, to the end of its section.
+        // A symbol without a size reaches to the end of its section.
         (0x1091, Some("same_place+0x11")),
         (0x10ff, Some("same_place+0x7f")),
         (0x1100, None),
@@ -125,13 +126,13 @@ fn what_has_no_names_is_an_error_that_says_so() {
     assert!(matches!(Symbols::parse(&narrow), Err(SymbolsError::NotElf(_))));
 }
 
-/// This program, which was built with line tables.
+/// Reads this test program, which was built with line tables.
 fn this_program() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| std::fs::read(std::env::current_exe().unwrap()).unwrap())
 }
 
-/// Calls nothing that could be inlined: all of its instructions come from these lines, whatever the compiler.
+/// Calls nothing that could be inlined: with any compiler, all of its instructions come from these lines.
 #[inline(never)]
 fn landmark(number: u64) -> u64 {
     number ^ 1

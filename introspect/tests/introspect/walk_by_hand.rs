@@ -44,7 +44,7 @@ fn pages_of_all_sizes_are_found_and_translated() {
     let small = machine.map(root, GuestVirt(0x40_0000), Frame(9), RX);
     let large = machine.entry(root, 0x60_0000, 2);
     machine.put(large, &(0x20_0000 | LARGE | RW));
-    // A huge page that starts in memory and reaches far beyond it, as a direct map does.
+    // A huge page that starts in memory and extends far beyond it, as in a direct map.
     let huge = machine.entry(root, KERNEL, 3);
     machine.put(huge, &(LARGE | PRESENT | WRITE));
     let (mappings, summary) = walk(&machine, root, Half::Both);
@@ -105,7 +105,7 @@ fn only_what_ring_3_can_use_is_visited_on_request() {
     let summary = PAGING
         .walk_ring3(&machine.memory, root, Budget::default(), &mut |m| entries.push((m.virt.0, m.entry)));
     assert_eq!(entries.last(), Some(&(KERNEL + 0x1000, reachable)));
-    // The root, and three tables for each of the two reachable pages; the three behind the last are not read.
+    // The root, and three tables for each of the two reachable pages; the three for the last are not read.
     assert_eq!((entries.len(), summary.tables), (2, 7));
 }
 
@@ -199,18 +199,19 @@ fn a_kernels_self_map_is_followed_and_told_apart() {
     let root = machine.root(abi::Pid::NONE);
     machine.map(root, GuestVirt(0x40_0000), Frame(9), RX);
     let before = walk(&machine, root, Half::Both).0.len();
-    // Where Windows 7 has it: entry 0x1ed, for ring 0 only.
+    // As in Windows 7: entry 0x1ed, for ring 0 only.
     let entry = root.add(0x1ed * 8);
     machine.put(entry, &(root.0 | RW & !USER));
     let (mappings, summary) = walk(&machine, root, Half::Both);
-    // The four tables appear as pages: that of level 1 through three of its parents, the root through itself alone.
+    // The four tables appear as pages: that of level 1 through three of its parents, the root through itself
+    // alone.
     assert_eq!(mappings.len(), before + 4);
     let pages = 0xffff_f680_0000_0000;
     let tables: Vec<_> = mappings[before..].iter().map(|m| m.virt.0 - pages).collect();
     assert_eq!(tables, [0x40_0000 >> 9, 0x7b_4000_0000, 0x7b_7da0_0000, 0x7b_7dbe_d000]);
     assert_eq!((summary.cycles, summary.self_map().map(|cycle| cycle.entry)), (1, Some(entry)));
     assert!(summary.is_clean());
-    // For ring 3, or twice, or further down, it is nothing that a kernel has on purpose.
+    // For ring 3, or twice, or at a lower level, it is not a deliberate self-map.
     machine.put(entry, &(root.0 | RW));
     assert!(walk(&machine, root, Half::Both).1.self_map().is_none());
     machine.put(entry, &(root.0 | RW & !USER));

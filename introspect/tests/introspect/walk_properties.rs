@@ -1,4 +1,4 @@
-//! The walk against a naive model, and against garbage.
+//! Compares the walk with a naive model, on sound tables and on garbage.
 
 use abi::{Frame, GuestPhys, GuestVirt};
 use introspect::x86::walk::Why;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const FRAMES: u64 = 12;
 
-/// One level after the other, each bit by its position in the manual's tables; for memories of whole frames.
+/// The model: level by level, each bit by its position in the manual's tables, for memories of whole frames.
 fn model(memory: &[u8], paging: Paging, table: u64, level: u32, base: u64, above: [bool; 3]) -> Vec<Mapping> {
     let mut found = Vec::new();
     for index in 0..512 {
@@ -61,7 +61,7 @@ fn levels(paging: Paging) -> u32 {
     if paging.five_levels { 5 } else { 4 }
 }
 
-/// A few entries a table, most of them sound, most of the addresses in memory.
+/// Generates a few entries per table, most of them sound and with addresses in memory.
 fn memories() -> impl Strategy<Value = Vec<u8>> {
     let flag = |bit: u32, weight: f64| prop::bool::weighted(weight).prop_map(move |on| u64::from(on) << bit);
     let flags = (flag(0, 0.95), flag(1, 0.8), flag(2, 0.8), flag(7, 0.15), flag(63, 0.3), flag(44, 0.03))
@@ -109,7 +109,7 @@ proptest! {
         prop_assert_eq!(reachable, found.iter().copied().filter(|m| m.rights.user).collect::<Vec<_>>());
     }
 
-    /// Also where the tables are not in order, lead back to themselves, or are more than the budget allows.
+    /// Also for damaged tables, cycles, and more tables than the budget allows.
     #[test]
     fn the_iterator_gives_what_the_walk_visits(
         memory in memories(),
@@ -144,7 +144,7 @@ proptest! {
             let refused = paging.translate(&memory, root, bad.virt).unwrap_err();
             prop_assert_eq!((refused.level, refused.entry, refused.why), (bad.level, bad.entry, bad.why));
         }
-        // An address next to a leaf is mapped by another leaf, or by none.
+        // An address next to a leaf is mapped by another leaf, or not at all.
         for mapping in &found {
             let next = GuestVirt(mapping.virt.0.wrapping_add(mapping.size.bytes()));
             match paging.translate(&memory, root, next) {

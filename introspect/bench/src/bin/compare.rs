@@ -1,10 +1,10 @@
-//! Holds `introspect` against memflow on dumps: in each address space that is found in a dump, both must map the same pages
-//! to the same frames. Rights are not compared: memflow takes a page for writable if any level is. Pages that lead out of
-//! memory are left out: memflow does not ask. Of neighbouring entries with the same value memflow lists one, on purpose; so
-//! neighbours that map the same frame count as one page on both sides.
+//! Compares `introspect` with memflow on dumps: in each address space found in a dump, both must map the same
+//! pages to the same frames. Rights are not compared: memflow takes a page for writable if any level is.
+//! Pages outside memory are left out: memflow does not check. Of neighbouring entries with the same value
+//! memflow lists one, on purpose; so neighbours that map the same frame count as one page on both sides.
 //!
-//! Usage: `compare DUMP`, a dump with four levels of page tables: memflow does not have the fifth. Says how much was compared,
-//! or what the first difference is.
+//! Usage: `compare DUMP`, a dump with four levels of page tables: memflow does not support five. Prints how
+//! much was compared, or the first difference.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,7 +18,7 @@ use memflow::mem::virt_translate::VirtualTranslation;
 use memflow::mem::{MemoryMap, VirtualDma, VirtualTranslate};
 use memflow::types::Address;
 
-/// Address and frame of each 4 KiB page.
+/// The address and frame of each 4 KiB page.
 type Pages = Vec<(u64, u64)>;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// For each page whose neighbour above maps the same frame, the last of these neighbours.
+/// Maps each page whose neighbour above maps the same frame to the last of these neighbours.
 fn runs(pages: &Pages) -> BTreeMap<u64, u64> {
     let mut runs = BTreeMap::new();
     for pair in pages.windows(2).rev() {
@@ -73,7 +73,7 @@ fn one_of_each(pages: Pages, runs: &BTreeMap<u64, u64>) -> Pages {
     pages
 }
 
-/// The dump's memory as memflow takes it. It lives as long as the program does.
+/// Returns the dump's memory for memflow. It lives until the program ends.
 fn copy(dump: &Dump) -> Result<MemoryMap<&'static [u8]>, Box<dyn Error>> {
     let mut map = MemoryMap::new();
     for piece in dump.pieces() {

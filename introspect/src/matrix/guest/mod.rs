@@ -1,9 +1,9 @@
-//! What a guest publishes about itself, read from outside: the info block, and from it the processes, the frame table
-//! and the loan table; then who talks to whom, who waits at the gateway, and the services. The address spaces to audit
-//! come from here.
+//! What a guest publishes about itself, read from outside: the info block, and through it the processes, the
+//! frame table, the loan table, the flows of messages, the queue at the gateway, and the services. Audits get
+//! their address spaces here. Uses [`crate::x86`] and `abi`.
 //!
-//! A guest may be broken in any way, so nothing is believed without a check that can be made. Where the tables cannot
-//! be found at all there is a [`ReadError`]; a single bad entry is reported as a [`Problem`] and left out.
+//! A guest may be broken in any way, so everything that can be checked is. If the tables cannot be found
+//! there is a [`ReadError`]; a single bad entry is reported as a [`Problem`] and left out.
 
 mod tables;
 mod update;

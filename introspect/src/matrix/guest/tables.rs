@@ -15,20 +15,20 @@ use crate::x86::changed::Changed;
 use crate::x86::memory::{OutOfRange, PhysicalMemory};
 use crate::x86::space::Space;
 
-/// Most entries of a process table: a [`Pid`] has 16 bits for the slot.
+/// Largest process table: a [`Pid`] has 16 bits for the slot.
 pub const MOST_PROCESSES: u32 = 1 << 16;
-/// Most entries of a frame table: one for each frame that a kernel manages.
+/// Largest frame table: one entry for each frame that a kernel manages.
 pub const MOST_FRAMES: u32 = (MAX_MEMORY / PAGE_SIZE) as u32;
-/// Most entries of a loan table.
+/// Largest loan table.
 pub const MOST_LOANS: u32 = 1 << 16;
-/// Most entries of a flow table.
+/// Largest flow table.
 pub const MOST_FLOWS: u32 = 1 << 16;
-/// Most places at a gateway.
+/// Largest queue at the gateway.
 pub const MOST_GATES: u32 = 1 << 16;
-/// Most entries of a service table.
+/// Largest service table.
 pub const MOST_SERVICES: u32 = 1 << 16;
 
-/// Tables that are read in two places: their names and most entries.
+/// Tables that are read in two places: their names and largest numbers of entries.
 pub(super) const PROCESS_TABLE: (&str, u32) = ("process table", MOST_PROCESSES);
 pub(super) const FRAME_TABLE: (&str, u32) = ("frame table", MOST_FRAMES);
 
@@ -38,15 +38,15 @@ pub enum ReadError {
     /// The info block is not in memory.
     #[error("the info block is not in memory: {0}")]
     NoInfo(OutOfRange),
-    /// There is something else where the info block should be.
+    /// There is no info block at its address.
     #[error("no info block at {at}: its magic number is {magic:#x}")]
     BadMagic {
-        /// Where it should be.
+        /// The address.
         at: GuestPhys,
         /// What stands there.
         magic: u64,
     },
-    /// The guest speaks another version of the contract.
+    /// The guest uses another version of the contract.
     #[error("the guest's tables have version {0}, this reader knows version {VERSION}")]
     BadVersion(u32),
     /// The info block gives a table more entries than a guest can have.
@@ -54,9 +54,9 @@ pub enum ReadError {
     TooMany {
         /// Which table.
         table: &'static str,
-        /// Its entries, as the info block has it.
+        /// Its number of entries by the info block.
         count: u32,
-        /// Most that are accepted.
+        /// The largest accepted number.
         most: u32,
     },
     /// A table is not in memory.
@@ -64,12 +64,12 @@ pub enum ReadError {
     NoTable {
         /// Which table.
         table: &'static str,
-        /// What could not be read.
+        /// The read that failed.
         cause: OutOfRange,
     },
 }
 
-/// One entry of the guest's tables that makes no sense.
+/// One bad entry of the guest's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Problem {
     /// A descriptor is not in memory. Left out.
@@ -79,7 +79,7 @@ pub enum Problem {
         /// The frame that the table names.
         frame: Frame,
     },
-    /// There is something else where a descriptor should be. Left out.
+    /// There is no descriptor in the frame that should hold one. Left out.
     DescriptorMagic {
         /// Slot in the process table.
         slot: usize,
@@ -88,7 +88,8 @@ pub enum Problem {
         /// What stands there.
         magic: u32,
     },
-    /// A descriptor's pid is not one of its slot, or names nobody. Left out: loans could not be matched to it.
+    /// A descriptor's pid does not belong to its slot, or is [`Pid::NONE`]. Left out: loans could not be
+    /// matched to it.
     DescriptorPid {
         /// Slot in the process table.
         slot: usize,
@@ -97,9 +98,9 @@ pub enum Problem {
         /// The pid in the descriptor.
         pid: Pid,
     },
-    /// A descriptor's state is no [`State`]. Kept.
+    /// A descriptor's state is not a [`State`]. Kept.
     DescriptorState {
-        /// Whose descriptor.
+        /// The process.
         pid: Pid,
         /// The number in the descriptor.
         state: u8,
@@ -111,21 +112,21 @@ pub enum Problem {
         /// The number in the table.
         state: u32,
     },
-    /// A loan has more pages than one can have. Kept, with as many frames as there are.
+    /// A loan claims more pages than a loan can have. Kept, with the frames that it has.
     LoanPages {
         /// Index in the loan table.
         slot: usize,
         /// The number in the table.
         pages: u32,
     },
-    /// More processes wait at the gateway than it has places. Only the places count.
+    /// More processes wait at the gateway than it has places. Only as many as places are read.
     GateWaiting {
         /// The number in the info block.
         waiting: u32,
         /// Its places.
         slots: u32,
     },
-    /// A service's state is unknown. Kept: its place is what a service is known by.
+    /// A service's state is unknown. Kept: a service is identified by its index.
     ServiceState {
         /// Index in the service table.
         slot: usize,
@@ -144,18 +145,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// What it is doing; `None` if the descriptor holds no such state.
+    /// Returns its state; `None` if the descriptor holds an unknown one.
     pub fn state(&self) -> Option<State> {
         State::from_raw(self.descriptor.state)
     }
 }
 
-/// A guest's tables as they were at one moment.
+/// A guest's tables at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Guest {
     /// The info block.
     pub info: Info,
-    /// Where it is.
+    /// The address of the info block.
     pub info_at: GuestPhys,
     /// The processes in the order of their slots.
     pub processes: Vec<Process>,
@@ -165,11 +166,11 @@ pub struct Guest {
     pub loans: Vec<Loan>,
     /// The flows: the entries of the flow table that are in use, in its order.
     pub flows: Vec<Flow>,
-    /// Who waits at the gateway, in the order in which they wait.
+    /// The processes that wait at the gateway, in the order of the queue.
     pub gates: Vec<Gate>,
-    /// The service table with its free entries: a service is known by its place.
+    /// The service table with its free entries: a service is identified by its index.
     pub services: Vec<Service>,
-    /// What made no sense, in the order of reading.
+    /// Bad entries, in the order of reading.
     pub problems: Vec<Problem>,
     /// The process table, and the frames that it names.
     pub(super) slots: Vec<u32>,
@@ -180,17 +181,17 @@ impl Guest {
     /// Reads the tables of the guest whose info block is at `info`.
     ///
     /// # Errors
-    /// [`ReadError`] if the info block is none, or one of the tables cannot be read.
+    /// [`ReadError`] if there is no valid info block, or one of the tables cannot be read.
     pub fn read<M: PhysicalMemory + ?Sized>(mem: &M, info: GuestPhys) -> Result<Self, ReadError> {
         let mut guest = Self::default();
         guest.refresh(mem, info)?;
         Ok(guest)
     }
 
-    /// Reads the tables again, into the memory of the last reading.
+    /// Reads the tables again, and reuses the memory of the last reading.
     ///
     /// # Errors
-    /// As [`Self::read`]; what this holds is then of no use until a later reading succeeds.
+    /// As [`Self::read`]; the contents are then unusable until a later reading succeeds.
     pub fn refresh<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, info: GuestPhys) -> Result<(), ReadError> {
         let mem = &mem;
         self.problems.clear();
@@ -218,7 +219,7 @@ impl Guest {
         for (slot, &number) in self.slots.iter().enumerate().filter(|(_, number)| **number != 0) {
             let frame = Frame(u64::from(number));
             self.named.add(frame);
-            // Read to where it will be: there are many, and they are large.
+            // Read into its final place: descriptors are many and large.
             self.processes.push(Process { frame, descriptor: Descriptor::new_zeroed() });
             let Some(Process { descriptor, .. }) = self.processes.last_mut() else { continue };
             let read = mem.read(frame.base(), descriptor.as_mut_bytes());
@@ -240,7 +241,7 @@ impl Guest {
         }
     }
 
-    /// Reads the loan table and throws out of it what is not a loan.
+    /// Reads the loan table and removes the entries that are not loans.
     pub(super) fn read_loans<M: PhysicalMemory>(&mut self, mem: &M) -> Result<(), ReadError> {
         let (at, count) = (self.info.loan_table, self.info.loan_slots);
         read_table(mem, ("loan table", MOST_LOANS), at, count, &mut self.loans)?;
@@ -267,7 +268,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Reads the gateway's table and leaves those who wait.
+    /// Reads the gateway's table and keeps the processes that wait.
     pub(super) fn read_gates<M: PhysicalMemory>(&mut self, mem: &M) -> Result<(), ReadError> {
         let (at, count) = (self.info.gate_table, self.info.gate_slots);
         read_table(mem, ("gateway's table", MOST_GATES), at, count, &mut self.gates)?;
@@ -288,21 +289,22 @@ impl Guest {
         Ok(())
     }
 
-    /// The frame table's word on a frame; `None` beyond its end.
+    /// Returns the frame table's entry of a frame; `None` beyond its end.
     pub fn fact(&self, frame: Frame) -> Option<FrameEntry> {
         self.frames.get(usize::try_from(frame.0).ok()?).copied()
     }
 
-    /// The process with this pid.
+    /// Returns the process with this pid.
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         let at = self.processes.binary_search_by_key(&pid.slot(), |process| process.descriptor.pid.slot());
         at.ok().map(|at| &self.processes[at]).filter(|process| process.descriptor.pid == pid)
     }
 
-    /// The address spaces: the kernel's own (with [`Pid::NONE`]), then each process's in the order of their slots.
+    /// Returns the address spaces: the kernel's own (with [`Pid::NONE`]), then each process's in the order of
+    /// slots.
     ///
-    /// A descriptor whose root is 0 has none. A zombie never runs again and its tables may have been given to others,
-    /// so it has an address space only while the frame table still has its root down as a page table.
+    /// A descriptor whose root is 0 has none. A zombie never runs again and its tables may already belong to
+    /// another process, so it has an address space only while its root is a page table by the frame table.
     pub fn spaces(&self) -> impl Iterator<Item = Space> + '_ {
         let kernel = Some(Space { id: space_id(Pid::NONE), root: self.info.kernel_root });
         let processes = self.processes.iter().filter(|process| {
@@ -318,7 +320,7 @@ impl Guest {
     }
 }
 
-/// Reads `count` entries at `at` into `into`, if there are no more than the table (with its name) can have.
+/// Reads `count` entries at `at` into `into`, if the table (with its name) can have that many.
 pub(super) fn read_table<M, T>(
     mem: &M,
     (table, most): (&'static str, u32),

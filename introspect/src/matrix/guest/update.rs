@@ -1,5 +1,5 @@
-//! Reading a guest's tables again where they changed. The result is that of [`Guest::refresh`]; what is saved is the
-//! reading of pages that nobody has written. A guest whose tables made no sense is read whole each time.
+//! Reads a guest's tables again where they changed. The result is that of [`Guest::refresh`], without reading
+//! pages that were not written. A guest with bad entries is read whole each time.
 
 use abi::frame::FrameEntry;
 use abi::info::{INFO_MAGIC, Info, VERSION};
@@ -11,22 +11,22 @@ use super::tables::{FRAME_TABLE, Guest, PROCESS_TABLE, ReadError, read_table};
 use crate::x86::changed::Changed;
 use crate::x86::memory::PhysicalMemory;
 
-/// What an update found to be other than before.
+/// What an update found changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
-    /// All was read: anything may be.
+    /// Everything was read: anything may have changed.
     pub everything: bool,
-    /// Frames of which the frame table says something else.
+    /// Frames whose entry in the frame table changed.
     pub facts: Vec<Frame>,
-    /// A loan, perhaps.
+    /// A loan may have changed.
     pub loans: bool,
-    /// A process, or what the kernel keeps for it or itself, perhaps.
+    /// A process, or an object of the kernel, may have changed.
     pub processes: bool,
 }
 
 impl Guest {
-    /// Reads again what may have changed since the last reading, and tells in `news` what did. No frame outside of
-    /// `changed` was written since then.
+    /// Reads again what may have changed since the last reading, and reports the changes in `news`. No frame
+    /// outside `changed` was written since then.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -49,7 +49,7 @@ impl Guest {
             }
         }
         news.everything = true;
-        // After an error nothing that is here is known.
+        // After an error the contents are unusable.
         self.refresh(mem, info).inspect_err(|_| self.info.magic = 0)
     }
 
@@ -97,7 +97,7 @@ impl Guest {
             read_table(mem, PROCESS_TABLE, at, count, &mut self.slots)?;
             in_order = before == self.slots;
         }
-        // A descriptor lies in one frame, which is in the table.
+        // A descriptor lies in the one frame that the table names.
         if in_order && !changed.meets(&self.named) {
             return Ok(());
         }
@@ -119,7 +119,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Compares the pages of the frame table that changed with what is known.
+    /// Compares the changed pages of the frame table with the known entries.
     fn update_frames<M: PhysicalMemory>(
         &mut self,
         mem: &M,
@@ -130,7 +130,7 @@ impl Guest {
         const MOST: usize = (PAGE_SIZE / SIZE) as usize + 2;
         let at = self.info.frame_table;
         for page in changed.within(at, self.frames.len() as u64 * SIZE) {
-            // The entries that lie in this page, also those that only begin or end there.
+            // The entries in this page, including those that only begin or end in it.
             let start = page.base().0.saturating_sub(at.0) / SIZE;
             let end = (page.base().0 + PAGE_SIZE - at.0).div_ceil(SIZE).min(self.frames.len() as u64);
             let old = &mut self.frames[start as usize..end as usize];
@@ -154,7 +154,7 @@ impl Guest {
     }
 }
 
-/// Whether the tables are where they were, in a guest that speaks our language.
+/// Returns whether the tables are where they were, in the same version of the contract.
 fn same_tables(old: &Info, new: &Info) -> bool {
     let places = |info: &Info| {
         let at = [

@@ -1,9 +1,9 @@
-//! Judging again only what may be judged otherwise than last time. The findings are those of a whole check.
+//! Checks again only what may have changed since the last check. The findings equal those of a whole check.
 //!
-//! They stand in three parts: those about mappings, by frame; those about page tables; those about other objects of the
-//! kernel's. In the first, what is said of a frame hangs on its mappings, its entry in the frame table and the loans of
-//! it: the frames where one of them is new are judged anew. The other two are made anew as a whole when a table, an
-//! object or an entry of the frame table has changed.
+//! Findings have three parts: about mappings, by frame; about page tables; about other objects of the kernel.
+//! In the first, the findings of a frame depend on its mappings, its entry in the frame table and its loans:
+//! frames where one of these changed are checked again. The other two parts are made again as a whole when a
+//! table, an object or an entry of the frame table has changed.
 
 use abi::Frame;
 
@@ -16,8 +16,8 @@ use crate::matrix::guest::{Guest, News};
 use crate::x86::follow::{Followed, Touched};
 
 impl Policy {
-    /// As [`Self::check_guest`], where it was called last for the same guest and map, and these are what has changed
-    /// since then. `findings` must be as it was left.
+    /// Like [`Self::check_guest`], which must have been the last check, with the same guest and map. `news`
+    /// holds the changes since then; `findings` must be unmodified.
     pub fn recheck_guest(
         &mut self,
         followed: &Followed,
@@ -29,7 +29,7 @@ impl Policy {
         let Touched::Frames(touched) = followed.touched() else {
             return self.check_guest(map, guest, findings);
         };
-        // A list that was cut short cannot be mended.
+        // A truncated list cannot be updated.
         if news.everything || self.is_cut_short() || findings.len() < self.parts[1] {
             return self.check_guest(map, guest, findings);
         }
@@ -51,7 +51,7 @@ impl Policy {
             self.rejudge(followed, guest, &doubts, findings);
         }
         if self.preset == Preset::Strict {
-            // Who maps an object's frame is evidence in a finding about it.
+            // The mappings of an object's frame are evidence in findings about it.
             let parties = |part: &[Finding]| !part.is_empty() && !doubts.is_empty();
             if followed.touched_tables() || facts || parties(&tables) {
                 self.forget(&mut tables);
@@ -79,7 +79,7 @@ impl Policy {
         self.tallies.iter().any(|tally| *tally > Self::MOST_OF_A_KIND)
     }
 
-    /// Takes the loans as they are now; the frames of those that are new, or no more, are in doubt.
+    /// Takes the current loans; the frames of loans that are new or gone must be checked again.
     fn renew_covers(&mut self, guest: &Guest, doubts: &mut Vec<Frame>) {
         let old = std::mem::take(&mut self.covers);
         self.covers.extend(guest.loans.iter().flat_map(covers));
@@ -92,7 +92,7 @@ impl Policy {
         others(&self.covers, &old, doubts);
     }
 
-    /// Judges these frames anew, given by rising number.
+    /// Checks these frames again, given by rising number.
     fn rejudge(&mut self, followed: &Followed, guest: &Guest, frames: &[Frame], findings: &mut Vec<Finding>) {
         let map = followed.map();
         let before = findings.len();
@@ -107,7 +107,7 @@ impl Policy {
             self.judge(map, map.of(*frame), (&guest.frames, guest.info.tick), findings);
         }
         if kept != before || kept != findings.len() {
-            // Stable: within a frame they are in order. Two runs that rise already cost next to nothing.
+            // Stable: the order within a frame stays. Merging two sorted runs costs next to nothing.
             findings.sort_by_key(|finding| finding.frame);
         }
     }

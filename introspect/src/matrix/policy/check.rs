@@ -14,37 +14,37 @@ use crate::matrix::guest::Guest;
 use crate::matrix::space::pid;
 use crate::x86::reverse::{Mapped, ReverseMap};
 
-/// The policy, with the memory that it works in.
+/// The policy, with its working memory.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     pub(super) preset: Preset,
     pub(super) covers: Vec<Cover>,
     pub(super) parties: Vec<Party>,
     pub(super) tallies: Tallies,
-    /// After a check of a guest: where the findings about page tables begin, and those about other objects.
+    /// After a check of a guest: the indices of the first finding about page tables, and about other objects.
     pub(super) parts: [usize; 2],
-    /// Kept for its memory.
+    /// Kept to reuse its memory.
     pub(super) doubts: Vec<Frame>,
 }
 
 impl Policy {
-    /// Most findings of one kind that a check lists. A guest that has lost its mind altogether has millions, and the
-    /// first few tell as much.
+    /// Largest number of findings of one kind that a check lists. A totally corrupted guest has millions; the
+    /// first few say as much.
     pub const MOST_OF_A_KIND: u64 = report::MOST_OF_A_KIND;
 
-    /// A policy with these rules.
+    /// Creates a policy with these rules.
     pub fn new(preset: Preset) -> Self {
         Self { preset, ..Self::default() }
     }
 
-    /// Its rules.
+    /// Returns its rules.
     pub const fn preset(&self) -> Preset {
         self.preset
     }
 
-    /// Judges every mapping of `map` by the frame table (from frame 0 on) and the active and draining loans. `findings`
-    /// is emptied first. The findings come in rising order of frame, for each frame in the order of [`What`], and for
-    /// each of those in the order of address spaces and addresses.
+    /// Checks every mapping of `map` by the frame table (from frame 0 on) and the active and draining loans.
+    /// Empties `findings` first. Findings are ordered by frame, then by [`What`], then by address space and
+    /// address.
     pub fn check(
         &mut self,
         map: &ReverseMap,
@@ -55,10 +55,10 @@ impl Policy {
         self.check_mappings(map, (frames, loans, 0), findings);
     }
 
-    /// As [`Self::check`] with the tables of a guest, and with its virtual time in the findings. Where the rules have
-    /// something to say of the kernel's objects, those that the guest's tables name and the page tables of `map` are
-    /// judged as well; what is found there comes last, in the order of the objects: page tables, log of keys, descriptors,
-    /// stacks.
+    /// Like [`Self::check`] with the tables of a guest, and with its virtual time in the findings. If the
+    /// rules cover the kernel's objects, those that the guest's tables name and the page tables of `map` are
+    /// checked as well. Their findings come last, in the order of objects: page tables, log of keys,
+    /// descriptors, stacks.
     pub fn check_guest(&mut self, map: &ReverseMap, guest: &Guest, findings: &mut Vec<Finding>) {
         let tick = guest.info.tick;
         self.check_mappings(map, (&guest.frames, &guest.loans, tick), findings);
@@ -70,8 +70,8 @@ impl Policy {
         }
     }
 
-    /// Judges the frames of these objects of the kernel's, whatever the preset, and adds what is wrong to `findings`.
-    /// To be called after [`Self::check`] with the same map and frame table.
+    /// Checks the frames of these objects of the kernel, whatever the preset, and adds violations to
+    /// `findings`. Call it after [`Self::check`] with the same map and frame table.
     pub fn check_objects(
         &mut self,
         map: &ReverseMap,
@@ -84,7 +84,7 @@ impl Policy {
                 continue;
             }
             let fact = Fact::of(frames, object.frame);
-            // A hostile guest can name a frame often that it has mapped often: enough of each is enough.
+            // A hostile guest can name a much-mapped frame often: both are bounded.
             let group = map.of(object.frame);
             let kept = &group[..group.len().min(Finding::MOST_PARTIES)];
             self.gather(map, kept, fact);
@@ -94,7 +94,7 @@ impl Policy {
         }
     }
 
-    /// How often the last check found this, the ones included that it did not list.
+    /// Returns how often the last check found this, including findings that it did not list.
     pub const fn tally(&self, what: What) -> u64 {
         self.tallies[what as usize]
     }
@@ -115,8 +115,8 @@ impl Policy {
         }
     }
 
-    /// Judges the mappings of one frame. (In both steps the fact is looked up: the first one needs little of it, and hardly
-    /// any frame the second.)
+    /// Checks the mappings of one frame. Both steps look up the frame's entry: the first needs little of it,
+    /// and few frames need the second.
     #[inline]
     pub(super) fn judge(
         &mut self,
@@ -150,7 +150,8 @@ impl Policy {
         }
     }
 
-    /// Collects who maps a frame, and by what right; tells which of the covers are of this frame.
+    /// Collects the mappings of a frame with their standing; returns which of the covers belong to this
+    /// frame.
     pub(super) fn gather(
         &mut self,
         map: &ReverseMap,
@@ -168,7 +169,7 @@ impl Policy {
     }
 }
 
-/// The findings about these mappings by [`Preset::Strict`], in a vector of their own. See [`Policy::check`].
+/// Returns the findings about these mappings by [`Preset::Strict`]. See [`Policy::check`].
 #[must_use]
 pub fn check(map: &ReverseMap, frames: &[FrameEntry], loans: &[Loan]) -> Vec<Finding> {
     let mut findings = Vec::new();

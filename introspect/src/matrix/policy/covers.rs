@@ -1,4 +1,4 @@
-//! Which mapping a loan stands for, and by what right somebody has one.
+//! The mappings that a loan covers, and the right by which a process has a mapping.
 
 use abi::frame::FrameKind;
 use abi::layout::PAGE_SIZE;
@@ -8,7 +8,7 @@ use abi::{Frame, GuestVirt, Pid};
 use super::finding::{Fact, Party, Standing};
 use crate::x86::reverse::Mapped;
 
-/// One lent page: who may have this frame where.
+/// One lent page: the process that may map the frame, and where.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Cover {
     pub(super) frame: Frame,
@@ -19,7 +19,7 @@ pub(super) struct Cover {
     window: GuestVirt,
 }
 
-/// The pages of a loan. A damaged one has no more than there is room for.
+/// Returns the pages of a loan. A damaged loan has no more than its room.
 pub(super) fn covers(loan: &Loan) -> impl Iterator<Item = Cover> {
     let pages = loan.frames.into_iter().take(loan.pages as usize).zip(0..);
     let Loan { id, lender, borrower, source, window, .. } = *loan;
@@ -33,7 +33,7 @@ pub(super) fn covers(loan: &Loan) -> impl Iterator<Item = Cover> {
     })
 }
 
-/// Finds out by what right `pid` maps a frame. `covers` are those of this frame.
+/// Determines the right by which `pid` maps a frame. `covers` are those of this frame.
 pub(super) fn party(pid: Pid, mapped: Mapped, fact: Fact, covers: &[Cover]) -> Party {
     let (virt, rights, entry) = (mapped.virt(), mapped.rights(), mapped.entry());
     let (kind, owner) = (fact.kind(), fact.owner());

@@ -1,8 +1,9 @@
-//! The sharing policy: which mappings of a frame are in order, and what it is called when one is not.
+//! The sharing policy: which mappings of a frame are in order, and the kinds of violation.
 //!
-//! There are two sets of rules, each a module: [`Preset::Strict`] ([`strict`]) asks the guest's own frame table and loan
-//! table for every mapping; [`Preset::PageTableCheck`] ([`page_table_check`]) are the rules of Linux, which counts.
-//! A check goes once over the reverse map, frame by frame, and keeps its memory from one time to the next.
+//! There are two sets of rules, each a module: [`Preset::Strict`] ([`strict`]) asks the guest's own frame
+//! table and loan table for every mapping; [`Preset::PageTableCheck`] ([`page_table_check`]) are the rules of
+//! Linux, which counts. A check goes once over the reverse map, frame by frame, and reuses its memory. Uses
+//! the reverse map and the guest's tables; audits call it.
 //!
 //! Only `strict` also looks at the frames behind the kernel's own [`objects`].
 

@@ -1,11 +1,11 @@
-//! What the kernel keeps for itself, and in which frame: the page tables of each address space, and what the guest's
-//! own tables name. The frame table must have each of these frames down for that use; if it says that the frame is
-//! somebody's, or nobody's, then its next write goes into the middle of the kernel.
+//! The kernel's own objects and their frames: the page tables of each address space, and the objects that the
+//! guest's own tables name. The frame table must give each of these frames that use. If it gives the frame to
+//! a process, or marks it unused, the owner's next write lands in the kernel.
 //!
-//! The mappings of ring 3 do not show this: a user's frame that serves as a page table may be mapped by its owner alone,
-//! as it should be.
+//! The mappings of ring 3 do not show this: a user frame that serves as a page table may be mapped by its
+//! owner alone, as it should be.
 //!
-//! Buffers of messages are not among them: no table of the guest's names them.
+//! Message buffers are not among them: no table of the guest names them.
 
 use abi::frame::FrameKind;
 use abi::info::Info;
@@ -18,7 +18,7 @@ use crate::matrix::guest::{Guest, Process};
 use crate::matrix::space::pid;
 use crate::x86::reverse::ReverseMap;
 
-/// What the kernel uses a frame for.
+/// The use of a frame by the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// A page table of any level, in the tree of an address space.
@@ -32,7 +32,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// All of them, in the order of their numbers.
+    /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::PageTable, Self::Descriptor, Self::KernelStack, Self::Keys];
 
     /// The name in reports.
@@ -45,7 +45,8 @@ impl Role {
         }
     }
 
-    /// Whether a frame of this kind is the right one. What the kernel has had since boot is down as the kernel's.
+    /// Returns whether a frame of this kind may hold the object. Frames that the kernel has had since boot
+    /// have the kind of the kernel.
     pub const fn is_right(self, kind: Option<FrameKind>) -> bool {
         matches!(
             (self, kind),
@@ -57,21 +58,21 @@ impl Role {
     }
 }
 
-/// Something that the kernel keeps in a frame.
+/// An object that the kernel keeps in a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct Object {
     /// The frame.
     pub frame: Frame,
-    /// What it serves as.
+    /// Its use.
     pub role: Role,
-    /// For which process; [`Pid::NONE`] for the kernel itself.
+    /// The process that it serves; [`Pid::NONE`] for the kernel itself.
     pub pid: Pid,
-    /// Where in memory it is named: the page-table entry, or the field of the guest's tables; for a root the table
-    /// itself.
+    /// The address of the reference to it: the page-table entry, or the field of the guest's tables; for a
+    /// root the table itself.
     pub named_at: GuestPhys,
 }
 
-/// The page tables of all address spaces in `map`.
+/// Returns the page tables of all address spaces in `map`.
 pub fn tables(map: &ReverseMap) -> impl Iterator<Item = Object> + '_ {
     map.table_pages().map(|(table, space)| Object {
         frame: table.frame,
@@ -81,7 +82,8 @@ pub fn tables(map: &ReverseMap) -> impl Iterator<Item = Object> + '_ {
     })
 }
 
-/// The objects that the guest's own tables name: the log of keys, descriptors, the stacks of who waits in ring 0.
+/// Returns the objects that the guest's own tables name: the log of keys, descriptors, and stacks of
+/// processes that wait in ring 0.
 pub fn named(guest: &Guest) -> impl Iterator<Item = Object> + '_ {
     let keys = guest.info.grant_log;
     let keys = (keys.0 != 0).then_some(Object {
@@ -98,11 +100,11 @@ pub fn named(guest: &Guest) -> impl Iterator<Item = Object> + '_ {
     keys.into_iter().chain(descriptors).chain(guest.processes.iter().filter_map(stack))
 }
 
-/// The stack of a process that was in ring 0 when its registers were saved.
+/// Returns the stack of a process that was in ring 0 when its registers were saved.
 fn stack(process: &Process) -> Option<Object> {
     let Process { frame, descriptor: Descriptor { pid, root, context, .. } } = process;
     let waits = !matches!(process.state()?, State::Running | State::Zombie);
-    // The byte below the stack pointer is the next to be written. Stacks lie in the direct map.
+    // The byte below the stack pointer is written next. Stacks lie in the direct map.
     let at = context.rsp.wrapping_sub(1).wrapping_sub(DIRECT_MAP);
     (waits && *root != 0 && context.cs & 3 == 0 && at < MAX_MEMORY).then(|| Object {
         frame: GuestPhys(at).frame(),

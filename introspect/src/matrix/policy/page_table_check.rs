@@ -1,5 +1,6 @@
-//! The preset `page-table-check`: the rules of Linux's `mm/page_table_check.c`, as `Documentation/mm/page_table_check.rst`
-//! has them. Linux counts, for each page, its anonymous and its file mappings in page tables that ring 3 can use:
+//! The preset `page-table-check`: the rules of Linux's `mm/page_table_check.c`, as documented in
+//! `Documentation/mm/page_table_check.rst`. For each page, Linux counts its anonymous and its file mappings
+//! in page tables that ring 3 can use:
 //!
 //! | Mapped as | New mapping | Rights | Linux |
 //! |---|---|---|---|
@@ -9,16 +10,16 @@
 //! | file | anonymous | any | stops |
 //! | file | file | any | allows it |
 //!
-//! and a page that is freed or allocated must have none at all. It does not know whose a page is: it counts.
+//! and a page that is freed or allocated must have none. Linux does not know a page's owner: it only counts.
 //!
-//! What is what here: *free* is a frame that is free, unused or in quarantine. *File* are the frames of programs and of
-//! the kernel (for Linux a page that is not anonymous is a file's), and memory that processes share on purpose, which
-//! in Linux would be a file of shared memory: entries at a loan's addresses, and all of the owner's while it has the
-//! frame on loan. All other entries are *anonymous*.
+//! The terms here: *free* is a frame that is free, unused or in quarantine. *File* are the frames of programs
+//! and of the kernel (in Linux a page that is not anonymous belongs to a file), and memory that processes
+//! share on purpose, in Linux a file of shared memory: entries at a loan's addresses, and all entries of the
+//! owner while the frame is on loan. All other entries are *anonymous*.
 //!
-//! Linux looks at each entry as it is set and sees an order; an audit sees a state. Two anonymous entries, one of which
-//! is writable, stop Linux in one order and not in the other. Only what stops it in either order is found: two that are
-//! writable.
+//! Linux checks each entry as it is set, in an order; an audit sees a state. Two anonymous entries, one of
+//! them writable, stop Linux in one order but not in the other. The audit reports only what stops Linux in
+//! either order: two writable entries.
 
 use abi::frame::FrameKind;
 
@@ -26,10 +27,11 @@ use super::covers::Cover;
 use super::finding::{Fact, Party, Standing, What};
 use super::report::Report;
 
-/// Pronounces on one frame. `covers` are the loans of this frame.
+/// Checks one frame. `covers` are the loans of this frame.
 pub(super) fn judge(report: &mut Report<'_>, parties: &mut [Party], covers: &[Cover]) {
     let Some(what) = verdict(report.fact, parties, covers) else { return };
-    // To have a file's page is nobody's right or wrong to Linux: who is not the owner, by the frame table, is the other.
+    // Linux knows no owner of a file's page: any process but the owner, by the frame table, counts as the
+    // other.
     for party in parties.iter_mut().filter(|party| party.standing == Standing::Covered) {
         party.standing = Standing::Uncovered;
     }
@@ -37,7 +39,7 @@ pub(super) fn judge(report: &mut Report<'_>, parties: &mut [Party], covers: &[Co
 }
 
 fn verdict(fact: Fact, parties: &[Party], covers: &[Cover]) -> Option<What> {
-    // What the frame table does not reach Linux would have no counts for.
+    // Linux would have no counts for a frame that the frame table does not reach.
     let entry = fact.0?;
     match fact.kind() {
         Some(FrameKind::Free | FrameKind::Unused | FrameKind::Quarantined) => return Some(What::Stale),

@@ -3,15 +3,15 @@
 /// A set of rules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub enum Preset {
-    /// Ours: see [`super::strict`].
+    /// The rules of the Matrix: see [`super::strict`].
     #[default]
     Strict,
-    /// Those of Linux: see [`super::page_table_check`].
+    /// The rules of Linux: see [`super::page_table_check`].
     PageTableCheck,
 }
 
 impl Preset {
-    /// All of them.
+    /// All presets.
     pub const ALL: [Self; 2] = [Self::Strict, Self::PageTableCheck];
 
     /// The name in scenarios and on command lines.

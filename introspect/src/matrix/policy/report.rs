@@ -1,17 +1,17 @@
-//! Where findings about one frame are written down: each counted, and listed up to a bound.
+//! Collects findings about one frame: counts each, and lists them up to a bound.
 
 use abi::Frame;
 
 use super::finding::{Fact, Finding, Party, What};
 use super::objects::Object;
 
-/// Most findings of one kind that are listed.
+/// Largest number of findings of one kind that are listed.
 pub(super) const MOST_OF_A_KIND: u64 = 1 << 14;
 
-/// How often each [`What`] was found, by its number.
+/// The number of findings of each [`What`], by its number.
 pub(super) type Tallies = [u64; What::ALL.len()];
 
-/// The report on one frame.
+/// Collects the findings about one frame.
 pub(super) struct Report<'a> {
     pub(super) frame: Frame,
     pub(super) fact: Fact,
@@ -21,24 +21,25 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// A finding for each mapping that is so.
+    /// Adds a finding for each mapping that satisfies the condition.
     pub(super) fn each(&mut self, what: What, parties: &[Party], is: impl Fn(&Party) -> bool) {
         for party in parties.iter().filter(|party| is(party)) {
             self.find(what, std::slice::from_ref(party));
         }
     }
 
-    /// One finding for all mappings of the frame, in the order of their standing.
+    /// Adds one finding for all mappings of the frame, in the order of their standing.
     pub(super) fn all(&mut self, what: What, parties: &[Party]) {
         self.add(what, &ordered(parties), (None, 0));
     }
 
-    /// One finding for these mappings, in their order.
+    /// Adds one finding for these mappings, in their order.
     pub(super) fn find(&mut self, what: What, parties: &[Party]) {
         self.add(what, parties, (None, 0));
     }
 
-    /// One finding for an object of the kernel's and the mappings of its frame, without so many of them.
+    /// Adds one finding for an object of the kernel and the mappings of its frame, `omitted` of which are not
+    /// among `parties`.
     pub(super) fn object(&mut self, object: Object, parties: &[Party], omitted: usize) {
         self.add(What::Backing, &ordered(parties), (Some(object), omitted));
     }
@@ -62,7 +63,7 @@ impl Report<'_> {
     }
 }
 
-/// The owner's mappings first, then those without a right.
+/// Orders mappings: the owner's first, then those without a right.
 fn ordered(parties: &[Party]) -> Vec<Party> {
     let mut ordered = parties.to_vec();
     ordered.sort_by_key(|party| party.standing);

@@ -1,19 +1,20 @@
-//! The preset `strict`: who may map a frame is what the guest's own tables say, and nobody else may, not even to read.
+//! The preset `strict`: only the processes that the guest's own tables name may map a frame; no other may,
+//! not even to read.
 //!
-//! A mapping that ring 3 can use is in order if the frame table and the loan table together say so, by the kind that
-//! the frame table gives the frame:
+//! A mapping that ring 3 can use is in order if the frame table and the loan table together say so, by the
+//! kind that the frame table gives the frame:
 //!
 //! | Kind | In order |
 //! |---|---|
-//! | user | the owner's mappings; the window of a loan, active or draining, that the owner made of this frame |
-//! | shared | the owner's mappings; what a process shares with the kernel it can lend to nobody |
-//! | quarantined | both ends of a loan of this frame, at the loan's addresses: dead windows are what quarantine is for |
-//! | program | read-only mappings, by anyone |
+//! | user | the owner's mappings; the window of an active or draining loan of it by the owner |
+//! | shared | the owner's mappings; a page shared with the kernel cannot be lent |
+//! | quarantined | both ends of a loan of it, at the loan's addresses: quarantine exists for these |
+//! | program | read-only mappings of any process |
 //! | kernel, page table, descriptor, kernel stack, buffer, keys | none |
 //! | free, unused, unknown | none |
 //!
-//! So a window that outlives its loan is in order while its frame waits in quarantine, and becomes a leak at the moment
-//! when the frame is given to somebody else: the lender of that loan is not the owner any more.
+//! So a window that outlives its loan is in order while its frame waits in quarantine, and becomes a leak
+//! when the frame gets a new owner: the lender of that loan no longer owns it.
 
 use abi::Pid;
 use abi::frame::FrameKind;
@@ -23,8 +24,8 @@ use super::report::Report;
 use crate::matrix::space::pid;
 use crate::x86::reverse::{Mapped, ReverseMap};
 
-/// Whether there is nothing to say of these mappings of a frame. A glance that most frames pass: one mapping by its
-/// owner, or a program's page that nobody can write. Who does not pass is judged at length.
+/// Returns whether the mappings of a frame are obviously in order: a quick test that most frames pass, with
+/// one mapping by the owner, or a program's page that no process can write. The others get the full check.
 #[inline]
 pub(super) fn is_plain(map: &ReverseMap, group: &[Mapped], fact: Fact) -> bool {
     match (fact.kind(), group) {
@@ -44,7 +45,7 @@ pub(super) fn is_plain(map: &ReverseMap, group: &[Mapped], fact: Fact) -> bool {
     }
 }
 
-/// Pronounces on one frame. `parties` are all its mappings, in the order of address spaces and addresses.
+/// Checks one frame. `parties` are all its mappings, in the order of address spaces and addresses.
 pub(super) fn judge(report: &mut Report<'_>, parties: &[Party]) {
     let sharing = match report.fact.kind() {
         Some(kind) if kind.is_kernel() => {
@@ -66,7 +67,7 @@ pub(super) fn judge(report: &mut Report<'_>, parties: &[Party]) {
     }
 }
 
-/// Whether a frame that is neither the kernel's nor a program's is mapped as it should not be.
+/// Returns whether a frame that is neither the kernel's nor a program's has a mapping that is not in order.
 fn sharing(fact: Fact, parties: &[Party]) -> Option<What> {
     let uncovered = parties.iter().any(|party| party.standing == Standing::Uncovered);
     let several = parties.windows(2).any(|pair| pair[0].pid != pair[1].pid);

@@ -1,23 +1,26 @@
-//! The registers of a virtual processor, as notes in a core file tell them.
+//! The registers of a virtual CPU, in the notes of a core file.
 //!
 //! | Note | Holds | Source of the layout |
 //! |---|---|---|
-//! | `CORE`, `NT_PRSTATUS` | general registers, selectors, bases of FS and GS | Linux `include/uapi/linux/elfcore.h`, `arch/x86/include/asm/user_64.h` |
-//! | `QEMU`, type 0 | the same, and control registers, which say where the page tables are | QEMU `target/i386/arch_dump.c`, `struct QEMUCPUState`, version 1 |
+//! | `CORE`, `NT_PRSTATUS` | general registers, selectors, FS and GS bases | Linux, see below |
+//! | `QEMU`, type 0 | the same, and the control registers, which locate the page tables | QEMU, see below |
 //!
-//! Both are written and read here, so that what one side knows the other knows.
+//! Sources: Linux `include/uapi/linux/elfcore.h` and `arch/x86/include/asm/user_64.h`; QEMU
+//! `target/i386/arch_dump.c`, `struct QEMUCPUState`, version 1.
+//!
+//! This file both writes and reads them, so the two sides cannot diverge.
 
 use address::GuestPhys;
 
 use crate::x86::paging::bits;
 
-/// Bytes of `struct elf_prstatus`.
+/// Size of `struct elf_prstatus`.
 const PRSTATUS_BYTES: usize = 336;
 /// Offset of the registers in it.
 const PRSTATUS_REGISTERS: usize = 112;
 /// Offset of the process id in it.
 const PRSTATUS_PID: usize = 32;
-/// Bytes of `QEMUCPUState`.
+/// Size of `QEMUCPUState`.
 const QEMU_BYTES: usize = 440;
 /// Offset of RAX in it; 15 more registers, RIP and RFLAGS follow.
 const QEMU_GENERAL: usize = 8;
@@ -44,12 +47,12 @@ pub struct Control {
 pub struct Segment {
     pub selector: u16,
     pub limit: u32,
-    /// The second double word of the descriptor, as QEMU keeps it.
+    /// The second double word of the descriptor, as QEMU stores it.
     pub flags: u32,
     pub base: u64,
 }
 
-/// A virtual processor at the moment of the dump.
+/// A virtual CPU at the time of the dump.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Cpu {
@@ -57,13 +60,14 @@ pub struct Cpu {
     pub general: [u64; 16],
     pub rip: u64,
     pub rflags: u64,
-    /// CS, DS, ES, FS, GS, SS, LDT, TR, GDT, IDT. A dump without QEMU's note has only selectors, and bases of FS and GS.
+    /// CS, DS, ES, FS, GS, SS, LDT, TR, GDT, IDT. A dump without QEMU's note has only the selectors, and the
+    /// bases of FS and GS.
     pub segments: [Segment; 10],
-    /// Not in every dump.
+    /// Present only in dumps with QEMU's note.
     pub control: Option<Control>,
 }
 
-/// Places in [`Cpu::general`].
+/// Indices into [`Cpu::general`].
 mod general {
     pub(super) const RAX: usize = 0;
     pub(super) const RBX: usize = 1;
@@ -76,7 +80,7 @@ mod general {
     pub(super) const R8: usize = 8;
 }
 
-/// Places in [`Cpu::segments`].
+/// Indices into [`Cpu::segments`].
 mod segment {
     pub(super) const CS: usize = 0;
     pub(super) const DS: usize = 1;
@@ -86,7 +90,8 @@ mod segment {
     pub(super) const SS: usize = 5;
 }
 
-/// The general registers in the order of `struct user_regs_struct`, R15 down to R8 left out: those come by counting.
+/// The general registers in the order of `struct user_regs_struct`, without R15 down to R8, whose offsets are
+/// computed.
 const PRSTATUS_ORDER: [(usize, usize); 8] = [
     (4, general::RBP),
     (5, general::RBX),
@@ -124,24 +129,24 @@ impl Cpu {
         self.general[general::RSP]
     }
 
-    /// The ring that it runs in: the low bits of CS.
+    /// Returns the ring that it runs in: the low bits of CS.
     pub const fn ring(&self) -> u8 {
         (self.segments[segment::CS].selector & 3) as u8
     }
 
-    /// The root of the page tables in use; `None` if the dump does not say, or paging is off.
+    /// Returns the root of the page tables in use; `None` if the dump does not say, or paging is off.
     pub fn root(&self) -> Option<GuestPhys> {
         const PAGING: u64 = 1 << 31;
         let control = self.control.filter(|control| control.cr0 & PAGING != 0)?;
         Some(GuestPhys(control.cr3 & bits::ADDRESS))
     }
 
-    /// Whether its page tables have five levels.
+    /// Returns whether its page tables have five levels.
     pub fn five_levels(&self) -> bool {
         self.control.is_some_and(|control| control.cr4 & CR4_LA57 != 0)
     }
 
-    /// Contents of the note `NT_PRSTATUS`. `number` counts the processors from 1: debuggers show it as a thread.
+    /// Encodes the note `NT_PRSTATUS`. `number` counts the CPUs from 1; debuggers show it as a thread id.
     pub fn to_prstatus(&self, number: u32) -> [u8; PRSTATUS_BYTES] {
         let mut note = [0; PRSTATUS_BYTES];
         note[PRSTATUS_PID..][..4].copy_from_slice(&number.to_le_bytes());
@@ -154,7 +159,7 @@ impl Cpu {
         for (nth, segment) in PRSTATUS_SELECTORS {
             put(nth, self.segments[segment].selector.into());
         }
-        put(15, u64::MAX); // no system call to be made again
+        put(15, u64::MAX); // no system call to restart
         put(16, self.rip);
         put(18, self.rflags);
         put(21, self.segments[segment::FS].base);
@@ -162,7 +167,7 @@ impl Cpu {
         note
     }
 
-    /// Takes the note apart; `None` if it is too short.
+    /// Decodes the note `NT_PRSTATUS`; `None` if it is too short.
     pub fn from_prstatus(note: &[u8]) -> Option<Self> {
         let note = note.get(..PRSTATUS_BYTES)?;
         let get = |nth: usize| number(note, PRSTATUS_REGISTERS + 8 * nth);
@@ -178,7 +183,7 @@ impl Cpu {
         Some(cpu)
     }
 
-    /// Contents of QEMU's note.
+    /// Encodes QEMU's note.
     pub fn to_qemu(&self) -> [u8; QEMU_BYTES] {
         let mut note = [0; QEMU_BYTES];
         note[..4].copy_from_slice(&1_u32.to_le_bytes());
@@ -200,9 +205,9 @@ impl Cpu {
         note
     }
 
-    /// Takes QEMU's note apart; `None` if it is too short or of another version.
+    /// Decodes QEMU's note; `None` if it is too short or of another version.
     pub fn from_qemu(note: &[u8]) -> Option<Self> {
-        // Older versions end before the last number.
+        // Older versions end before the last field.
         let note = note.get(..QEMU_BYTES - 8)?;
         if number(note, 0) as u32 != 1 {
             return None;
@@ -227,7 +232,7 @@ impl Cpu {
     }
 }
 
-/// The eight bytes at `at`, which the caller knows to be there; zero if not.
+/// Returns the eight bytes at `at`, which the caller has checked; zero if they are missing.
 fn number(bytes: &[u8], at: usize) -> u64 {
     let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
     bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
@@ -265,8 +270,8 @@ mod tests {
         assert_eq!((back.control, back.root(), back.five_levels()), (None, None, false));
     }
 
-    /// Places by hand, from the two sources: a table that is wrong in the same way for writing and reading would not
-    /// show otherwise.
+    /// The offsets are written out by hand from the two sources: a round trip would not detect a table that
+    /// is wrong in both directions.
     #[test]
     fn registers_stand_where_linux_and_qemu_have_them() {
         let (status, qemu) = (cpu().to_prstatus(7), cpu().to_qemu());

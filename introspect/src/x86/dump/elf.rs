@@ -11,10 +11,10 @@ use super::limits::{MOST_CPUS, MOST_SEGMENTS};
 use super::pieces::{Piece, arrange};
 use super::vmcoreinfo::{self, VmCoreInfo};
 
-/// One past the highest physical address that x86-64 can have.
+/// One past the highest physical address of x86-64.
 const MEMORY_END: u64 = 1 << 52;
 
-/// What the headers of a core say.
+/// The contents of a core's headers and notes.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     pub(super) pieces: Vec<Piece>,
@@ -23,13 +23,13 @@ pub(super) struct Headers {
     pub(super) remarks: Vec<Remark>,
 }
 
-/// Whether these bytes begin as an ELF file does.
+/// Returns whether these bytes begin with the ELF magic number.
 pub(super) fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(&elf::ELFMAG)
 }
 
 impl Headers {
-    /// Reads the headers of a core and its notes, nothing else.
+    /// Reads the headers and notes of a core, nothing else.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, DumpError> {
         if !is_elf(bytes) {
             return Err(DumpError::NotElf);
@@ -48,7 +48,7 @@ impl Headers {
         if header.e_machine(Le) != elf::EM_X86_64 {
             return Err(DumpError::OtherMachine("another processor"));
         }
-        // With 65535 segments and more, section header 0 has their number.
+        // With 65535 segments or more, section header 0 holds their number.
         let segments = header
             .program_headers(Le, bytes)
             .map_err(|_| DumpError::Headers("the program headers do not lie in the file"))?;
@@ -85,7 +85,7 @@ impl Headers {
             pieces.push(Piece { start: at, end: at + in_file, file: Some(offset) });
             pieces.push(Piece { start: at + in_file, end, file: None });
         }
-        // The core of a process has physical addresses of zero, or none that mean anything.
+        // In the core of a process, physical addresses are zero or meaningless.
         if count > 1 && !somewhere {
             return Err(DumpError::OfProcess(count));
         }
@@ -108,7 +108,7 @@ impl Headers {
         Ok(())
     }
 
-    /// Collects what the notes say about processors and kernel. A damaged note harms nobody but itself.
+    /// Collects the notes about processors and kernel. A damaged note does not affect the others.
     fn read_notes(&mut self, bytes: &[u8], segments: &[ProgramHeader64<Le>]) {
         let (mut status, mut qemu, mut bad) = (Vec::new(), Vec::new(), 0);
         for segment in segments.iter().filter(|s| s.p_type(Le) == elf::PT_NOTE) {
@@ -145,7 +145,7 @@ impl Headers {
                 }
             }
         }
-        // QEMU's note says more, so it counts where both are there. They come in the same order.
+        // QEMU's note holds more, so it wins where both exist. Both kinds are in the same order.
         self.cpus = if qemu.len() >= status.len() { qemu } else { status };
         if bad > 0 {
             self.remarks.push(Remark::BadNotes(bad));

@@ -1,4 +1,4 @@
-//! Why a file is not a dump that can be read.
+//! Errors and remarks about dumps.
 
 use std::io;
 
@@ -10,67 +10,67 @@ pub enum DumpError {
     /// It cannot be opened.
     #[error("the file cannot be opened: {0}")]
     Open(#[from] io::Error),
-    /// There is nothing in it.
+    /// It is empty.
     #[error("the file is empty")]
     Empty,
-    /// It is no ELF file.
+    /// It is not an ELF file.
     #[error("this is not an ELF core")]
     NotElf,
-    /// It is a dump in a form that this crate does not read.
+    /// It is a dump in a format that this crate does not read.
     #[error("this is {0}")]
     OtherFormat(&'static str),
-    /// An ELF file for another kind of machine.
+    /// It is an ELF file for another kind of machine.
     #[error("this is an ELF file for {0}; only cores of x86-64 machines can be read")]
     OtherMachine(&'static str),
-    /// An ELF file that is no core.
+    /// It is an ELF file, but no core.
     #[error("this is an ELF file of type {0}, not a core (type 4)")]
     NotCore(u16),
-    /// The ELF headers contradict themselves, or are cut off.
+    /// The ELF headers are inconsistent or cut off.
     #[error("the ELF headers are damaged: {0}")]
     Headers(&'static str),
-    /// There are more segments than any dump has.
+    /// It has more segments than any dump has.
     #[error("the core has {0} segments, at most {most} make sense", most = super::MOST_SEGMENTS)]
     TooMany(usize),
-    /// There is no memory in it.
+    /// It holds no memory.
     #[error("the core holds no memory: no segment to load has any bytes")]
     NoMemory,
     /// It is the core of a process: its segments have no physical addresses.
     #[error("this is the core of a process, not of a machine: all {0} segments are at physical address 0")]
     OfProcess(usize),
-    /// A segment is larger than the address space, or lies outside of it.
+    /// A segment lies partly or wholly outside the physical address space.
     #[error("segment {segment} is at {at} and has {bytes:#x} bytes: no x86-64 machine has memory there")]
     Outside {
         /// Its number among the program headers.
         segment: usize,
-        /// Where it is to be.
+        /// Its guest-physical address.
         at: GuestPhys,
-        /// Its bytes in memory.
+        /// Its size in memory, in bytes.
         bytes: u64,
     },
-    /// The file ends before its contents do.
+    /// The file is cut off.
     #[error("the file is cut off: segment {segment} needs {needed} bytes of file, there are {present}")]
     Truncated {
         /// Its number among the program headers.
         segment: usize,
-        /// Bytes that the file must have.
+        /// The file size that the segment needs.
         needed: u64,
-        /// Bytes that it has.
+        /// The actual file size.
         present: u64,
     },
 }
 
-/// Something about a dump that a reader should know, although it can be read.
+/// A peculiarity of a readable dump that its reader should know of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remark {
-    /// So many segments overlap others and come from other places of the file. Where they do, the one that stands first
-    /// in the file counts.
+    /// This many segments overlap others with different contents. Where they do, the one that comes first in
+    /// the file counts.
     Overlaps(usize),
-    /// So many bytes of memory are not in the file. They read as zeros, as ELF has it; programs that filter dumps leave
-    /// out other pages as well.
+    /// This many bytes of memory are not in the file. They read as zeros, as ELF defines; programs that
+    /// filter dumps leave out other pages as well.
     NotInFile(u64),
-    /// So many segments have more bytes in the file than in memory; the rest is ignored.
+    /// This many segments have more bytes in the file than in memory; the excess is ignored.
     LongInFile(usize),
-    /// So many notes are damaged, or not what their names say.
+    /// This many notes are damaged, or do not have the contents that their names promise.
     BadNotes(usize),
 }
 

@@ -15,10 +15,10 @@ use super::vmcoreinfo::VmCoreInfo;
 use crate::x86::memory::{OutOfRange, PhysicalMemory, Table};
 use crate::x86::paging::Paging;
 
-/// Tables that are not in the file read as zeros.
+/// A table that is not in the file reads as zeros.
 static ZEROS: Table = [0; 512];
 
-/// First bytes of dumps in other forms, and what they are.
+/// First bytes of dumps in other formats, and what to do with them.
 const OTHER_FORMATS: [(&[u8], &str); 5] = [
     (b"KDUMP   ", "a compressed kdump; `makedumpfile -E` and crash's tools make an ELF core of it"),
     (b"DISKDUMP", "a diskdump; convert it to an ELF core"),
@@ -27,7 +27,7 @@ const OTHER_FORMATS: [(&[u8], &str); 5] = [
     (b"PAGEDU64", "a Windows crash dump"),
 ];
 
-/// A guest's memory in a file, or in any other bytes.
+/// A guest's memory in a file or a byte buffer.
 #[derive(Debug)]
 pub struct Dump<B = MappedFile> {
     bytes: B,
@@ -39,11 +39,11 @@ pub struct Dump<B = MappedFile> {
 }
 
 impl Dump {
-    /// Opens an ELF core, or any other file as raw memory from address 0 on. The file must not change or shrink while it
-    /// is open: a dump is finished.
+    /// Opens an ELF core, or any other file as raw memory from address 0 on. The file must not change or
+    /// shrink while it is open.
     ///
     /// # Errors
-    /// [`DumpError`] for a file that cannot be opened or is no dump.
+    /// [`DumpError`] if the file cannot be opened or is not a dump.
     pub fn open(path: &Path) -> Result<Self, DumpError> {
         let file = MappedFile::open(path)?;
         if elf::is_elf(file.as_ref()) { Self::core(file) } else { Self::raw(file) }
@@ -51,19 +51,19 @@ impl Dump {
 }
 
 impl<B: AsRef<[u8]>> Dump<B> {
-    /// The memory in an ELF core.
+    /// Reads the memory of an ELF core.
     ///
     /// # Errors
-    /// [`DumpError`] if it is none, or damaged.
+    /// [`DumpError`] if it is not a core, or damaged.
     pub fn core(bytes: B) -> Result<Self, DumpError> {
         let elf::Headers { pieces, cpus, vmcoreinfo, remarks } = elf::Headers::parse(bytes.as_ref())?;
         Ok(Self { bytes, pieces, cpus, vmcoreinfo, remarks, is_core: true })
     }
 
-    /// Plain bytes, the first of which is at address 0.
+    /// Takes plain bytes as memory; the first is at address 0.
     ///
     /// # Errors
-    /// [`DumpError::Empty`], and [`DumpError::OtherFormat`] for a known form of dump that is not plain.
+    /// [`DumpError::Empty`], and [`DumpError::OtherFormat`] for a known dump format that is not plain memory.
     pub fn raw(bytes: B) -> Result<Self, DumpError> {
         let all = bytes.as_ref();
         if all.is_empty() {
@@ -77,62 +77,62 @@ impl<B: AsRef<[u8]>> Dump<B> {
         Ok(Self { bytes, pieces, cpus, vmcoreinfo: VmCoreInfo::default(), remarks, is_core: false })
     }
 
-    /// Whether it is an ELF core.
+    /// Returns whether it is an ELF core.
     pub fn is_core(&self) -> bool {
         self.is_core
     }
 
-    /// The memory that is there: pieces by rising address, none overlapping.
+    /// Returns the memory of the dump: pieces by rising address, without overlaps.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// The virtual processors, in the order of the notes. A raw dump has none.
+    /// Returns the virtual CPUs, in the order of the notes. A raw dump has none.
     pub fn cpus(&self) -> &[Cpu] {
         &self.cpus
     }
 
-    /// What the note `VMCOREINFO` says; nothing if there is none.
+    /// Returns the contents of the note `VMCOREINFO`; empty if there is none.
     pub fn vmcoreinfo(&self) -> &VmCoreInfo {
         &self.vmcoreinfo
     }
 
-    /// What a reader should know about this dump.
+    /// Returns the peculiarities of this dump.
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
-    /// The root of the kernel's page tables: what `VMCOREINFO` says, else what the first processor that has paging on
-    /// has in CR3. `None` for dumps that do not tell.
+    /// Returns the root of the kernel's page tables: the one in `VMCOREINFO`, otherwise CR3 of the first CPU
+    /// with paging on. `None` if the dump has neither.
     pub fn root(&self) -> Option<GuestPhys> {
         self.vmcoreinfo.root().or_else(|| self.cpus.iter().find_map(Cpu::root))
     }
 
-    /// Whether page tables have five levels, as far as the dump tells.
+    /// Returns whether page tables have five levels, as far as the dump says.
     pub fn five_levels(&self) -> bool {
         let noted = self.vmcoreinfo.five_levels();
         noted.unwrap_or_else(|| self.cpus.iter().any(Cpu::five_levels))
     }
 
-    /// What page-table entries mean in this guest, as far as the dump tells.
+    /// Returns the processor settings that give page-table entries their meaning, as far as the dump says.
     pub fn paging(&self) -> Paging {
         Paging { five_levels: self.five_levels(), ..Paging::default() }
     }
 
-    /// The frames that have at least their first byte in the file, in rising order.
+    /// Returns the frames that have at least their first byte in the file, in rising order.
     pub fn frames(&self) -> impl Iterator<Item = Frame> + Clone + '_ {
         let in_file = self.pieces.iter().filter(|piece| piece.file.is_some());
         in_file.flat_map(|piece| (piece.start.div_ceil(PAGE_SIZE)..piece.end.div_ceil(PAGE_SIZE)).map(Frame))
     }
 
-    /// The piece that an address lies in, and the address's distance from the piece's start.
+    /// Returns the piece that contains an address, and the address's offset in it.
     fn piece(&self, at: u64) -> Option<(&Piece, u64)> {
         let nth = self.pieces.partition_point(|piece| piece.end <= at);
         let piece = self.pieces.get(nth)?;
         Some((piece, at.checked_sub(piece.start)?))
     }
 
-    /// Bytes in place, if all of them lie in one piece that is in the file.
+    /// Returns bytes in place, if all of them lie in one piece that is in the file.
     pub fn slice(&self, at: GuestPhys, len: usize) -> Option<&[u8]> {
         let (piece, within) = self.piece(at.0)?;
         let rest = piece.end - at.0;
@@ -140,7 +140,8 @@ impl<B: AsRef<[u8]>> Dump<B> {
         (len as u64 <= rest).then(|| self.bytes.as_ref().get(start..start.checked_add(len)?))?
     }
 
-    /// The next bytes from an address on, at most `most`: in place, or `None` for so many zeros.
+    /// Returns the next bytes from an address on, at most `most`: in place, or as a number of zeros with
+    /// `None`.
     fn run(&self, at: u64, most: usize) -> Option<(usize, Option<&[u8]>)> {
         let (piece, _) = self.piece(at)?;
         let len = most.min(usize::try_from(piece.end - at).unwrap_or(most));
@@ -157,7 +158,7 @@ impl<B: AsRef<[u8]>> PhysicalMemory for Dump<B> {
             into.copy_from_slice(bytes);
             return Ok(());
         }
-        // The rare case: across pieces, or not in the file.
+        // Rare: the bytes span pieces, or are not in the file.
         let outside = OutOfRange { at, len: into.len() as u64 };
         let mut done = 0;
         while done < into.len() {
@@ -175,7 +176,7 @@ impl<B: AsRef<[u8]>> PhysicalMemory for Dump<B> {
     fn has_frame(&self, frame: Frame) -> bool {
         let Some(mut at) = frame.0.checked_mul(PAGE_SIZE) else { return false };
         let end = at.saturating_add(PAGE_SIZE);
-        // One look where the whole frame lies in one piece, as nearly always.
+        // Nearly always the whole frame lies in one piece: one lookup.
         while at < end {
             let Some((piece, _)) = self.piece(at) else { return false };
             at = piece.end;
@@ -185,7 +186,7 @@ impl<B: AsRef<[u8]>> PhysicalMemory for Dump<B> {
 
     fn table<'a>(&'a self, at: GuestPhys, scratch: &'a mut Table) -> Result<&'a Table, OutOfRange> {
         if let Some(bytes) = self.slice(at, size_of::<Table>()) {
-            // Where the segment does not begin at a word's boundary of the file, it has to be copied.
+            // A segment that is unaligned in the file has to be copied.
             if let Ok(table) = Table::ref_from_bytes(bytes) {
                 return Ok(table);
             }

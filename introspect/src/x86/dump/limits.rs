@@ -1,6 +1,6 @@
 //! Bounds on what a core may contain.
 
-/// Most program headers of a core.
+/// Largest accepted number of program headers.
 pub const MOST_SEGMENTS: usize = 1 << 20;
-/// Most processors of a core; more are left out.
+/// Largest number of CPUs of a core; further ones are left out.
 pub const MOST_CPUS: usize = 1 << 12;

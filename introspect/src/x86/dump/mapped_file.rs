@@ -1,4 +1,4 @@
-//! A file as a slice of bytes, without reading it: the one place of this crate with unsafe code.
+//! A file as a slice of bytes, without reading it. The only unsafe code of this crate.
 
 #![allow(unsafe_code)]
 
@@ -8,8 +8,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-/// A file, mapped read-only. Opening it costs the same for a kilobyte and for a terabyte; pages come in as they are
-/// looked at.
+/// A file, mapped read-only. Opening takes the same time for any size; pages are loaded at first access.
 #[derive(Debug)]
 pub struct MappedFile(Option<Mmap>);
 
@@ -17,9 +16,9 @@ impl MappedFile {
     /// Maps a regular file.
     ///
     /// # Errors
-    /// What the system says about a file that cannot be opened or mapped; `InvalidInput` for what is not a file.
+    /// The system's error if the file cannot be opened or mapped; `InvalidInput` if it is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Asked before opening: opening a pipe would wait for its other end.
+        // Checked before opening: opening a pipe would wait for its other end.
         let about = std::fs::metadata(path)?;
         if !about.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a regular file"));
@@ -28,10 +27,10 @@ impl MappedFile {
             return Ok(Self(None));
         }
         let file = File::open(path)?;
-        // SAFETY: the mapping is private to this value, read-only, and never handed out for longer than the value lives.
-        // It must not change under the slices that we give: a dump is a finished file that nobody writes any more, which
-        // the documentation of `Dump::open` asks of its callers. Whoever cuts the file short all the same ends this process
-        // by a signal; no memory but the file's is ever touched.
+        // SAFETY: the mapping is owned by this value, read-only, and its slices do not outlive the value. The
+        // file must not change under these slices: a dump is a finished file without a writer, which the
+        // documentation of `Dump::open` requires of its callers. If the file is truncated all the same, a
+        // signal ends this process; no memory outside the mapping is touched.
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self(Some(map)))
     }

@@ -1,12 +1,11 @@
-//! Dumps: a guest's memory in a file, either an ELF core or plain bytes from address 0 on.
+//! Dumps: a guest's memory in a file, either an ELF core or plain bytes from address 0 on. A [`Dump`] reads
+//! what QEMU's `dump-guest-memory`, Linux's kdump (as ELF) and [`CoreWriter`] write. The file is mapped, not
+//! read: opening takes the same time for any size, and page tables are read in place. Headers are checked
+//! once, at opening: a damaged dump is a [`DumpError`], a peculiarity is a [`Remark`].
 //!
-//! A [`Dump`] reads what QEMU's `dump-guest-memory`, Linux's kdump (as ELF) and our own `--core` write. The file is mapped and
-//! not read: opening takes the same time for any size, and page tables are looked at where they lie in the file. Headers
-//! are checked once, when it is opened; what makes no sense is a [`DumpError`], what is merely worth knowing a
-//! [`Remark`].
-//!
-//! The notes say where to begin: [`Dump::cpus`] with their control registers, [`Dump::vmcoreinfo`]. [`Dump::root`] puts
-//! both together. [`CoreWriter`] is the other direction.
+//! The notes locate the page tables: [`Dump::cpus`] with their control registers, and [`Dump::vmcoreinfo`].
+//! [`Dump::root`] combines both. [`CoreWriter`] writes cores. This folder uses [`super::memory`] and
+//! [`super::paging`]; the readers of dump files call it.
 
 mod cpu;
 mod elf;

@@ -1,39 +1,41 @@
-//! Where in the file each piece of guest-physical memory is: the segments of a core, put in order and made disjoint.
+//! The position in the file of each piece of guest-physical memory: the segments of a core, sorted and made
+//! disjoint.
 //!
-//! Cores of real programs overlap: Linux's kdump and QEMU (with paging) list the kernel's image twice, once for each of
-//! its virtual addresses. What segments say about an address is told by the first of them in the file that has bytes for
-//! it; zeros that are not in the file come last.
+//! Segments of real cores overlap: Linux's kdump and QEMU (with paging) list the kernel's image twice, once
+//! for each of its virtual addresses. For an address in several segments, the first one in the file that has
+//! bytes for it counts; zeros that are not in the file come last.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A stretch of memory: `start..end`, guest-physical.
+/// A range of memory: `start..end`, guest-physical.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece {
     /// First address.
     pub start: u64,
     /// One past the last.
     pub end: u64,
-    /// Where the first byte is in the file; `None` for zeros that are not.
+    /// Offset of the first byte in the file; `None` for zeros that are not in the file.
     pub file: Option<u64>,
 }
 
 impl Piece {
-    /// What is added to an address to get the place in the file, so that pieces of one mapping compare equal.
+    /// The difference between file offset and address, which is equal for pieces of one mapping.
     fn delta(&self) -> Option<u64> {
         self.file.map(|file| file.wrapping_sub(self.start))
     }
 
-    /// The part of it from `start` to `end`.
+    /// Returns its part from `start` to `end`.
     fn part(&self, start: u64, end: u64) -> Self {
         Self { start, end, file: self.file.map(|file| file + (start - self.start)) }
     }
 }
 
-/// Pieces by rising address, none overlapping, with neighbours that continue each other joined; and how many of the
-/// given ones overlap others with other contents. The earlier of two pieces in `given` wins, if it has bytes in the file.
+/// Returns disjoint pieces by rising address, with contiguous neighbours joined, and the number of given
+/// pieces that overlap others with different contents. The earlier of two pieces in `given` wins, if it has
+/// bytes in the file.
 ///
-/// Takes time for n given pieces as sorting them does, however they overlap.
+/// Takes O(n log n) time for n given pieces, however they overlap.
 pub(super) fn arrange(given: &[Piece]) -> (Vec<Piece>, usize) {
     let mut by_start: Vec<usize> =
         (0..given.len()).filter(|&nth| given[nth].start < given[nth].end).collect();
@@ -44,7 +46,7 @@ pub(super) fn arrange(given: &[Piece]) -> (Vec<Piece>, usize) {
     edges.sort_unstable();
     edges.dedup();
 
-    // Those that cover the present stretch, and some that have ended; the best is on top.
+    // Pieces that cover the current range, and some that have ended; the best is on top.
     let mut covering = BinaryHeap::new();
     let mut coming = by_start.into_iter().peekable();
     let mut pieces: Vec<Piece> = Vec::new();
@@ -66,7 +68,7 @@ pub(super) fn arrange(given: &[Piece]) -> (Vec<Piece>, usize) {
     (pieces, overlaps)
 }
 
-/// How many pieces begin inside of another one and come from elsewhere in the file.
+/// Returns how many pieces begin inside another one with a different position in the file.
 fn count_overlaps(given: &[Piece], by_start: &[usize]) -> usize {
     let mut longest: Option<Piece> = None;
     let mut count = 0;
@@ -113,7 +115,7 @@ mod tests {
     }
 
     proptest! {
-        /// Address by address, against the rule in words.
+        /// Compares address by address with the rule as documented.
         #[test]
         fn every_address_is_told_by_the_best_piece(
             given in prop::collection::vec((0_u64..40, 0_u64..20, prop::option::of(100_u64..300)), 0..8)

@@ -1,15 +1,16 @@
-//! The note `VMCOREINFO`: lines of `KEY=VALUE` by which a kernel, or whoever dumps it, tells readers where to begin.
+//! The note `VMCOREINFO`: lines of `KEY=VALUE` in which a kernel, or the program that dumps it, describes the
+//! dump to readers.
 //!
-//! Linux's keys are documented in its `Documentation/admin-guide/kdump/vmcoreinfo.rst`. Our own cores have those that
-//! readers ask for (drgn will not open a dump of a machine without the first four), with the same meaning, and a few
-//! more:
+//! Linux's keys are documented in its `Documentation/admin-guide/kdump/vmcoreinfo.rst`. The cores that this
+//! crate writes have the keys that readers need (drgn does not open a dump of a machine without the first
+//! four), with the same meaning, and a few more:
 //!
 //! | Key | Value |
 //! |---|---|
-//! | `OSRELEASE` | names the kernel; `unknown` for one that publishes nothing |
+//! | `OSRELEASE` | names the kernel; `unknown` if it publishes no name |
 //! | `PAGESIZE` | 4096 |
 //! | `SYMBOL(swapper_pg_dir)`, `SYMBOL(init_top_pgt)` | virtual address of the kernel's root, hexadecimal |
-//! | `NUMBER(phys_base)`, `KERNELOFFSET`, `NUMBER(pgtable_l5_enabled)` | as Linux has them |
+//! | `NUMBER(phys_base)`, `KERNELOFFSET`, `NUMBER(pgtable_l5_enabled)` | as in Linux |
 //! | `CR3` | the root in use, guest-physical |
 
 use std::fmt::Display;
@@ -17,7 +18,8 @@ use std::fmt::Display;
 use address::GuestPhys;
 use address::PAGE_SIZE;
 
-/// Where x86-64 kernels have their image: 2 GiB below the end of all addresses (System V psABI, kernel code model).
+/// The address of the image of x86-64 kernels: 2 GiB below the end of the address space (System V psABI,
+/// kernel code model).
 const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 
 /// The name of the note's owner. Its type is 0.
@@ -28,11 +30,11 @@ pub(super) const OWNER: &str = "VMCOREINFO";
 pub struct VmCoreInfo(Vec<(String, String)>);
 
 impl VmCoreInfo {
-    /// Most lines that are kept; Linux has about a hundred.
+    /// Largest number of lines that are kept; Linux has about a hundred.
     const MOST_LINES: usize = 4096;
 
-    /// What a core must say so that readers open it. `release` names the kernel, `root` is the root of its page tables,
-    /// `cr3` the one in use.
+    /// Returns the lines that readers need to open a core. `release` names the kernel, `root` is the root of
+    /// its page tables, `cr3` the root in use.
     pub fn describe(release: &str, root: GuestPhys, cr3: GuestPhys, five_levels: bool) -> Self {
         let virt = format!("{:x}", KERNEL_BASE.wrapping_add(root.0));
         let mut lines = Self::default();
@@ -52,7 +54,7 @@ impl VmCoreInfo {
         self.0.push((key.to_owned(), format!("{value}")));
     }
 
-    /// Takes the text of the note apart. Lines without `=` and what is no text are left out.
+    /// Parses the text of the note. Lines without `=` and lines that are not text are left out.
     pub fn parse(note: &[u8]) -> Self {
         let lines = note.split(|byte| *byte == b'\n' || *byte == 0);
         let pairs = lines.filter_map(|line| std::str::from_utf8(line).ok()?.split_once('='));
@@ -60,27 +62,28 @@ impl VmCoreInfo {
         Self(pairs.take(Self::MOST_LINES).collect())
     }
 
-    /// The text of the note.
+    /// Returns the text of the note.
     pub fn to_text(&self) -> String {
         self.0.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
     }
 
-    /// Whether there are no lines at all.
+    /// Returns whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(of, _)| of == key).map(|(_, value)| value.as_str())
     }
 
-    /// The address of a symbol, which Linux writes in hexadecimal without a mark.
+    /// Returns the address of a symbol, which Linux writes in hexadecimal without a prefix.
     pub fn symbol(&self, name: &str) -> Option<u64> {
         u64::from_str_radix(self.get(&format!("SYMBOL({name})"))?, 16).ok()
     }
 
-    /// A number: hexadecimal with `0x`, else decimal, which may be negative and then stands for its two's complement.
+    /// Returns a number: hexadecimal with `0x`, otherwise decimal. A negative number becomes its two's
+    /// complement.
     pub fn number(&self, key: &str) -> Option<u64> {
         let text = self.get(key)?;
         match text.strip_prefix("0x") {
@@ -89,8 +92,9 @@ impl VmCoreInfo {
         }
     }
 
-    /// Guest-physical address of the kernel's root: its symbol, taken from Linux's image mapping to where `phys_base`
-    /// says that the image is. None where the processor had no page tables, which we write as a root at 0.
+    /// Returns the guest-physical address of the kernel's root: its symbol, translated from Linux's image
+    /// mapping by `phys_base`. `None` if the processor had no page tables, which
+    /// [`CoreWriter`](super::CoreWriter) writes as a root at 0.
     pub fn root(&self) -> Option<GuestPhys> {
         let virt = self.symbol("init_top_pgt").or_else(|| self.symbol("swapper_pg_dir"))?;
         let base = self.number("NUMBER(phys_base)").unwrap_or(0);
@@ -98,7 +102,7 @@ impl VmCoreInfo {
         (root != 0 && root < 1 << 52).then_some(GuestPhys(root))
     }
 
-    /// Whether the kernel's page tables have five levels; `None` if the note does not say.
+    /// Returns whether the kernel's page tables have five levels; `None` if the note does not say.
     pub fn five_levels(&self) -> Option<bool> {
         self.number("NUMBER(pgtable_l5_enabled)").map(|number| number != 0)
     }

@@ -1,9 +1,9 @@
-//! Writes ELF cores of a machine, for gdb, drgn, Volatility and ourselves.
+//! Writes ELF cores of a machine, for gdb, drgn, Volatility and [`Dump`](super::Dump).
 //!
 //! ```text
 //! ELF header, program headers      one PT_NOTE, then one PT_LOAD for each region of memory
 //! notes                            CORE (NT_PRSTATUS) of each processor, QEMU of each processor, VMCOREINFO
-//! memory                           region after region, from a page boundary on; pages of zeros are holes
+//! memory                           the regions in order, from a page boundary on; zero pages are holes
 //! ```
 //!
 //! Sources: System V ABI (ELF), Linux `include/uapi/linux/elfcore.h`, QEMU `dump/dump.c`.
@@ -21,7 +21,7 @@ use crate::x86::memory::PhysicalMemory;
 
 const HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
-/// Memory is read and written in pieces of this size.
+/// Memory is copied in pieces of this size.
 const PIECE: usize = 64 << 10;
 
 /// A region of memory.
@@ -31,26 +31,26 @@ pub struct Region {
     pub start: GuestPhys,
     /// Its length.
     pub bytes: u64,
-    /// Where debuggers are told that it is: a virtual address at which the kernel has it.
+    /// The virtual address given to debuggers: one at which the kernel maps it.
     pub virt: u64,
 }
 
-/// A core to be written.
+/// The contents of a core.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreWriter<'a> {
-    /// Memory, by rising address. There are at most 65,000 regions.
+    /// Memory, by rising address. At most 65,000 regions.
     pub regions: &'a [Region],
-    /// The processors.
+    /// The virtual CPUs.
     pub cpus: &'a [Cpu],
-    /// Where to begin.
+    /// The note that locates the page tables.
     pub vmcoreinfo: &'a VmCoreInfo,
 }
 
 impl CoreWriter<'_> {
-    /// Writes the core at the start of a file. Pages of zeros are left out of it as holes, and take no space.
+    /// Writes the core at the start of a file. Zero pages become holes and take no space.
     ///
     /// # Errors
-    /// What the system says; `InvalidInput` for too many regions; `UnexpectedEof` if a region is not memory.
+    /// The system's error; `InvalidInput` for too many regions; `UnexpectedEof` if a region is not memory.
     pub fn write<M: PhysicalMemory + ?Sized>(&self, memory: &M, file: &mut File) -> io::Result<()> {
         let notes = self.notes();
         let headers = u16::try_from(self.regions.len() + 1).ok().filter(|count| *count < elf::PN_XNUM);
@@ -122,12 +122,12 @@ fn elf_header(program_headers: u16) -> Vec<u8> {
     head
 }
 
-/// `place` is virtual address, physical address, bytes.
+/// `place` holds the virtual address, the physical address and the size.
 fn program_header(head: &mut Vec<u8>, kind: u32, flags: u32, offset: u64, place: [u64; 3], align: u64) {
     let [virt, phys, bytes] = place;
     head.extend(kind.to_le_bytes());
     head.extend(flags.to_le_bytes());
-    // Bytes in the file, bytes in memory.
+    // Size in the file, size in memory.
     for double in [offset, virt, phys, bytes, bytes, align] {
         head.extend(double.to_le_bytes());
     }

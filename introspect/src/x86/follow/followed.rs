@@ -1,4 +1,4 @@
-//! The map, its state, and how an update is made.
+//! The map, its state, and its update.
 
 use address::Frame;
 
@@ -12,27 +12,27 @@ use crate::x86::reverse::{Left, ReverseMap};
 use crate::x86::space::Space;
 use crate::x86::walk::Budget;
 
-/// Address spaces that may vanish in a row without those behind them being taken for new ones.
+/// How many consecutive address spaces may vanish before those behind them are taken for new ones.
 const LOOK_AHEAD: usize = 256;
 
-/// What one address space has cost.
+/// The cost of one address space.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
     pub(super) tables: u64,
     pub(super) pages: u64,
-    /// Parts of large pages that are no memory.
+    /// Parts of large pages that are not memory.
     pub(super) misses: u64,
 }
 
-/// Tables are not in order, or too many: no short cuts.
+/// The tables are damaged or too many: the map must be rebuilt.
 pub(super) struct Disorder;
 
-/// Whose mappings are others than before.
+/// The frames whose mappings have changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Touched<'a> {
-    /// The map was built anew: any frame's.
+    /// The map was rebuilt: any frame may have changed.
     Everything,
-    /// These frames', by rising number.
+    /// These frames, by rising number.
     Frames(&'a [Frame]),
 }
 
@@ -42,7 +42,7 @@ pub struct Followed {
     pub(super) paging: Paging,
     pub(super) budget: Budget,
     pub(super) map: ReverseMap,
-    /// The nodes below are those that the map was made from.
+    /// The nodes below are those that the map was built from.
     pub(super) in_order: bool,
     pub(super) nodes: Vec<Node>,
     pub(super) free: Vec<NodeId>,
@@ -53,15 +53,16 @@ pub struct Followed {
     /// Root and cost of each address space, and the sum of what they cost.
     pub(super) roots: Vec<(NodeId, Cost)>,
     pub(super) total: Cost,
-    /// The map takes single pages, rather than all in order.
+    /// The map takes single pages, instead of all in order.
     pub(super) live: bool,
     pub(super) touched: Vec<Frame>,
     pub(super) touched_tables: bool,
     pub(super) touched_all: bool,
-    /// Tables read in this update, and pages looked at: so much work and no more is done before it is called disorder.
+    /// Tables read and pages visited in this update: beyond a bound the update gives up and the map is
+    /// rebuilt.
     pub(super) read: u64,
     pub(super) work: u64,
-    /// Kept for its memory.
+    /// Kept to reuse its memory.
     pub(super) scratch: Option<Box<Scratch>>,
 }
 
@@ -73,8 +74,8 @@ pub(super) struct Scratch {
     pub(super) work: Work,
 }
 
-/// What has changed in a table: entries as they were and as they are; then all tables below it, and those of them that
-/// the changed entries lead to.
+/// The changes of a table: entries as they were and as they are; then all tables below it, and those of them
+/// that the changed entries lead to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Work {
     pub(super) was: Vec<UsedEntry>,
@@ -90,7 +91,7 @@ impl Default for Scratch {
 }
 
 impl Followed {
-    /// A map of nothing yet.
+    /// Creates an empty map.
     pub fn new(paging: Paging, budget: Budget) -> Self {
         Self {
             paging,
@@ -114,33 +115,33 @@ impl Followed {
         }
     }
 
-    /// The map as of the last update.
+    /// Returns the map as of the last update.
     pub const fn map(&self) -> &ReverseMap {
         &self.map
     }
 
-    /// What the last update has changed.
+    /// Returns the frames whose mappings the last update changed.
     pub fn touched(&self) -> Touched<'_> {
         if self.touched_all { Touched::Everything } else { Touched::Frames(&self.touched) }
     }
 
-    /// Whether the last update has changed which tables there are.
+    /// Returns whether the last update changed the set of tables.
     pub const fn touched_tables(&self) -> bool {
         self.touched_tables
     }
 
-    /// Table pages that the last update has read.
+    /// Returns the number of table pages that the last update read.
     pub const fn read(&self) -> u64 {
         self.read
     }
 
-    /// The next update builds the map anew.
+    /// Makes the next update rebuild the map.
     pub const fn forget(&mut self) {
         self.in_order = false;
     }
 
-    /// Brings the map up to date: these are the address spaces now, and no frame outside of `changed` was written since
-    /// the last update.
+    /// Brings the map up to date. `spaces` are the current address spaces; no frame outside `changed` was
+    /// written since the last update.
     pub fn update<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], changed: &Changed) {
         let spaces = &spaces[..spaces.len().min(ReverseMap::MOST_SPACES)];
         self.touched.clear();
@@ -156,7 +157,7 @@ impl Followed {
         self.touched.dedup();
     }
 
-    /// All tables are read, and their trees kept if they are in order.
+    /// Reads all tables, and keeps their trees if they are sound.
     fn begin_anew<M: PhysicalMemory + ?Sized>(&mut self, mem: &M, spaces: &[Space], scratch: &mut Scratch) {
         self.touched.clear();
         (self.touched_all, self.touched_tables) = (true, true);
@@ -180,7 +181,7 @@ impl Followed {
         }
     }
 
-    /// Reads what changed. After an error the trees are of no use.
+    /// Reads what changed. After an error the trees are unusable.
     fn follow<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -205,7 +206,7 @@ impl Followed {
                 }
             }
         }
-        // A node that is uprooted meanwhile is looked at for nothing.
+        // A node may have been removed meanwhile; reading it again is harmless.
         let mut work = std::mem::take(&mut scratch.work);
         let read = pending.iter().try_for_each(|node| self.read_again(mem, scratch, &mut work, *node));
         (scratch.pending, scratch.work) = (pending, work);
@@ -219,7 +220,7 @@ impl Followed {
         Ok(())
     }
 
-    /// Tells the map of its tables, each before those below it.
+    /// Gives the map its tables, each before those below it.
     fn list_tables(&mut self) {
         self.map.forget_tables();
         let mut stack: Vec<_> = self.roots.iter().rev().map(|(root, _)| *root).collect();
@@ -230,17 +231,18 @@ impl Followed {
         }
     }
 
-    /// An address space costs more, or less.
+    /// Adjusts the cost of an address space.
     pub(super) fn charge(&mut self, space: u32, change: impl Fn(&mut Cost)) {
         change(&mut self.roots[space as usize].1);
         change(&mut self.total);
     }
 
-    /// The rule of [`ReverseMap::rebuild`], that an address space has no more than its share.
+    /// Applies the rule of [`ReverseMap::rebuild`] that an address space has no more than its share.
     pub(super) fn is_within_budget(&self) -> bool {
         let mut left = Left::new(self.budget);
         let most_misses = left.misses.max(1);
-        // Who needs no more than the first share has it for sure, so that one division does for nearly all.
+        // A space that needs no more than the first share always gets it, so one division suffices for nearly
+        // all.
         let least = left.share(self.roots.len().max(1));
         let modest = |cost: &Cost| cost.tables <= least.tables && cost.pages <= least.leaves;
         let fits = modest(&self.total)
@@ -256,7 +258,7 @@ impl Followed {
         fits && self.total.misses < most_misses
     }
 
-    /// Some address spaces have gone, others have come.
+    /// Matches the known address spaces with the current ones: some have gone, others have come.
     fn change_spaces<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -264,7 +266,7 @@ impl Followed {
         scratch: &mut Scratch,
     ) -> Result<(), Disorder> {
         let old = self.map.spaces().to_vec();
-        // Where each of the old ones is now, if they are still in their order.
+        // The new index of each old space, if they are still in the same order.
         let mut places = vec![None; old.len()];
         let mut new = vec![true; spaces.len()];
         let mut from = 0;
@@ -278,7 +280,7 @@ impl Followed {
         for index in (0..old.len()).filter(|index| places[*index].is_none()) {
             self.uproot(self.roots[index].0);
         }
-        // What is left over from spaces that are gone gets any place.
+        // Costs of spaces that are gone get any index.
         let place = |index: usize| places.get(index).copied().flatten().unwrap_or(0);
         self.map.renumber(spaces, place);
         for node in self.nodes.iter_mut().filter(|node| node.level != 0) {
@@ -298,7 +300,7 @@ impl Followed {
         Ok(())
     }
 
-    /// The tree of the next address space.
+    /// Reads the tree of the next address space.
     fn plant_space<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,

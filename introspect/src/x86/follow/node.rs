@@ -1,4 +1,4 @@
-//! A table at one place of one tree.
+//! Nodes: a table at one place of one tree.
 
 use address::Frame;
 
@@ -22,17 +22,17 @@ impl Default for First {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) at: Frame,
-    /// The first address that it stands for.
+    /// The first address that it covers.
     pub(super) base: u64,
     pub(super) space: u32,
     pub(super) level: u8,
     pub(super) write: bool,
     pub(super) execute: bool,
-    /// The node that it hangs below; none for a root.
+    /// Its parent; none for a root.
     pub(super) parent: NodeId,
     /// Its used entries.
     pub(super) entries: Span,
-    /// For each of them the node below; none for level 1.
+    /// For each entry the node below; none at level 1.
     pub(super) children: Span,
     /// Other nodes of the same table.
     pub(super) before: NodeId,

@@ -1,5 +1,5 @@
-//! The trees of a [`Followed`]: how a table is read and all below it, how one that changed is read again, and how a tree
-//! is taken down.
+//! The trees of a [`Followed`]: reading a table and all below it, reading a changed table again, and removing
+//! a tree.
 
 use address::{Frame, GuestPhys};
 
@@ -16,7 +16,7 @@ impl Followed {
         self.nodes[node as usize].level != 0
     }
 
-    /// The table with the entry that names it: one of the table above, or for a root the table itself.
+    /// The table with the entry that names it: an entry of the table above, or for a root the table itself.
     pub(super) fn page(&self, node: &Node) -> TablePage {
         let index = node.base >> shift(node.level + 1) & 511;
         let above = self.nodes.get(node.parent as usize);
@@ -24,7 +24,7 @@ impl Followed {
         TablePage { frame: node.at, entry }
     }
 
-    /// Reads a table and all below it.
+    /// Reads a table and all tables below it.
     pub(super) fn plant<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -75,14 +75,14 @@ impl Followed {
         fresh.clear();
         used_entries(mem, self.nodes[id as usize].at, page, fresh)?;
         let (old, fresh) = (self.entries.get(self.nodes[id as usize].entries), &scratch.fresh[..]);
-        // What both have in common at either end is passed over: nearly always one entry has changed.
+        // Skip the common prefix and suffix: nearly always one entry has changed.
         let same = |(old, new): &(&UsedEntry, &UsedEntry)| old == new;
         let before = old.iter().zip(fresh).take_while(same).count();
         if before == old.len() && before == fresh.len() {
             return Ok(());
         }
         let after = old[before..].iter().rev().zip(fresh[before..].iter().rev()).take_while(same).count();
-        // Below, new tables may be read: the scratch is theirs.
+        // New tables below may be read, which need the scratch memory.
         work.was.clear();
         work.was.extend_from_slice(&old[before..old.len() - after]);
         work.is.clear();
@@ -102,8 +102,8 @@ impl Followed {
         Ok(())
     }
 
-    /// Takes away the entries that are gone, and then brings those that are new, so that the map never holds two pages
-    /// at one address. Both lists rise by index; the first of them is the `from`-th of the table.
+    /// Removes the old entries, then adds the new ones, so that the map never holds two pages at one address.
+    /// Both lists rise by index and start at the `from`-th entry of the table.
     pub(super) fn exchange<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -112,7 +112,7 @@ impl Followed {
         (id, node, from): (NodeId, &Node, usize),
     ) -> Result<(), Disorder> {
         let Work { was, is, below, between } = work;
-        // A table of the lowest level has none.
+        // A table of level 1 has none.
         let was_below = below.get(from..from + was.len()).unwrap_or_default();
         let mut new = is.iter().peekable();
         for (nth, entry) in was.iter().enumerate() {
@@ -137,7 +137,8 @@ impl Followed {
         Ok(())
     }
 
-    /// The entries of a new table of the lowest level, and so most of all: [`Self::bring`] without what can never be there.
+    /// Adds the entries of a new table of level 1, which are most of all entries: [`Self::bring`] without the
+    /// cases that level 1 cannot have.
     pub(super) fn bring_pages<M: PhysicalMemory + ?Sized>(
         &mut self,
         mem: &M,
@@ -164,7 +165,7 @@ impl Followed {
         Ok(())
     }
 
-    /// A page goes into the map. (Asked for, as it is not done otherwise, and half of the cost of a page is the call.)
+    /// Adds a page to the map. Inlined by request: the call would be half of a page's cost.
     #[inline(always)]
     pub(super) fn put(&mut self, mapped: Mapped) {
         if self.live {
@@ -175,7 +176,7 @@ impl Followed {
         }
     }
 
-    /// A new entry: its pages go into the map, or the tables behind it into the tree.
+    /// Adds an entry: its pages to the map, or the tables behind it to the tree.
     #[inline]
     pub(super) fn bring<M: PhysicalMemory + ?Sized>(
         &mut self,
@@ -227,7 +228,7 @@ impl Followed {
         }
     }
 
-    /// Whether this table is the one at `node`, or above it.
+    /// Returns whether this table is the one at `node`, or above it.
     pub(super) fn is_on_the_way(&self, mut node: NodeId, table: Frame) -> bool {
         while let Some(Node { at, parent, .. }) = self.nodes.get(node as usize) {
             if *at == table {
@@ -238,7 +239,7 @@ impl Followed {
         false
     }
 
-    /// An entry is gone, with all that it led to.
+    /// Removes an entry with all that it led to.
     pub(super) fn take_away(&mut self, node: &Node, entry: UsedEntry, child: NodeId) {
         if child != NO_NODE {
             self.uproot(child);
@@ -257,7 +258,7 @@ impl Followed {
         }
     }
 
-    /// A table is gone from its place, with all that hangs below.
+    /// Removes a table from its place, with all tables below it.
     pub(super) fn uproot(&mut self, id: NodeId) {
         let node = self.nodes[id as usize];
         for nth in 0..self.entries.get(node.entries).len() {
@@ -269,7 +270,7 @@ impl Followed {
         self.entries.remove(node.entries);
         self.children.remove(node.children);
         self.charge(node.space, |cost| cost.tables -= 1);
-        // Out of the chain of its table.
+        // Remove it from the chain of its table.
         match node.before {
             NO_NODE => *self.tables.get_mut(node.at) = First(node.after),
             before => self.nodes[before as usize].after = node.after,
@@ -281,7 +282,7 @@ impl Followed {
         self.free.push(id);
     }
 
-    /// A place for a node, first in the chain of its table.
+    /// Stores a node, first in the chain of its table.
     pub(super) fn new_node(&mut self, mut node: Node) -> NodeId {
         let id = self.free.pop().unwrap_or(self.nodes.len() as NodeId);
         let first = self.tables.get_mut(node.at);

@@ -1,4 +1,4 @@
-//! Walks as methods of [`Paging`]: one address, all of a tree, or an iterator.
+//! Walks as methods of [`Paging`]: of one address or of a whole tree.
 
 use address::{GuestPhys, GuestVirt};
 
@@ -8,8 +8,8 @@ use crate::x86::memory::PhysicalMemory;
 use crate::x86::paging::{Entry, Paging, Rights, bits};
 
 impl Paging {
-    /// Visits every present leaf of a half of the address space at `root` (a CR3 value: its low 12 bits do not count),
-    /// in rising order of address.
+    /// Visits every present leaf of a half of the address space at `root` (a CR3 value: its low 12 bits are
+    /// ignored), in rising order of address.
     pub fn walk<M, F>(
         self,
         mem: &M,
@@ -25,8 +25,8 @@ impl Paging {
         Walk::new(self, mem, budget, (visit, &mut |_| ())).run(root, half, false)
     }
 
-    /// As [`Self::walk`] over both halves, but visits only the leaves that ring 3 can use; whatever hangs behind an
-    /// entry without the user bit is not even read.
+    /// Like [`Self::walk`] over both halves, but visits only the leaves that ring 3 can use. Tables behind an
+    /// entry without the user bit are not read.
     pub fn walk_ring3<M, F>(self, mem: &M, root: GuestPhys, budget: Budget, visit: &mut F) -> WalkSummary
     where
         M: PhysicalMemory + ?Sized,
@@ -35,7 +35,7 @@ impl Paging {
         self.walk_ring3_with_tables(mem, root, budget, visit, &mut |_| ())
     }
 
-    /// As [`Self::walk_ring3`], and tells `table` of every table that is read, before its leaves.
+    /// Like [`Self::walk_ring3`], and calls `table` for every table that is read, before its leaves.
     pub fn walk_ring3_with_tables<M, F, T>(
         self,
         mem: &M,
@@ -52,7 +52,7 @@ impl Paging {
         Walk::new(self, mem, budget, (visit, table)).run(root, Half::Both, true)
     }
 
-    /// Follows one address through the tables at `root`, as the processor would.
+    /// Translates one address by the tables at `root`, as the processor would.
     ///
     /// # Errors
     /// [`NotMapped`] with the entry to blame.

@@ -1,5 +1,5 @@
-//! The walk as an iterator: the same leaves in the same order as [`Paging::walk`] visits, for callers who want to stop, to
-//! combine two walks, or to hand them on.
+//! The walk as an iterator: the same leaves in the same order as [`Paging::walk`] visits, for callers that
+//! stop early, combine two walks, or pass them on.
 
 use address::{GuestPhys, GuestVirt};
 
@@ -7,18 +7,19 @@ use super::types::{BadEntry, Budget, Cycle, Half, Mapping, Place, Truncated, Wal
 use crate::x86::memory::{PhysicalMemory, Table};
 use crate::x86::paging::{Entry, MOST_LEVELS, Paging, Rights, bits};
 
-/// The leaves of an address space by rising address. A table is read, and counted, when the iterator comes to it.
+/// The leaves of an address space by rising address. A table is read and counted when the iterator reaches
+/// it.
 #[derive(Clone, Debug)]
 pub struct Mappings<'a, M: ?Sized> {
     paging: Paging,
     mem: &'a M,
     budget: Budget,
     summary: WalkSummary,
-    /// The tables on the way from the root, and how far each was gone through.
+    /// The tables on the path from the root, and the position in each.
     way: Vec<Step>,
     /// Their entries, in the same order.
     pages: Box<[Table; MOST_LEVELS as usize]>,
-    /// The first entry on that way that closes a cycle.
+    /// The first entry on that path that closes a cycle.
     cycle: Option<Cycle>,
 }
 
@@ -31,7 +32,8 @@ struct Step {
 }
 
 impl Paging {
-    /// The present leaves of a half of the address space at `root` (a CR3 value), as [`Self::walk`] visits them.
+    /// Returns the present leaves of a half of the address space at `root` (a CR3 value), as [`Self::walk`]
+    /// visits them.
     pub fn mappings<M>(self, mem: &M, root: GuestPhys, half: Half, budget: Budget) -> Mappings<'_, M>
     where
         M: PhysicalMemory + ?Sized,
@@ -54,12 +56,12 @@ impl Paging {
 }
 
 impl<M: PhysicalMemory + ?Sized> Mappings<'_, M> {
-    /// What was met so far besides mappings; all of it once the iterator has ended.
+    /// Returns the summary of the walk so far; it is complete once the iterator has ended.
     pub const fn summary(&self) -> &WalkSummary {
         &self.summary
     }
 
-    /// Goes down to a table. `origin` is to blame if there is none.
+    /// Descends to a table. `origin` is reported as bad if there is none.
     fn enter(
         &mut self,
         place: Place,
@@ -84,7 +86,7 @@ impl<M: PhysicalMemory + ?Sized> Mappings<'_, M> {
         self.way.clear();
     }
 
-    /// Goes down to the table that this entry names.
+    /// Descends to the table that this entry names.
     fn descend(&mut self, at: GuestPhys, rights: Rights, origin: BadEntry) {
         let BadEntry { level, entry, virt, .. } = origin;
         let before = self.cycle;

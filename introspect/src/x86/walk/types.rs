@@ -1,4 +1,4 @@
-//! What a walk is asked for and what it reports.
+//! Parameters and results of walks.
 
 use address::{Frame, GuestPhys, GuestVirt};
 
@@ -7,7 +7,7 @@ use crate::x86::paging::{PageSize, Rights};
 /// Which part of an address space to walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Half {
-    /// The lower addresses, those with bit 63 clear: the processes' half.
+    /// The lower addresses, with bit 63 clear: the half of processes.
     User,
     /// The upper addresses: the kernel's half.
     Kernel,
@@ -25,7 +25,7 @@ impl Half {
     }
 }
 
-/// How much work a walk may do before it is cut.
+/// The amount of work after which a walk is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budget {
     /// Table pages read, the root included.
@@ -34,7 +34,7 @@ pub struct Budget {
     pub leaves: u64,
 }
 
-/// 65536 tables and 2^24 leaves: 64 GiB of 4 KiB pages, a second's work at most.
+/// 65536 tables and 2^24 leaves: 64 GiB of 4 KiB pages, at most a second of work.
 impl Default for Budget {
     fn default() -> Self {
         Self { tables: 1 << 16, leaves: 1 << 24 }
@@ -48,18 +48,18 @@ pub struct Mapping {
     pub virt: GuestVirt,
     /// The first frame that it is mapped to.
     pub frame: address::Frame,
-    /// How much is mapped.
+    /// The size of the page.
     pub size: PageSize,
-    /// What is allowed, all levels taken together.
+    /// The rights, all levels taken together.
     pub rights: Rights,
-    /// Where the leaf entry is.
+    /// The address of the leaf entry.
     pub entry: GuestPhys,
 }
 
 /// Why an entry maps nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// It is not in use. Walks do not count these.
+    /// The entry is not in use. Walks do not count these.
     Absent,
     /// A reserved bit is set.
     Reserved,
@@ -69,16 +69,16 @@ pub enum Why {
     PageOutside,
     /// The root of the tree is not in memory.
     RootOutside,
-    /// No entry is to blame: the address's bits from 47 up (56, with five levels) are not all equal.
+    /// The address is at fault, not an entry: its bits from 47 up (56, with five levels) are not all equal.
     NotCanonical,
 }
 
-/// An entry that is in use and yet maps nothing.
+/// An entry that is in use but maps nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadEntry {
     /// The level of the table that holds it.
     pub level: u8,
-    /// Where the entry is; the root itself for [`Why::RootOutside`].
+    /// The address of the entry; the root itself for [`Why::RootOutside`].
     pub entry: GuestPhys,
     /// The entry's value.
     pub value: u64,
@@ -88,20 +88,20 @@ pub struct BadEntry {
     pub why: Why,
 }
 
-/// An entry that names a table which stands above it on the way from the root: the tree contains itself there.
+/// An entry that names a table above it on the path from the root: the tree contains itself there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cycle {
     /// The level of the table that holds the entry.
     pub level: u8,
-    /// Where the entry is.
+    /// The address of the entry.
     pub entry: GuestPhys,
     /// The first address that it stands for.
     pub virt: GuestVirt,
     /// The table that it names.
     pub table: GuestPhys,
-    /// The level at which that table stands already.
+    /// The level at which that table occurs above.
     pub above: u8,
-    /// Whether ring 3 gets through, and so at page tables.
+    /// Whether ring 3 can pass, and so reach page tables.
     pub user: bool,
 }
 
@@ -116,20 +116,20 @@ impl std::fmt::Display for Cycle {
     }
 }
 
-/// A walk was cut because its budget was spent.
+/// A walk was cut because its budget was used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Truncated {
-    /// The first address that was not looked at.
+    /// The first address that was not visited.
     pub at: GuestVirt,
-    /// The cycle behind which it happened, if so: no budget would have been enough, or none that makes sense.
+    /// The cycle inside which the walk was cut, if there is one: no sensible budget would have sufficed.
     pub cycle: Option<Cycle>,
 }
 
-/// What a walk met besides mappings.
+/// What a walk found besides mappings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[must_use]
 pub struct WalkSummary {
-    /// Table pages read, or tried.
+    /// Table pages read or attempted.
     pub tables: u64,
     /// Leaves reported.
     pub leaves: u64,
@@ -139,7 +139,7 @@ pub struct WalkSummary {
     pub reserved: u64,
     /// The first few of the holes and reserved entries, in rising order of address.
     pub described: Vec<BadEntry>,
-    /// Entries that lead back to a table above them, those not counted that are behind another one.
+    /// Entries that lead back to a table above them, except those behind another such entry.
     pub cycles: u64,
     /// The first few of these, in rising order of address.
     pub described_cycles: Vec<Cycle>,
@@ -148,16 +148,17 @@ pub struct WalkSummary {
 }
 
 impl WalkSummary {
-    /// Most entries described in one summary.
+    /// Largest number of entries described in one summary.
     pub const DESCRIBED: usize = 8;
 
-    /// Whether all entries made sense and all were seen. A self-map makes sense.
+    /// Returns whether all entries were sound and visited. A self-map is sound.
     pub fn is_clean(&self) -> bool {
         let cycles = self.cycles == 0 || self.self_map().is_some();
         self.holes == 0 && self.reserved == 0 && cycles && self.truncated.is_none()
     }
 
-    /// The one cycle that some kernels have on purpose: a single entry of the root, closed to ring 3, names the root.
+    /// Returns the one cycle that some kernels have on purpose: a single entry of the root, closed to ring 3,
+    /// that names the root.
     pub fn self_map(&self) -> Option<Cycle> {
         let [cycle] = self.described_cycles[..] else { return None };
         (cycle.entry.frame() == cycle.table.frame() && cycle.level == cycle.above && !cycle.user)
@@ -182,7 +183,7 @@ impl WalkSummary {
     }
 }
 
-/// Where an address leads.
+/// The result of a translation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Translation {
     /// The physical address of the byte.
@@ -191,42 +192,42 @@ pub struct Translation {
     pub mapping: Mapping,
 }
 
-/// An address leads nowhere.
+/// An address is not mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("not mapped: level {level} entry at {entry}: {why:?}")]
 pub struct NotMapped {
-    /// The level of the table that holds the entry to blame.
+    /// The level of the table that holds the failing entry.
     pub level: u8,
-    /// Where that entry is; the root itself for [`Why::RootOutside`].
+    /// The address of that entry; the root itself for [`Why::RootOutside`].
     pub entry: GuestPhys,
     /// What is wrong with it.
     pub why: Why,
 }
 
-/// A table of any level, as a walk came to it.
+/// A table of any level, as a walk reached it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TablePage {
     /// The table.
     pub frame: Frame,
-    /// The entry that leads to it; for a root, to which no entry leads, the table itself.
+    /// The entry that leads to it; for a root, the table itself.
     pub entry: GuestPhys,
 }
 
-/// The lowest address bit that a table of this level decides.
+/// Returns the lowest address bit that selects an entry of a table of this level.
 pub(crate) const fn shift(level: u8) -> u32 {
     12 + 9 * (level as u32 - 1)
 }
 
-/// A walk was cut; nothing more is to be visited.
+/// The walk was cut and must visit nothing more.
 pub(super) struct Cut;
 
-/// A table in the tree: where it is, and for what it stands there.
+/// A table in the tree: its address, and the range that it covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) level: u8,
     pub(super) at: GuestPhys,
-    /// The first address that it stands for.
+    /// The first address that it covers.
     pub(super) base: GuestVirt,
-    /// What the entries above it allow.
+    /// The rights that the entries above it leave.
     pub(super) rights: Rights,
 }

@@ -1,4 +1,4 @@
-//! The walk through a tree of page tables.
+//! The recursive walk of a tree of page tables.
 
 use address::{GuestPhys, GuestVirt};
 
@@ -16,9 +16,9 @@ pub(super) struct Walk<'a, M: ?Sized, F, T> {
     pub(super) visit: &'a mut F,
     pub(super) table: &'a mut T,
     pub(super) summary: WalkSummary,
-    /// The tables on the way from the root, by level.
+    /// The tables on the path from the root, by level.
     pub(super) way: [GuestPhys; MOST_LEVELS as usize + 1],
-    /// The first entry on that way that closes a cycle.
+    /// The first entry on that path that closes a cycle.
     pub(super) cycle: Option<Cycle>,
 }
 
@@ -41,20 +41,20 @@ where
 
     pub(super) fn run(mut self, root: GuestPhys, half: Half, ring3: bool) -> WalkSummary {
         self.ring3 = ring3;
-        // For memory that cannot be looked at in place: one page for each level.
+        // For memory that is not directly accessible: one page for each level.
         let mut pages: [Table; MOST_LEVELS as usize] = [[0; 512]; MOST_LEVELS as usize];
         let (level, at) = (self.paging.root_level(), GuestPhys(root.0 & bits::ADDRESS));
         let entries = half.entries();
         let base = self.paging.extend((entries.start as u64) << shift(level));
         let origin = BadEntry { level, entry: at, value: at.0, virt: base, why: Why::RootOutside };
         let place = Place { level, at, base: GuestVirt(0), rights: Rights::ALL };
-        // A cut is recorded in the summary; there is nothing else to do about it.
+        // The summary records a cut; nothing else depends on it.
         let _: Result<(), Cut> = self.follow(&mut pages, place, entries, origin);
         self.summary
     }
 
-    /// Goes through entries of a table. `origin` is to blame if there is none; `pages` has one page for each level from
-    /// this one down.
+    /// Visits entries of a table. `origin` is reported as bad if there is no table; `pages` has one page for
+    /// each level from this one down.
     fn follow(
         &mut self,
         pages: &mut [Table],
@@ -75,7 +75,7 @@ where
         self.way[usize::from(place.level)] = place.at;
         let wanted = if self.ring3 { bits::PRESENT | bits::USER } else { bits::PRESENT };
         for (line, first) in table[entries.clone()].chunks_exact(8).zip(entries.step_by(8)) {
-            // Most of most tables is empty: eight entries are one cache line, and one test.
+            // Most of most tables is empty. Eight entries are one cache line: one test skips them.
             if line.iter().fold(0, |all, value| all | value) & bits::PRESENT == 0 {
                 continue;
             }
@@ -88,7 +88,7 @@ where
         Ok(())
     }
 
-    /// Looks at a used entry.
+    /// Visits a used entry.
     #[inline(always)]
     fn entry(&mut self, below: &mut [Table], table: Place, index: usize, value: u64) -> Result<(), Cut> {
         let level = table.level;
@@ -102,7 +102,7 @@ where
             Entry::Table(at) => {
                 let before = self.cycle;
                 if before.is_none() {
-                    self.look_back(level, entry, virt, at, rights.user);
+                    self.note_if_cycle(level, entry, virt, at, rights.user);
                 }
                 let place = Place { level: level - 1, at, base: virt, rights };
                 self.follow(below, place, 0..512, bad(Why::TableOutside))?;
@@ -118,8 +118,8 @@ where
         Ok(())
     }
 
-    /// Notes a cycle if the table at `table`, which this entry names, is on the way to it.
-    fn look_back(&mut self, level: u8, entry: GuestPhys, virt: GuestVirt, table: GuestPhys, user: bool) {
+    /// Notes a cycle if the table at `table`, which this entry names, is on the path to it.
+    fn note_if_cycle(&mut self, level: u8, entry: GuestPhys, virt: GuestVirt, table: GuestPhys, user: bool) {
         let mut above = level..=self.paging.root_level();
         if let Some(above) = above.find(|above| self.way[usize::from(*above)] == table) {
             let cycle = Cycle { level, entry, virt, table, above, user };

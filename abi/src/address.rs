@@ -1,4 +1,4 @@
-//! Names of processes, and the addresses of `address`.
+//! Process ids, and the address types of the crate `address`.
 
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub use address::{Frame, GuestPhys, GuestVirt};
 
 /// A process id: the slot in the process table (low 16 bits) and the generation of that slot (high 16 bits),
-/// so that the id of a dead process never names its successor. `Pid::NONE` names nobody.
+/// so that the id of a dead process never names its successor. `Pid::NONE` names no process.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -14,7 +14,7 @@ pub use address::{Frame, GuestPhys, GuestVirt};
 pub struct Pid(pub u32);
 
 impl Pid {
-    /// Nobody: the kernel itself, or an empty field.
+    /// No process: the kernel itself, or an empty field.
     pub const NONE: Self = Self(0);
 
     /// The id of generation `generation` of slot `slot`.

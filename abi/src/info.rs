@@ -230,25 +230,25 @@ pub const COMMAND_SLOTS: usize = 16;
 
 /// [`Command::what`]: ends a process of ring 3.
 pub const COMMAND_KILL: u32 = 1;
-/// [`Command::what`]: starts a service again that is no more.
+/// [`Command::what`]: starts a service again that has ended.
 pub const COMMAND_RESTART: u32 = 2;
-/// [`Command::what`]: so many of the timer's next interrupts are lost, as if the line were cut.
+/// [`Command::what`]: the given number of the timer's next interrupts is lost, as if the line were cut.
 pub const COMMAND_LOSE_INTERRUPTS: u32 = 3;
 /// [`Command::what`]: the timer's interrupt comes once more, half-way to the next tick.
 pub const COMMAND_RAISE_INTERRUPT: u32 = 4;
-/// [`Command::what`]: so many free frames are kept from use.
+/// [`Command::what`]: the given number of free frames is withheld from use.
 pub const COMMAND_WITHHOLD: u32 = 5;
-/// [`Command::what`]: so many of them are given back.
+/// [`Command::what`]: the given number of withheld frames is returned.
 pub const COMMAND_GIVE_BACK: u32 = 6;
-/// [`Command::what`]: so many of the next datagrams are lost on their way, and their senders do not learn of
-/// it.
+/// [`Command::what`]: the given number of next datagrams is lost on the way, without an error for their
+/// senders.
 pub const COMMAND_DROP_DATAGRAMS: u32 = 7;
-/// [`Command::what`]: so many of the next datagrams arrive twice, as far as there is room for them.
+/// [`Command::what`]: the given number of next datagrams arrives twice, as far as there is room.
 pub const COMMAND_DOUBLE_DATAGRAMS: u32 = 8;
-/// [`Command::what`]: the next datagram arrives so many ticks late.
+/// [`Command::what`]: the next datagram arrives the given number of ticks late.
 pub const COMMAND_DELAY_DATAGRAM: u32 = 9;
 
-/// What the host wants done at the next tick.
+/// A request of the host for the next tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Command {

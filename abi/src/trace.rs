@@ -172,9 +172,9 @@ kinds! {
     Panic = 0x108, "panic", Nothing, Nothing, Nothing;
     /// An audit could not read the guest's tables: they are damaged.
     Blind = 0x109, "blind", Nothing, Nothing, Nothing;
-    /// The monitor takes a process for wedged and has it killed: it has waited for so many ticks.
+    /// The monitor takes a process for wedged and has it killed; `waited` is how many ticks it has waited.
     MonitorKill = 0x10a, "monitor-kill", Number("waited"), Nothing, Nothing;
-    /// The monitor has a service started again that is no more.
+    /// The monitor has a service that has ended started again.
     MonitorRestart = 0x10b, "monitor-restart", Number("service"), Nothing, Nothing;
     /// An audit found that the kernel keeps an object in a frame that is not its own: `pid` owns it by the
     /// frame table, `role` is 0 page table, 1 descriptor, 2 kernel stack, 3 log of keys, `named-at` the

@@ -6,7 +6,7 @@
 //!
 //! | Kind | In order |
 //! |---|---|
-//! | user | the owner's mappings; the window of an active or draining loan of it by the owner |
+//! | user | the owner's mappings; the window of an active or draining loan by the owner |
 //! | shared | the owner's mappings; a page shared with the kernel cannot be lent |
 //! | quarantined | both ends of a loan of it, at the loan's addresses: quarantine exists for these |
 //! | program | read-only mappings of any process |

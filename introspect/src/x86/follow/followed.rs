@@ -220,7 +220,7 @@ impl Followed {
         Ok(())
     }
 
-    /// Gives the map its tables, each before those below it.
+    /// Passes the tables to the map, each before those below it.
     fn list_tables(&mut self) {
         self.map.forget_tables();
         let mut stack: Vec<_> = self.roots.iter().rev().map(|(root, _)| *root).collect();

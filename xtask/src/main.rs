@@ -1,13 +1,21 @@
 //! Tasks of this repository: `cargo xtask NAME`. One file per task.
 
+mod campaigns;
 mod checks;
 mod dist;
+mod failure;
+mod host;
 mod picture;
+mod rates;
 mod workspace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use campaigns::{beats, fixes, shards, sweep};
+use failure::Failure;
+use rates::fill;
 
 /// Tasks of this repository
 #[derive(Debug, Parser)]
@@ -27,20 +35,40 @@ enum Task {
     Style(checks::CheckArgs),
     /// Draw a run's frames in use and wrong sharings over time, from its events
     Picture(picture::PictureArgs),
+    /// Make a campaign in shards that run at once, here or each on an emulated host
+    Shards(shards::ShardsArgs),
+    /// Show how the rate of leaks grows with the load
+    Sweep(sweep::SweepArgs),
+    /// Show how often each beat is reached, and that labels have no part in it
+    Beats(beats::BeatsArgs),
+    /// Show what each fix does by itself and with others
+    Fixes(fixes::FixesArgs),
+    /// Put the tables and pictures that tasks wrote into documents
+    Fill(fill::FillArgs),
+}
+
+impl Task {
+    fn run(&self) -> Result<(), Failure> {
+        match self {
+            Self::Dist(args) => Ok(dist::dist(args)?),
+            Self::Structure(args) => Ok(checks::structure(args)?),
+            Self::Style(args) => Ok(checks::style(args)?),
+            Self::Picture(args) => Ok(picture::picture(args)?),
+            Self::Shards(args) => shards::shards(args),
+            Self::Sweep(args) => sweep::sweep(args),
+            Self::Beats(args) => beats::beats(args),
+            Self::Fixes(args) => fixes::fixes(args),
+            Self::Fill(args) => Ok(fill::fill(args, &workspace::root())?),
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        Task::Dist(args) => dist::dist(&args),
-        Task::Structure(args) => checks::structure(&args),
-        Task::Style(args) => checks::style(&args),
-        Task::Picture(args) => picture::picture(&args),
-    };
-    match outcome {
+    match Cli::parse().task.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("cargo xtask: {problem}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            eprintln!("cargo xtask: {failure}");
+            ExitCode::from(failure.status)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Properties that must hold for any guest memory. Each target makes a small memory or a file from bytes,
 //! reads it in more than one way, and panics if the results differ or a bound is exceeded. libFuzzer chooses
-//! the bytes (`scripts/fuzz`); `cargo test` uses generated ones instead.
+//! the bytes (`cargo xtask fuzz`); `cargo test` uses generated ones instead.
 #![forbid(unsafe_code)]
 
 mod core;

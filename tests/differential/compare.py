@@ -1,6 +1,6 @@
 """Compares the page walk of the crate introspect with others, mapping by mapping, in both directions.
 
-Called by scripts/differential, which makes what it needs. Arguments: the programs `mappings` and `architect`, an empty
+Called by cargo xtask differential, which makes what it needs. Arguments: the programs `mappings` and `architect`, an empty
 folder, the Linux kernel, the program `teller`, busybox, and then cores of our own guests.
 
 Three parties tell what each address is mapped to:

@@ -1,8 +1,8 @@
 //! Many seeds: audits find all leaks of `demo-leak.toml`, and at once, and none in `healthy.toml`, although
 //! memory is shared there all the time. Runs end as soon as they have shown that.
 //!
-//! `ARCHITECT_SEEDS` seeds are tried (3), from `ARCHITECT_FIRST_SEED` on (1). `scripts/seeds` tries many. The
-//! first seed that fails is named.
+//! `ARCHITECT_SEEDS` seeds are tried (3), from `ARCHITECT_FIRST_SEED` on (1). `cargo xtask seeds` tries many.
+//! The first seed that fails is named.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

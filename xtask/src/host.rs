@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Output};
 use clap::ValueEnum;
 
 use crate::failure::Failure;
-use crate::workspace::{root, say, tied};
+use crate::workspace::{printed, root, say, tied};
 
 /// Where guests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,7 +47,10 @@ impl Host {
     pub(crate) fn set_up(self) -> Result<(), Failure> {
         match self {
             Self::Kvm => kvm_problem().map_or(Ok(()), |problem| Err(Failure::new(Failure::SETUP, problem))),
-            Self::Svm => library("setup_svm_host"),
+            Self::Svm => {
+                library("setup_svm_host")?;
+                fetch_svm_kernel()
+            }
         }
     }
 }
@@ -138,6 +141,20 @@ pub(crate) fn on_svm_host(
     }
     say("the emulated host froze; once more");
     attempt()
+}
+
+/// The kernel of the emulated host, which `scripts/svm-host` fetches when it first runs.
+pub(crate) fn svm_kernel() -> PathBuf {
+    root().join(".cache/svm-host/kernel")
+}
+
+/// Fetches it at once, so that hosts which start together do not fetch it twice.
+fn fetch_svm_kernel() -> Result<(), Failure> {
+    if svm_kernel().exists() {
+        return Ok(());
+    }
+    let output = on_svm_host(&Files::default(), Path::new("true"), |_| ())?;
+    if output.status.success() { Ok(()) } else { Err(Failure::new(Failure::SETUP, printed(&output))) }
 }
 
 /// Whether the exit status of `scripts/svm-host` says that the emulator froze.

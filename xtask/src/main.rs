@@ -5,8 +5,10 @@ mod checks;
 mod dist;
 mod failure;
 mod host;
+mod measure;
 mod picture;
 mod rates;
+mod trials;
 mod workspace;
 
 use std::process::ExitCode;
@@ -15,7 +17,9 @@ use clap::{Parser, Subcommand};
 
 use campaigns::{beats, fixes, shards, sweep};
 use failure::Failure;
+use measure::{bench, campaign_rate, count_instructions};
 use rates::fill;
+use trials::{differential, fuzz, seeds};
 
 /// Tasks of this repository
 #[derive(Debug, Parser)]
@@ -45,6 +49,18 @@ enum Task {
     Fixes(fixes::FixesArgs),
     /// Put the tables and pictures that tasks wrote into documents
     Fill(fill::FillArgs),
+    /// Try many seeds of the demo and of the healthy scenario
+    Seeds(seeds::SeedsArgs),
+    /// Measure what the Architect costs, and write the figures into docs/explanation/performance.md
+    Bench(bench::BenchArgs),
+    /// Compare a campaign's rate with starting QEMU once for each run
+    CampaignRate(campaign_rate::CampaignRateArgs),
+    /// Count the instructions of the kernel's paths
+    CountInstructions,
+    /// Search for memory and files that break the crate introspect
+    Fuzz(fuzz::FuzzArgs),
+    /// Compare the page walk with those of other projects
+    Differential,
 }
 
 impl Task {
@@ -59,6 +75,12 @@ impl Task {
             Self::Beats(args) => beats::beats(args),
             Self::Fixes(args) => fixes::fixes(args),
             Self::Fill(args) => Ok(fill::fill(args, &workspace::root())?),
+            Self::Seeds(args) => seeds::seeds(args),
+            Self::Bench(args) => bench::bench(args),
+            Self::CampaignRate(args) => campaign_rate::campaign_rate(args),
+            Self::CountInstructions => count_instructions::count_instructions(),
+            Self::Fuzz(args) => fuzz::fuzz(args),
+            Self::Differential => differential::differential(),
         }
     }
 }

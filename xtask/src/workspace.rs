@@ -1,7 +1,7 @@
 //! The workspace that tasks work on, and the commands that they run in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// The folder of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -45,6 +45,24 @@ pub(crate) fn tied(program: &Path) -> Command {
     // An interrupt from the terminal reaches it by way of this program's end only.
     command.stdin(Stdio::null()).process_group(0);
     command
+}
+
+/// The cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).stdin(Stdio::null());
+    cargo
+}
+
+/// A child process that is killed where its task ends before it does.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A child that has ended already cannot be killed, and there is nothing to do about one that cannot.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Prints a line for the user to standard error.

@@ -18,7 +18,7 @@ pub(super) fn init() {
 }
 
 /// Writes bytes; a line feed is all that ends a line.
-#[inline(never)] // a landmark for scripts/count-instructions
+#[inline(never)] // a landmark for cargo xtask count-instructions
 pub(super) fn write(bytes: &[u8]) {
     for batch in bytes.chunks(16) {
         while in8(LINE_STATUS) & THR_EMPTY == 0 {}

@@ -15,7 +15,7 @@ use clap::Args;
 
 use crate::failure::Failure;
 use crate::host::{Files, Host, architect, is_frozen, on_svm_host};
-use crate::workspace::{output, printed, root, say, tied};
+use crate::workspace::{output, printed, say, tied};
 
 /// Arguments of `cargo xtask shards`.
 #[derive(Debug, Args)]
@@ -152,10 +152,6 @@ impl Maker {
             return Err(Failure::new(Failure::USAGE, format!("there is no scenario {}", scenario.display())));
         }
         self.host.set_up()?;
-        if self.host == Host::Svm && !root().join(".cache/svm-host/kernel").exists() {
-            // Once, so that shards which start together do not fetch the emulated machine's kernel twice.
-            on_svm_host(&Files::default(), Path::new("true"), |_| ())?;
-        }
         let folder = stem.parent().unwrap_or(&stem);
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Work { maker: self, campaign, stem, scenario })

@@ -10,8 +10,8 @@ pub const VERSION_2: u64 = 0x2000;
 pub const V1_EXIT: u64 = VERSION_1;
 /// Version 1, `(ticks)`: sleeps.
 pub const V1_SLEEP: u64 = VERSION_1 + 1;
-/// Version 1, `(address)` to `(address)`: moves the end of the heap up to `address`, rounded up to a page;
-/// gives where it was. 0 only asks.
+/// Version 1, `(address)` to `(address)`: moves the end of the heap up to `address`, rounded up to a page.
+/// Returns the old end; address 0 leaves the heap as it is.
 pub const V1_BRK: u64 = VERSION_1 + 2;
 /// Version 1, `(steps)`: makes the caller so much less urgent.
 pub const V1_NICE: u64 = VERSION_1 + 3;

@@ -1,7 +1,7 @@
 //! Hidden address spaces: roots of page tables that lie in memory, while no entry of the process table names them. It is how
 //! a process looks from outside that a rootkit has taken off the list.
 //!
-//! Every so many ticks an audit looks through all of memory for roots ([`introspect::x86::roots`]). A root that is nobody's is what
+//! At a fixed interval of ticks an audit looks through all of memory for roots ([`introspect::x86::roots`]). A root that is nobody's is what
 //! is left of a dead process, or hidden. The frame table tells which; but the frame table is memory, and who can write the
 //! process table can write that one too. So it must be confirmed by what the trace has said: only a frame that the kernel has
 //! reported as freed can be a dead man's. Records that were taken cannot be taken back. And what the processor has in CR3 at

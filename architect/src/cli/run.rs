@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::values::assignment;
-use crate::error::{Error, Report};
+use crate::error::{Error, Report, VmmError};
 use crate::experiment::{Compare, Laboratory, SILENCE, Warm, check_code, check_programs, machine_config};
 use crate::faults::digest::Digest;
 use crate::files::folder::Folder;
@@ -133,10 +133,7 @@ fn warm_up(lab: &mut Laboratory<'_>, args: &RunArgs, save: Option<AtomicFile>) -
     let Some(file) = save else { return Ok(()) };
     match &lab.warm {
         Some(warm) => warm.save(lab.fingerprints, file),
-        None => {
-            Err(crate::error::VmmError::Probe("the guest did not boot, so there is nothing to save".into())
-                .into())
-        }
+        None => Err(VmmError::Probe("the guest did not boot, so there is nothing to save".into()).into()),
     }
 }
 
@@ -206,7 +203,7 @@ fn side_by_side<'a>(
         let ends = threads.into_iter().map(|thread| match thread {
             // A panic is a defect of the VMM: it goes on as it would without threads.
             Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(error) => Err(crate::error::VmmError::resource("a thread")(error).into()),
+            Err(error) => Err(VmmError::resource("a thread")(error).into()),
         });
         ends.collect()
     })

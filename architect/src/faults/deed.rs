@@ -32,9 +32,9 @@ pub enum Act {
     Command(Command),
     /// A non-maskable interrupt.
     Nmi,
-    /// The watchdog counts so many ticks while the guest stands still.
+    /// The watchdog counts this many ticks while the guest is stopped.
     Pause(u64),
-    /// The watchdog does not hear so many pets.
+    /// The watchdog does not receive this many pets.
     LosePets(u64),
     /// The console's line damages what passes next.
     Serial(Noise),
@@ -45,9 +45,9 @@ pub enum Act {
 pub enum Noise {
     /// These bits of the next byte are inverted.
     Flip(u8),
-    /// So many bytes are lost.
+    /// This many bytes are lost.
     Drop(u64),
-    /// So many bytes come twice.
+    /// This many bytes are delivered twice.
     Duplicate(u64),
 }
 

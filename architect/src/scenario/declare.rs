@@ -6,6 +6,11 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+/// The name in TOML of a field with this Rust name.
+pub(super) fn toml_name(field: &str) -> String {
+    field.trim_start_matches("r#").replace('_', "-")
+}
+
 /// One key of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
@@ -87,7 +92,7 @@ impl Key {
 
     /// Its name in TOML.
     pub(crate) fn name(&self) -> String {
-        self.field.trim_start_matches("r#").replace('_', "-")
+        toml_name(self.field)
     }
 
     /// The boot parameter `name=value` that carries this value to the guest, if one does.

@@ -62,7 +62,8 @@ fn one() -> u64 {
 }
 
 impl Scenario {
-    /// Reads a scenario from a file, or the shipped one of this name where there is no such file. Values from the command line replace its own.
+    /// Reads a scenario from a file, or the shipped one of this name where there is no such file. Values from the
+    /// command line replace its own.
     ///
     /// # Errors
     ///

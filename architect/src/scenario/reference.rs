@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::declare::{Key, Kind, Section, Value};
+use super::declare::{Key, Kind, Section, Value, toml_name};
 use super::fault::keys::{WhatKeys, WhenKeys, WhereKeys};
 use super::sections::{AuditKeys, Expect, Fixes, Load, MonitorKeys, Program, VmKeys, WatchdogKeys};
 use crate::files::text::wrap;
@@ -104,7 +104,7 @@ fn default(value: &dyn Value) -> String {
 fn fault_table(page: &mut String, table: &str, docs: &[(&str, &str)]) {
     let _ = write!(page, "\n| key in `{table}` | meaning |\n|---|---|\n");
     for (field, doc) in docs {
-        let _ = writeln!(page, "| `{}` | {} |", field.trim_start_matches("r#").replace('_', "-"), doc.trim());
+        let _ = writeln!(page, "| `{}` | {} |", toml_name(field), doc.trim());
     }
 }
 

@@ -1,5 +1,5 @@
-//! The hash of an event stream, and marks along the way: the hash after every so many records. From the marks alone one
-//! can tell about where another stream departs from this one.
+//! The hash of an event stream, and marks along the way: the hash at regular distances, counted in records. The marks
+//! alone tell about where another stream departs from this one.
 //!
 //! Addresses of instructions are not hashed: they depend on the compiler, and the same events must give the same hash
 //! whatever built the image.
@@ -68,8 +68,8 @@ fn without_code_addresses(record: &Record) -> Record {
     rest
 }
 
-/// The first 32 bits of what the hash of a stream was after every so many records, a power of two. As text: that number, a
-/// colon, and the marks with eight hexadecimal digits each.
+/// The first 32 bits of a stream's hash at regular distances: a power of two, in records. As text: the distance, a colon,
+/// and the marks with eight hexadecimal digits each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
     every: u64,
@@ -77,10 +77,10 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// So many are never kept: then every second one goes.
+    /// The number of marks at which every second one is dropped.
     const MOST: usize = 64;
 
-    /// Those after every so many records, a multiple of what they are.
+    /// The marks at the distance `every`, a multiple of their own.
     fn every(&self, every: u64) -> Self {
         let step = (every / self.every).max(1) as usize;
         Self { every, values: self.values.iter().skip(step - 1).step_by(step).copied().collect() }

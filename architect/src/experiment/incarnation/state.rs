@@ -53,7 +53,7 @@ impl Incarnation {
         self.add_blemishes(1);
     }
 
-    /// Counts so many of them.
+    /// Counts `count` things that a healthy guest does not have.
     pub(in crate::experiment) fn add_blemishes(&mut self, count: u64) {
         self.blemishes += count;
     }

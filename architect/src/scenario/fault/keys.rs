@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::choice::{Choice, Name, Number, Scalar, Spot};
 use super::draw::Stream;
 use super::model::Fault;
+use crate::scenario::declare::toml_name;
 
 /// A `[[fault]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ macro_rules! keys {
             pub fn given(&self) -> Vec<String> {
                 let all = [$((stringify!($key), self.$key.is_some()),)+];
                 let given = all.into_iter().filter(|(_, given)| *given);
-                given.map(|(name, _)| name.trim_start_matches("r#").replace('_', "-")).collect()
+                given.map(|(name, _)| toml_name(name)).collect()
             }
 
             fn fix(&self, stream: &mut Stream) -> Self {
@@ -124,9 +125,9 @@ keys! {
         tick: Choice<Number>,
         /// After an event of this kind.
         event: Choice<String>,
-        /// The how manieth time; 1 if not given.
+        /// At which occurrence of it, from 1; 1 if not given.
         nth: Choice<Number>,
-        /// Of this process only.
+        /// With `event`: count only events of this process.
         process: Choice<Name>,
         /// When this function of the kernel is entered.
         symbol: Choice<String>,
@@ -171,7 +172,7 @@ keys! {
 keys! {
     /// The effect: one of all but `bit` and `ticks`.
     WhatKeys {
-        /// So many bits are inverted.
+        /// Number of bits to invert.
         flip: Choice<Number>,
         /// A bit is held at this value.
         stuck_at: Choice<Number>,
@@ -181,23 +182,23 @@ keys! {
         ticks: Choice<Number>,
         /// The entry changes places with another one.
         swap: bool,
-        /// So many are lost.
+        /// Number of datagrams, bytes or watchdog pets to lose.
         drop: Choice<Number>,
-        /// They come so many ticks late.
+        /// Number of ticks by which the next datagram is late.
         delay: Choice<Number>,
-        /// So many come twice.
+        /// Number of datagrams or bytes to deliver twice.
         duplicate: Choice<Number>,
         /// The process is ended.
         kill: bool,
-        /// So many ticks pass outside of the guest, which stands still.
+        /// Number of ticks during which the guest is stopped while time goes on.
         pause: Choice<Number>,
         /// A non-maskable interrupt.
         nmi: bool,
-        /// So many interrupts are lost.
+        /// Number of timer interrupts to lose.
         lost: Choice<Number>,
-        /// So many interrupts come that nobody asked for.
+        /// Number of timer interrupts to raise without a cause, one a tick.
         spurious: Choice<Number>,
-        /// So many frames are not to be had.
+        /// Number of free frames to withhold from the kernel.
         withhold: Choice<Number>,
     }
 }

@@ -159,23 +159,23 @@ pub enum What {
     },
     /// The entry changes places with another one of its kind.
     Swap,
-    /// So many are lost.
+    /// This many datagrams, bytes or watchdog pets are lost.
     Drop(u64),
-    /// So many come twice.
+    /// This many datagrams or bytes are delivered twice.
     Duplicate(u64),
-    /// The next one comes so many ticks late.
+    /// The next datagram is late by this many ticks.
     Delay(u64),
     /// The process is ended.
     Kill,
-    /// So many ticks pass outside of the guest.
+    /// This many ticks pass while the guest is stopped.
     Pause(u64),
     /// A non-maskable interrupt.
     Nmi,
-    /// So many interrupts are lost.
+    /// This many timer interrupts are lost.
     Lost(u64),
-    /// An interrupt comes that nobody asked for, at so many ticks in a row.
+    /// A timer interrupt without a cause is raised, this many ticks in a row.
     Spurious(u64),
-    /// So many frames are not to be had.
+    /// Free frames are withheld from the kernel.
     Withhold {
         /// Frames.
         frames: u64,
@@ -187,7 +187,7 @@ pub enum What {
 /// Which bits are inverted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bits {
-    /// So many, drawn.
+    /// This many, drawn.
     Drawn(u32),
     /// This one.
     This(u32),
